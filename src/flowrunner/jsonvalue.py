@@ -1,0 +1,124 @@
+"""JSON values: types, strict reading, canonical text, size.
+
+Values are plain ``dict, list, str, int, float, bool, None``. They are never changed in place once they are part of an
+execution: parts are shared between states (copy the containers on the way to a change).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+from flowrunner.errors import InvalidDocument
+
+JSONValue = Any  # a recursive alias costs mypy more than it finds; values are checked where they enter
+JSONObject = dict[str, JSONValue]
+
+MAX_DEPTH = 128  # containers within containers; orjson itself stops at 254, Python's own parser at the recursion limit
+MAX_DIGITS = 1000  # of one number; CPython refuses 4,300 with a ValueError, AWS's parser (Jackson) 1,000
+
+
+def loads(text: str | bytes) -> JSONValue:
+    """Read JSON text (RFC 8259, strict: no NaN, no lone surrogates).
+
+    Integers outside 64 bits and floats outside double range take the slower standard parser.
+    Raises InvalidDocument with line and column.
+    """
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return _slow_loads(text, error)
+    return value
+
+
+def _slow_loads(text: str | bytes, first: orjson.JSONDecodeError) -> JSONValue:
+    """Second reading for what orjson refuses: numbers outside 64 bits are allowed, everything else is still an error."""
+    try:
+        words = text if isinstance(text, str) else text.decode("utf-8")
+        value = json.loads(words, parse_constant=_refuse_constant, parse_int=_bounded_int)
+        words.encode("utf-8")
+        dumps(value).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        line, column = getattr(error, "lineno", first.lineno), getattr(error, "colno", first.colno)
+        raise InvalidDocument(f"Invalid JSON at line {line} column {column}: {first.msg}", line=line, column=column) from None
+    return value
+
+
+def _refuse_constant(name: str) -> JSONValue:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _bounded_int(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError("number too long")
+    return int(digits)
+
+
+def dumps(value: JSONValue) -> str:
+    """Compact JSON text, keys in their own order."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # integers beyond 64 bits, deep nesting
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def depth(value: JSONValue, limit: int = MAX_DEPTH) -> int:
+    """How many containers are nested in `value`, counting no further than limit + 1. Iterative: safe on anything."""
+    deepest, stack = 0, [(value, 1)]
+    while stack:
+        part, level = stack.pop()
+        if isinstance(part, dict):
+            children = part.values()
+        elif isinstance(part, list):
+            children = part  # type: ignore[assignment]
+        else:
+            continue
+        deepest = max(deepest, level)
+        if deepest > limit:
+            return deepest
+        stack.extend((child, level + 1) for child in children)
+    return deepest
+
+
+class Payload:
+    """A JSON value beside its text; each is made from the other at most once.
+
+    States pass most values on untouched, so the text written to the history is made once per value, not per event.
+    """
+
+    __slots__ = ("_text", "_value")
+    _MISSING: JSONValue = object()
+
+    def __init__(self, value: JSONValue = _MISSING, text: str | None = None) -> None:
+        self._value = value
+        self._text = text
+
+    @property
+    def value(self) -> JSONValue:
+        """The value; shared, so never changed in place."""
+        if self._value is Payload._MISSING:
+            self._value = loads(self._text or "")
+        return self._value
+
+    @property
+    def text(self) -> str:
+        """The JSON text."""
+        if self._text is None:
+            self._text = dumps(self._value)
+        return self._text
+
+    def size(self) -> int:
+        """Bytes of the text in UTF-8."""
+        text = self.text
+        return len(text) if text.isascii() else len(text.encode())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Payload) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return f"Payload({self.text[:80]})"
