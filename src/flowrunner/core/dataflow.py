@@ -1,0 +1,192 @@
+"""How data passes through a state: InputPath ... OutputPath in JSONPath, Arguments, Output and Assign in JSONata.
+
+Order of evaluation (recorded from AWS): InputPath, Parameters, the work, ResultSelector, Assign, ResultPath, OutputPath.
+New variables are visible from the next state on. The wording of causes is AWS's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowrunner.core.faults import DATA_LIMIT_EXCEEDED, INTRINSIC_FAILURE, QUERY_EVALUATION_ERROR, RUNTIME, Failure, StateFailed
+from flowrunner.core.program import Field, State, Template
+from flowrunner.core.records import text_detail
+from flowrunner.core.run import Run
+from flowrunner.core.scope import Scope
+from flowrunner.errors import ExpressionError, IntrinsicError, PathNotFound
+from flowrunner.jsonvalue import JSONValue, Payload, dumps
+from flowrunner.lang.environment import Environment
+from flowrunner.lang.jsonata_template import TemplateFailure
+from flowrunner.lang.jsonpath import Path
+from flowrunner.lang.template import TemplateFieldNotFound
+
+EMPTY = Payload(value={})
+
+
+def cause_in(scope: Scope, text: str) -> str:
+    """A cause with AWS's opening words."""
+    return f"An error occurred while executing the state '{scope.state.name}' (entered at the event id #{scope.entered_event}). {text}"
+
+
+def runtime(scope: Scope, text: str) -> StateFailed:
+    """A failure that nothing catches: the definition does not fit its data."""
+    return StateFailed(Failure(RUNTIME, cause_in(scope, text)))
+
+
+def query_failed(scope: Scope, text: str, location: str | None, *, evaluated: bool = True) -> StateFailed:
+    """A JSONata evaluation, or the check of its result, failed."""
+    return StateFailed(Failure(QUERY_EVALUATION_ERROR, cause_in(scope, text), location, evaluated))
+
+
+def fill(scope: Scope, template: Template, environment: Environment, field: str) -> JSONValue:
+    """Evaluate a template of the state; raises StateFailed with AWS's wording for what goes wrong."""
+    try:
+        return template.evaluate(environment)
+    except TemplateFailure as error:
+        location = f"{field}/{error.location}" if error.location else field
+        raise query_failed(scope, _jsonata_cause(error, location), location) from None
+    except TemplateFieldNotFound as error:
+        given = dumps(environment.document)
+        text = f"The JSONPath '{error.path}' specified for the field '{error.field}' could not be found in the input '{given}'"
+        raise runtime(scope, text) from None
+    except PathNotFound as error:
+        raise runtime(scope, error.message) from None
+    except IntrinsicError as error:
+        raise StateFailed(Failure(INTRINSIC_FAILURE, cause_in(scope, error.message))) from None
+    except ExpressionError as error:
+        if scope.state.language == "JSONata":
+            raise query_failed(scope, error.message, field) from None
+        raise runtime(scope, error.message) from None
+
+
+def _jsonata_cause(error: TemplateFailure, location: str) -> str:
+    said = f"The JSONata expression '{error.expression}' specified for the field '{location}'"
+    if error.kind == "undefined":
+        return f"{said} returned nothing (undefined)."
+    if error.kind == "unsupported":
+        return f"{said} returned an unsupported result type."
+    return f"{said} threw an error during evaluation. {error.detail}"
+
+
+def read(run: Run, scope: Scope, path: Path, document: JSONValue) -> JSONValue:
+    """The value of a path of the state; raises StateFailed."""
+    if path.root == "$" and not path.steps and path.definite:
+        return document
+    return fill(scope, path, run.environment(scope, document), path.text)
+
+
+def field_value(run: Run, scope: Scope, field: Field, document: JSONValue) -> JSONValue:
+    """The value of a field that may be a constant or an expression."""
+    if field.template is None:
+        return field.constant
+    return fill(scope, field.template, run.environment(scope, document), field.name)
+
+
+def effective_input(run: Run, scope: Scope) -> Payload:
+    """The state's input after InputPath (JSONata: the input itself)."""
+    state = scope.state
+    if state.discards_input:
+        return EMPTY
+    if state.input_path is None:
+        return scope.input
+    return Payload(value=read(run, scope, state.input_path, scope.input.value))
+
+
+def arguments(run: Run, scope: Scope, given: Payload, *, token: str | None = None) -> Payload:
+    """What the state's work is called with: Parameters, Arguments, or the effective input."""
+    template = scope.state.arguments
+    if template is None:
+        return given
+    name = "Arguments" if scope.state.language == "JSONata" else "Parameters"
+    return Payload(value=fill(scope, template, run.environment(scope, given.value, token=token), name))
+
+
+class Exit:
+    """A state's exit in the making: output, and the variables it assigns."""
+
+    __slots__ = ("assigned", "output")
+
+    def __init__(self, output: Payload, assigned: dict[str, JSONValue]) -> None:
+        self.output = output
+        self.assigned = assigned
+
+    def detail(self, scope: Scope) -> dict[str, Any]:
+        """The details of the ...StateExited event."""
+        detail: dict[str, Any] = {}
+        if self.assigned:
+            detail["assignedVariables"] = {name: dumps(value) for name, value in self.assigned.items()}
+            detail["assignedVariablesDetails"] = {"truncated": False}
+        return detail | {"name": scope.state.name} | text_detail("output", self.output.text)
+
+
+def exit_with(
+    run: Run,
+    scope: Scope,
+    result: Payload,
+    *,
+    has_result: bool,
+    assign: Template | None,
+    output: Template | None,
+    error_output: JSONValue = None,
+) -> Exit:
+    """The state's output from its result, and its assignments. `has_result` is false for states that only pass their input on."""
+    state = scope.state
+    if state.language == "JSONata":
+        made = _exit_jsonata(run, scope, result, has_result=has_result, assign=assign, output=output, error_output=error_output)
+    else:
+        made = _exit_jsonpath(run, scope, result, assign)
+    check_size(run, scope, made.output)
+    return made
+
+
+def _exit_jsonata(
+    run: Run, scope: Scope, result: Payload, *, has_result: bool, assign: Template | None, output: Template | None, error_output: JSONValue
+) -> Exit:
+    if assign is None and output is None:
+        return Exit(result, {})
+    further: dict[str, JSONValue] = {}
+    if error_output is not None:
+        further["errorOutput"] = error_output
+    elif has_result:
+        further["result"] = result.value
+    environment = run.environment(scope, None, **further)
+    assigned = fill(scope, assign, environment, "Assign") if assign is not None else {}
+    made = Payload(value=fill(scope, output, environment, "Output")) if output is not None else result
+    return Exit(made, assigned)
+
+
+def _exit_jsonpath(run: Run, scope: Scope, result: Payload, assign: Template | None) -> Exit:
+    state = scope.state
+    if state.result_selector is not None:
+        result = Payload(value=fill(scope, state.result_selector, run.environment(scope, result.value), "ResultSelector"))
+    assigned = fill(scope, assign, run.environment(scope, result.value), "Assign") if assign is not None else {}
+    made = place(scope, state, result)
+    if state.discards_output:
+        made = EMPTY
+    elif state.output_path is not None:
+        made = Payload(value=read(run, scope, state.output_path, made.value))
+    return Exit(made, assigned)
+
+
+def place(scope: Scope, state: State, result: Payload) -> Payload:
+    """ResultPath: where the result goes in the state's input."""
+    if state.discards_result:
+        return scope.input
+    return written(scope, state.result_path, result)
+
+
+def written(scope: Scope, path: Path | None, result: Payload) -> Payload:
+    """The scope's input with `result` at `path`; the result alone for ``$``."""
+    if path is None or not path.steps:
+        return result
+    try:
+        return Payload(value=path.write(scope.input.value, result.value))
+    except ExpressionError as error:
+        raise StateFailed(Failure("States.ResultPathMatchFailure", cause_in(scope, error.message))) from None
+
+
+def check_size(run: Run, scope: Scope, payload: Payload) -> None:
+    """Raise States.DataLimitExceeded for a payload above the profile's limit (AWS: 256 KiB)."""
+    if run.limits.payload_bytes and payload.size() > run.limits.payload_bytes:
+        text = f"The state/task '{scope.state.name}' returned a result with a size exceeding the maximum number of bytes service limit."
+        raise StateFailed(Failure(DATA_LIMIT_EXCEEDED, text))

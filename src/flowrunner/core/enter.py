@@ -1,0 +1,316 @@
+"""Entering a state and doing its work: one function per kind, in the WORK table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from flowrunner.core.choice import holds
+from flowrunner.core.commands import RunAttempt
+from flowrunner.core.dataflow import arguments, cause_in, effective_input, field_value, fill, query_failed, runtime
+from flowrunner.core.faults import NO_CHOICE_MATCHED, Failure, StateFailed
+from flowrunner.core.groups import open_map, open_parallel
+from flowrunner.core.leave import choose, succeed
+from flowrunner.core.program import ChoiceWork, FailWork, Field, MapWork, ParallelWork, PassWork, TaskWork, WaitWork
+from flowrunner.core.records import text_detail
+from flowrunner.core.resource import Resource, parse_resource
+from flowrunner.core.run import Run
+from flowrunner.core.scope import Attempt, Pause, Scope
+from flowrunner.errors import ExpressionError
+from flowrunner.jsonvalue import JSONValue, Payload, dumps
+from flowrunner.lang.moment import parse_timestamp
+
+EVENT_PREFIX = {"lambda": "LambdaFunction", "activity": "Activity", "service": "Task"}
+LONGEST_WAIT_SECONDS = 99_999_999  # AWS: Seconds and TimeoutSeconds go up to 99999999
+
+
+def enter(run: Run, scope: Scope) -> None:
+    """Enter the scope's state, or try it again, and do its work as far as it goes without the outside."""
+    state = scope.state
+    if scope.resuming:
+        scope.resuming = False
+    else:
+        scope.previous_event = scope.last_event
+        scope.entered_at = run.now
+        scope.retries = [0] * len(state.retriers)
+        detail = {**text_detail("input", scope.input.text), "name": state.name}
+        run.advance(scope, f"{state.kind}StateEntered", "stateEnteredEventDetails", detail)
+        scope.entered_event = scope.last_event
+    WORK[state.kind](run, scope)
+
+
+def _pass(run: Run, scope: Scope) -> None:
+    work = scope.state.work
+    assert isinstance(work, PassWork)  # noqa: S101 - narrows for the type checker; the table pairs kinds and works
+    given = arguments(run, scope, effective_input(run, scope))
+    succeed(run, scope, Payload(value=work.result) if work.has_result else given)
+
+
+def _succeed(run: Run, scope: Scope) -> None:
+    succeed(run, scope, effective_input(run, scope))
+
+
+def _fail(run: Run, scope: Scope) -> None:
+    work = scope.state.work
+    assert isinstance(work, FailWork)  # noqa: S101
+    error = _text(run, scope, work.error)
+    cause = _text(run, scope, work.cause)
+    raise StateFailed(Failure(error, cause))
+
+
+def _text(run: Run, scope: Scope, field: Field | None) -> str | None:
+    if field is None:
+        return None
+    if field.template is None:
+        value = field.constant
+    else:
+        value = _fail_field(run, scope, field)
+    if isinstance(value, str) or value is None:
+        return value
+    if scope.state.language == "JSONata":
+        text = f"The JSONata expression '{field_text(field)}' specified for the field '{field.name}' returned an unexpected result type."
+        raise query_failed(scope, f"{text} Expected 'string', but was '{json_type(value)}' for value: {dumps(value)}", field.name)
+    raise runtime(scope, f"The {field.name} field must reference a string value: {field_text(field)} == {dumps(value)}")
+
+
+def _fail_field(run: Run, scope: Scope, field: Field) -> JSONValue:
+    """ErrorPath and CausePath: a missing value is worded as in templates."""
+    assert field.template is not None  # noqa: S101
+    document = scope.input.value
+    try:
+        return field_value(run, scope, field, document)
+    except StateFailed as failed:
+        if scope.state.language == "JSONPath" and "Invalid path" in (failed.failure.cause or ""):
+            text = f"The JSONPath '{field_text(field)}' specified for the field '{field.name}' could not be found in the input '{dumps(document)}'"
+            raise runtime(scope, text) from None
+        raise
+
+
+def _choice(run: Run, scope: Scope) -> None:
+    work = scope.state.work
+    assert isinstance(work, ChoiceWork)  # noqa: S101
+    given = effective_input(run, scope)
+    for index, rule in enumerate(work.rules):
+        if rule.condition is not None:
+            name = f"Choices[{index}]/Condition"
+            value = fill(scope, rule.condition, run.environment(scope, None), name)
+            if not isinstance(value, bool):
+                text = f"The JSONata expression '{template_text(rule.condition)}' specified for the field '{name}' returned an unexpected result type."
+                raise query_failed(scope, f"{text} Expected 'boolean', but was '{json_type(value)}' for value: {dumps(value)}", name)
+            taken = value
+        else:
+            taken = rule.test is not None and holds(run, scope, rule.test, given.value)
+        if taken:
+            choose(run, scope, given, rule.next, assign=rule.assign, output=rule.output)
+            return
+    if work.default is None:
+        raise StateFailed(Failure(NO_CHOICE_MATCHED, cause_in(scope, "Failed to transition out of the state. The state does not point to a next state.")))
+    choose(run, scope, given, work.default, assign=scope.state.assign, output=scope.state.output)
+
+
+def _wait(run: Run, scope: Scope) -> None:
+    work = scope.state.work
+    assert isinstance(work, WaitWork)  # noqa: S101
+    given = effective_input(run, scope)
+    name = work.until.name
+    due = _moment(run, scope, work.until, given) if name.startswith("Timestamp") else run.now + 1000 * _seconds(run, scope, work.until, given)
+    scope.wait = Pause(due, "wait")
+    run.set_timer(due, scope.id, "wait")
+
+
+def _seconds(run: Run, scope: Scope, field: Field, given: Payload) -> int:
+    value = _wait_value(run, scope, field, given)
+    where = f"{field_text(field)} == {dumps(value)}"
+    if scope.state.language == "JSONata":
+        return whole_number(run, scope, field, value, least=0, most=LONGEST_WAIT_SECONDS)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise runtime(scope, f"The {field.name} parameter cannot be parsed as a long value: {where}")
+    if value < 0:
+        raise runtime(scope, f"The {field.name} parameter references a negative value: {where}")
+    if value > LONGEST_WAIT_SECONDS:
+        raise runtime(scope, f"The {field.name} parameter references a value that is too large: {where}")
+    return value
+
+
+def _moment(run: Run, scope: Scope, field: Field, given: Payload) -> int:
+    value = _wait_value(run, scope, field, given)
+    try:
+        return parse_timestamp(value)
+    except (ExpressionError, TypeError, AttributeError):
+        shown = value if isinstance(value, str) else dumps(value)
+    if scope.state.language == "JSONata":
+        text = f"The {field.name} field cannot be parsed as an ISO-8601 extended offset date-time format string: {shown}"
+        raise query_failed(scope, text, field.name, evaluated=False)
+    text = f"The {field.name} parameter does not reference a valid ISO-8601 extended offset date-time format string: {field_text(field)} == {shown}"
+    raise runtime(scope, text)
+
+
+def _wait_value(run: Run, scope: Scope, field: Field, given: Payload) -> JSONValue:
+    try:
+        return field_value(run, scope, field, given.value)
+    except StateFailed as failed:
+        if scope.state.language == "JSONPath" and "Invalid path" in (failed.failure.cause or ""):
+            raise runtime(scope, f"The {field.name} parameter does not reference an input value: {field_text(field)}") from None
+        raise
+
+
+def _task(run: Run, scope: Scope) -> None:
+    work = scope.state.work
+    assert isinstance(work, TaskWork)  # noqa: S101
+    resource = parse_resource(work.resource)
+    if resource is None:
+        raise runtime(scope, f"The resource provided {work.resource} is not recognized.")
+    number = run.last_attempt + 1
+    token = run.token(number) if resource.pattern else None
+    given = effective_input(run, scope)
+    parameters = arguments(run, scope, given, token=token)
+    timeout = task_seconds(run, scope, work.timeout, given)
+    heartbeat = task_seconds(run, scope, work.heartbeat, given)
+    credentials = _credentials(run, scope, work, given)
+    run.last_attempt = number
+    attempt = Attempt(
+        number=number,
+        parameters=parameters.text,
+        token=token,
+        credentials=credentials,
+        due=run.now + 1000 * timeout if timeout is not None else None,
+        heartbeat_seconds=heartbeat,
+    )
+    scope.wait = attempt
+    run.attempts[number] = scope
+    if attempt.due is not None:
+        run.set_timer(attempt.due, scope.id, "timeout", number)
+    run.advance(scope, f"{EVENT_PREFIX[resource.family]}Scheduled", *_scheduled(run, resource, attempt, timeout, credentials))
+    run.command(attempt_command(run, scope, resource, attempt))
+
+
+def attempt_command(run: Run, scope: Scope, resource: Resource, attempt: Attempt) -> RunAttempt:
+    """The order to carry an attempt out; the same one again after a restart, if it had not begun."""
+    return RunAttempt(
+        attempt=attempt.number,
+        state=scope.state.name,
+        retry=scope.retry_count,
+        resource=resource,
+        parameters=attempt.parameters,
+        key=f"{run.identity.id}/{attempt.number}",
+        token=attempt.token,
+        deadline=attempt.due,
+        heartbeat_seconds=attempt.heartbeat_seconds,
+        credentials=attempt.credentials,
+    )
+
+
+def _scheduled(run: Run, resource: Resource, attempt: Attempt, timeout: int | None, credentials: str | None) -> tuple[str, dict[str, JSONValue]]:
+    detail: dict[str, JSONValue] = {}
+    if resource.family == "service":
+        key = "taskScheduledEventDetails"
+        detail |= {"parameters": attempt.parameters, "region": run.identity.region, "resource": resource.name, "resourceType": resource.service}
+    else:
+        key = "lambdaFunctionScheduledEventDetails" if resource.family == "lambda" else "activityScheduledEventDetails"
+        detail |= {**text_detail("input", attempt.parameters), "resource": resource.arn}
+    if timeout is not None:
+        detail["timeoutInSeconds"] = timeout
+    if attempt.heartbeat_seconds is not None and resource.family != "lambda":
+        detail["heartbeatInSeconds"] = attempt.heartbeat_seconds
+    if credentials is not None:
+        detail["taskCredentials"] = {"roleArn": credentials}
+    return key, detail
+
+
+def task_seconds(run: Run, scope: Scope, field: Field | None, given: Payload) -> int | None:
+    """TimeoutSeconds or HeartbeatSeconds in whole seconds; None when not stated."""
+    if field is None:
+        return None
+    value = field_value(run, scope, field, given.value)
+    return whole_number(run, scope, field, value, least=1, most=LONGEST_WAIT_SECONDS)
+
+
+def whole_number(run: Run, scope: Scope, field: Field, value: JSONValue, *, least: int, most: int) -> int:
+    """A number that a field's expression gave, checked; raises StateFailed."""
+    del run
+    number = value
+    if isinstance(number, float) and math.isfinite(number) and number == int(number):
+        number = int(number)
+    if isinstance(number, int) and not isinstance(number, bool) and least <= number <= most:
+        return number
+    if scope.state.language == "JSONata":
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            text = f"The JSONata expression '{field_text(field)}' specified for the field '{field.name}' returned an unexpected result type."
+            raise query_failed(scope, f"{text} Expected 'number', but was '{json_type(value)}' for value: {dumps(value)}", field.name)
+        raise query_failed(scope, f"The value for the field '{field.name}' must be between {least} and {most}: {dumps(value)}", field.name, evaluated=False)
+    raise runtime(scope, f"The {field.name} parameter does not reference a valid number between {least} and {most}: {field_text(field)} == {dumps(value)}")
+
+
+def _credentials(run: Run, scope: Scope, work: TaskWork, given: Payload) -> str | None:
+    if work.credentials is None:
+        return None
+    value = fill(scope, work.credentials, run.environment(scope, given.value), "Credentials")
+    role = value.get("RoleArn") if isinstance(value, dict) else None
+    return role if isinstance(role, str) else dumps(value)
+
+
+def field_text(field: Field) -> str:
+    """A field's expression as written, without JSONata's delimiters."""
+    return template_text(field.template)
+
+
+def template_text(template: object) -> str:
+    """The text of a compiled expression, without JSONata's delimiters."""
+    text = getattr(template, "text", None)
+    if text is None:
+        source = getattr(template, "source", "")
+        text = source if isinstance(source, str) else dumps(source)
+    return text[2:-2].strip() if text.startswith("{%") and text.endswith("%}") else text
+
+
+def json_type(value: JSONValue) -> str:
+    """The JSON type as AWS names it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    return {str: "string", int: "number", float: "number", list: "array"}.get(type(value), "object")
+
+
+def _parallel(run: Run, scope: Scope) -> None:
+    work = scope.state.work
+    assert isinstance(work, ParallelWork)  # noqa: S101
+    open_parallel(run, scope, work, arguments(run, scope, effective_input(run, scope)))
+
+
+def _map(run: Run, scope: Scope) -> None:
+    work = scope.state.work
+    assert isinstance(work, MapWork)  # noqa: S101
+    given = effective_input(run, scope)
+    open_map(run, scope, work, given, _items(run, scope, work, given))
+
+
+def _items(run: Run, scope: Scope, work: MapWork, given: Payload) -> list[JSONValue]:
+    if work.reader is not None:
+        text = "ItemReader is not available in this version: it comes with the distributed Map."
+        raise StateFailed(Failure("States.ItemReaderFailed", text))
+    if work.items is None:
+        value = given.value
+    else:
+        value = field_value(run, scope, work.items, given.value)
+    if isinstance(value, list):
+        return value
+    if scope.state.language == "JSONata":
+        if work.items is None:
+            raise query_failed(scope, f"Map state input must be an array but was: {dumps(value)}", None)
+        text = f"The JSONata expression '{field_text(work.items)}' specified for the field 'Items' returned an unexpected result type."
+        raise query_failed(scope, f"{text} Expected 'array', but was '{json_type(value)}' for value: {dumps(value)}", "Items")
+    path = field_text(work.items) if work.items is not None else "$"
+    raise runtime(scope, f'Reference path "{path}" must point to array.')
+
+
+WORK: dict[str, Callable[[Run, Scope], None]] = {
+    "Pass": _pass,
+    "Succeed": _succeed,
+    "Fail": _fail,
+    "Choice": _choice,
+    "Wait": _wait,
+    "Task": _task,
+    "Parallel": _parallel,
+    "Map": _map,
+}

@@ -1,0 +1,63 @@
+"""The predefined error names and what Retry and Catch match (ASL specification, "Errors"; AWS "Handling errors")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ALL = "States.ALL"
+TASK_FAILED = "States.TaskFailed"
+TIMEOUT = "States.Timeout"
+HEARTBEAT_TIMEOUT = "States.HeartbeatTimeout"
+RUNTIME = "States.Runtime"
+DATA_LIMIT_EXCEEDED = "States.DataLimitExceeded"
+QUERY_EVALUATION_ERROR = "States.QueryEvaluationError"
+PARAMETER_PATH_FAILURE = "States.ParameterPathFailure"
+RESULT_PATH_MATCH_FAILURE = "States.ResultPathMatchFailure"
+INTRINSIC_FAILURE = "States.IntrinsicFailure"
+NO_CHOICE_MATCHED = "States.NoChoiceMatched"
+BRANCH_FAILED = "States.BranchFailed"
+EXCEED_TOLERATED_FAILURE_THRESHOLD = "States.ExceedToleratedFailureThreshold"
+ITEM_READER_FAILED = "States.ItemReaderFailed"
+RESULT_WRITER_FAILED = "States.ResultWriterFailed"
+OUTCOME_UNKNOWN = "FlowRunner.OutcomeUnknown"
+
+TERMINAL = frozenset({RUNTIME})  # never retried or caught, not even by name: a bug of the definition, as AWS has it
+NOT_BY_WILDCARD = frozenset({DATA_LIMIT_EXCEEDED})
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a state failed: error name and cause as the history shows them (either may be absent).
+
+    `location` is the field of a failed JSONata evaluation; `evaluated` tells that the evaluation itself failed
+    (``EvaluationFailed`` follows the event before the state in the causal chain), not the check of its result.
+    `alias` is a second name that Retry and Catch may use: the history calls a missed heartbeat ``States.Timeout``, as AWS
+    recorded it, while the documentation catches ``States.HeartbeatTimeout``.
+    """
+
+    error: str | None
+    cause: str | None
+    location: str | None = None
+    evaluated: bool = True
+    alias: str | None = None
+
+
+class StateFailed(Exception):  # noqa: N818 - it tells what happened, in the past tense, and never leaves the core
+    """Carries a Failure from where it happens to where the machine decides."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(failure.error)
+
+
+def matches(failure: Failure, names: Sequence[str]) -> bool:
+    """Whether an ErrorEquals list matches this failure."""
+    error = failure.error
+    if error in TERMINAL:
+        return False
+    if error in names or (failure.alias is not None and failure.alias in names):
+        return True
+    if error in NOT_BY_WILDCARD:
+        return False
+    return ALL in names or (TASK_FAILED in names and error != TIMEOUT)

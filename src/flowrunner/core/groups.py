@@ -1,0 +1,203 @@
+"""Parallel and Map: opening child scopes, collecting their results, and cutting them off when one fails."""
+
+from __future__ import annotations
+
+from flowrunner.core.commands import CancelAttempt
+from flowrunner.core.dataflow import effective_input, field_value, fill, runtime
+from flowrunner.core.faults import EXCEED_TOLERATED_FAILURE_THRESHOLD, Failure
+from flowrunner.core.leave import fail, succeed
+from flowrunner.core.program import Field, MapWork, ParallelWork
+from flowrunner.core.records import failure_detail
+from flowrunner.core.run import Ended, Run
+from flowrunner.core.scope import Attempt, Group, Scope
+from flowrunner.jsonvalue import JSONValue, Payload, dumps
+
+DISTRIBUTED_CONCURRENCY = 1000  # AWS runs up to 10,000 children of a distributed Map at once
+
+
+def open_parallel(run: Run, scope: Scope, work: ParallelWork, given: Payload) -> None:
+    """Start every branch with the same input."""
+    run.advance(scope, "ParallelStateStarted")
+    group = Group(total=len(work.branches), limit=len(work.branches), results=[None] * len(work.branches))
+    group.first_event = group.last_event = scope.last_event
+    scope.wait = group
+    for index, branch in enumerate(work.branches):
+        child = Scope(number=run.next_scope(), branch=branch, state=branch.states[branch.start_at], given=given, parent=scope, index=index)
+        child.last_event = group.first_event
+        group.open[index] = child
+        run.open_scope(child)
+    group.next_index = group.total
+
+
+def open_map(run: Run, scope: Scope, work: MapWork, given: Payload, items: list[JSONValue]) -> None:
+    """Start as many iterations as may run at once; the others follow as places become free."""
+    run.advance(scope, "MapStateStarted", "mapStateStartedEventDetails", {"length": len(items)})
+    limit = _concurrency(run, scope, work, given)
+    group = Group(total=len(items), limit=limit, results=[None] * len(items), items=items)
+    if work.distributed:
+        group.tolerated_count = int(_tolerated(run, scope, work.tolerated_failure_count, given, whole=True) or 0)
+        group.tolerated_percentage = _tolerated(run, scope, work.tolerated_failure_percentage, given, whole=False)
+        who = run.identity
+        label = work.label or scope.state.name
+        group.map_run = f"arn:aws:states:{who.region}:{who.account}:mapRun:{who.machine_name}/{label}:{run.entropy.uuid()}"
+        run.advance(scope, "MapRunStarted", "mapRunStartedEventDetails", {"mapRunArn": group.map_run})
+    group.first_event = group.last_event = scope.last_event
+    scope.wait = group
+    _open_iterations(run, scope, work, group)
+    if not group.open:
+        _finish(run, scope, group)
+
+
+def _concurrency(run: Run, scope: Scope, work: MapWork, given: Payload) -> int:
+    most = DISTRIBUTED_CONCURRENCY if work.distributed else run.limits.inline_map_concurrency
+    if work.max_concurrency is None:
+        return most
+    value = field_value(run, scope, work.max_concurrency, given.value)
+    if isinstance(value, float) and value == int(value):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        name, path = work.max_concurrency.name, getattr(work.max_concurrency.template, "text", "")
+        raise runtime(scope, f'The {name} field refers to value "{_shown(value)}" which is not a valid integer: {path}')
+    if value < 0:
+        raise runtime(scope, "MaxConcurrency cannot be negative.")
+    return min(value, most) if value else most
+
+
+def _tolerated(run: Run, scope: Scope, field: Field | None, given: Payload, *, whole: bool) -> float | None:
+    if field is None:
+        return None
+    value = field_value(run, scope, field, given.value)
+    kind = "integer" if whole else "float"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or (whole and value != int(value)):
+        path = getattr(field.template, "text", "")
+        raise runtime(scope, f'The {field.name} field refers to value "{_shown(value)}" which is not a valid {kind}: {path}')
+    if whole and value < 0:
+        raise runtime(scope, "ToleratedFailureCount cannot be negative.")
+    if not whole and not 0 <= value <= 100:
+        raise runtime(scope, "ToleratedFailurePercentage must be between 0 and 100.")
+    return value
+
+
+def _shown(value: JSONValue) -> str:
+    return value if isinstance(value, str) else dumps(value)
+
+
+def _open_iterations(run: Run, scope: Scope, work: MapWork, group: Group) -> None:
+    while group.next_index < group.total and len(group.open) < group.limit:
+        index = group.next_index
+        group.next_index += 1
+        _open_iteration(run, scope, work, group, index)
+
+
+def _open_iteration(run: Run, scope: Scope, work: MapWork, group: Group, index: int) -> None:
+    assert group.items is not None  # noqa: S101 - a Map's group always has items
+    value = group.items[index]
+    branch = work.processor
+    child = Scope(number=run.next_scope(), branch=branch, state=branch.states[branch.start_at], given=Payload(value=value), parent=scope, index=index)
+    child.item = {"Index": index, "Value": value}
+    child.silent = scope.silent or group.map_run is not None
+    # With places given on, an iteration follows the one that made place for it.
+    child.last_event = group.first_event if index < group.limit else group.last_event
+    started = {"index": index, "name": scope.state.name}
+    child.last_event = run.record(child, "MapIterationStarted", "mapIterationStartedEventDetails", started)
+    group.open[index] = child
+    if work.selector is not None:
+        child.input = _selected(run, scope, work, child)
+    run.open_scope(child)
+
+
+def _selected(run: Run, scope: Scope, work: MapWork, child: Scope) -> Payload:
+    assert work.selector is not None  # noqa: S101 - the caller looked
+    environment = run.environment(scope, effective_input(run, scope).value)
+    environment.context = {**environment.context, "Map": {"Item": child.item}}
+    if environment.states is not None:
+        environment.states = {**environment.states, "context": environment.context}
+    return Payload(value=fill(scope, work.selector, environment, work.selector_name))
+
+
+def settle(run: Run, ended: Ended) -> None:
+    """A child scope is through: take its result, start the next iteration, finish or fail the group."""
+    child, parent = ended.scope, ended.scope.parent
+    assert parent is not None  # noqa: S101 - the machine settles the root itself
+    run.close_scope(child)
+    group = parent.wait
+    if not isinstance(group, Group) or group.open.get(child.index) is not child:
+        return  # the group was given up in the meantime
+    del group.open[child.index]
+    if group.map_run is None or child.last_event > group.last_event:
+        group.last_event = child.last_event
+    work = parent.state.work
+    if ended.failure is not None:
+        _child_failed(run, parent, group, child, ended.failure)
+        return
+    group.results[child.index] = ended.output
+    group.done += 1
+    if isinstance(work, MapWork):
+        _iteration_event(run, parent, child, "MapIterationSucceeded")
+        _open_iterations(run, parent, work, group)
+    if not group.open and group.next_index >= group.total:
+        _finish(run, parent, group)
+
+
+def _iteration_event(run: Run, parent: Scope, child: Scope, event_type: str) -> None:
+    key = f"{event_type[0].lower()}{event_type[1:]}EventDetails"
+    run.record(child, event_type, key, {"index": child.index, "name": parent.state.name})
+
+
+def _child_failed(run: Run, parent: Scope, group: Group, child: Scope, failure: Failure) -> None:
+    is_map = isinstance(parent.state.work, MapWork)
+    if is_map:
+        _iteration_event(run, parent, child, "MapIterationFailed")
+    group.failed += 1
+    if group.map_run is not None:
+        if _tolerates(group):
+            assert isinstance(parent.state.work, MapWork)  # noqa: S101
+            _open_iterations(run, parent, parent.state.work, group)
+            if not group.open and group.next_index >= group.total:
+                _finish(run, parent, group)
+            return
+        failure = Failure(EXCEED_TOLERATED_FAILURE_THRESHOLD, "The specified tolerated failure threshold was exceeded")
+    cancel_children(run, parent)
+    parent.last_event = group.last_event
+    if group.map_run is not None:
+        run.advance(parent, "MapRunFailed", "mapRunFailedEventDetails", failure_detail(failure.error, failure.cause))
+    fail(run, parent, failure)
+
+
+def _tolerates(group: Group) -> bool:
+    if group.tolerated_percentage is not None and group.failed * 100 <= group.tolerated_percentage * group.total:
+        return True
+    return group.failed <= group.tolerated_count
+
+
+def cancel_children(run: Run, scope: Scope) -> None:
+    """Give up whatever the scope waits for: attempts are cancelled, states in them aborted, children closed."""
+    wait = scope.wait
+    if isinstance(wait, Attempt):
+        run.command(CancelAttempt(wait.number))
+        run.attempts.pop(wait.number, None)
+    elif isinstance(wait, Group):
+        for child in wait.open.values():
+            cancel_children(run, child)
+            if child.entered_event > wait.first_event:
+                run.advance(child, f"{child.state.kind}StateAborted")
+            if isinstance(scope.state.work, MapWork):
+                _iteration_event(run, scope, child, "MapIterationAborted")
+            run.close_scope(child)
+            if child in run.ready:
+                run.ready.remove(child)
+        wait.open.clear()
+    scope.wait = None
+
+
+def _finish(run: Run, scope: Scope, group: Group) -> None:
+    """Every child is through: the state has succeeded with the list of their outputs."""
+    scope.last_event = group.last_event
+    if group.map_run is not None:
+        run.advance(scope, "MapRunSucceeded")
+    run.record(scope, f"{scope.state.kind}StateSucceeded")
+    scope.wait = None
+    results = [result.value for result in group.results if result is not None]
+    succeed(run, scope, Payload(value=results))
+
+

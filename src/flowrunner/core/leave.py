@@ -1,0 +1,88 @@
+"""Leaving a state: its exit event and what comes next, or its failure and what Retry and Catch make of it."""
+
+from __future__ import annotations
+
+from flowrunner.core.dataflow import Exit, check_size, exit_with, fill, written
+from flowrunner.core.faults import Failure, StateFailed
+from flowrunner.core.program import Catcher, Template
+from flowrunner.core.records import failure_detail
+from flowrunner.core.retry import Again, Caught, decide
+from flowrunner.core.run import Run
+from flowrunner.core.scope import Pause, Scope
+from flowrunner.jsonvalue import Payload
+
+RESULT_KINDS = frozenset({"Task", "Parallel", "Map"})
+
+
+def succeed(run: Run, scope: Scope, result: Payload) -> None:
+    """The state's work is done: compute its output and go on at its Next."""
+    state = scope.state
+    made = exit_with(run, scope, result, has_result=state.kind in RESULT_KINDS, assign=state.assign, output=state.output)
+    go_on(run, scope, made, state.next)
+
+
+def choose(run: Run, scope: Scope, given: Payload, target: str, *, assign: Template | None, output: Template | None) -> None:
+    """A Choice state goes on at `target`, with the assignments and output of the rule that was taken."""
+    made = exit_with(run, scope, given, has_result=False, assign=assign, output=output)
+    go_on(run, scope, made, target)
+
+
+def go_on(run: Run, scope: Scope, made: Exit, target: str | None) -> None:
+    """Record the exit and stand before the next state; without one the branch has ended."""
+    state = scope.state
+    run.advance(scope, f"{state.kind}StateExited", "stateExitedEventDetails", made.detail(scope))
+    scope.wait = None
+    if made.assigned:
+        scope.variables = {**scope.variables, **made.assigned}
+    if target is None:
+        run.end(scope, output=made.output)
+        return
+    scope.state = scope.branch.states[target]
+    scope.input = made.output
+    run.ready.append(scope)
+
+
+def fail(run: Run, scope: Scope, failure: Failure) -> None:
+    """The state failed: try again, go on at a catcher, or fail the scope."""
+    state = scope.state
+    if failure.error == "States.QueryEvaluationError":
+        _record_evaluation(run, scope, failure)
+    scope.wait = None
+    decision = decide(state.retriers, state.catchers, failure, scope.retries, run.entropy.random)
+    if isinstance(decision, Again):
+        scope.retries[decision.retrier] += 1
+        scope.wait = Pause(run.now + decision.delay, "retry")
+        run.set_timer(scope.wait.due, scope.id, "retry")
+        return
+    if state.kind in ("Map", "Parallel") and failure.error != "States.Runtime":
+        run.advance(scope, f"{state.kind}StateFailed")
+    if isinstance(decision, Caught):
+        try:
+            _catch(run, scope, decision.catcher, failure)
+        except StateFailed as again:
+            run.end(scope, failure=again.failure)
+        return
+    run.end(scope, failure=failure)
+
+
+def _record_evaluation(run: Run, scope: Scope, failure: Failure) -> None:
+    detail = {**failure_detail(failure.error, failure.cause), "state": scope.state.name}
+    if failure.location is not None:
+        detail["location"] = failure.location
+    # AWS evaluates before it has entered: the event follows the one before the state, unless the state has gone further.
+    at_entry = scope.last_event == scope.entered_event and failure.evaluated
+    scope.last_event = run.record(
+        scope, "EvaluationFailed", "evaluationFailedEventDetails", detail, previous=scope.previous_event if at_entry else None
+    )
+
+
+def _catch(run: Run, scope: Scope, catcher: Catcher, failure: Failure) -> None:
+    caught = {"Error": failure.error or "", "Cause": failure.cause} if failure.cause is not None else {"Error": failure.error or ""}
+    result = Payload(value=caught)
+    if scope.state.language == "JSONata":
+        made = exit_with(run, scope, result, has_result=False, assign=catcher.assign, output=catcher.output, error_output=caught)
+    else:
+        assigned = fill(scope, catcher.assign, run.environment(scope, caught), "Assign") if catcher.assign is not None else {}
+        made = Exit(scope.input if catcher.keeps_input else written(scope, catcher.result_path, result), assigned)
+        check_size(run, scope, made.output)
+    go_on(run, scope, made, catcher.next)

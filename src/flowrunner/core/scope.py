@@ -1,0 +1,116 @@
+"""The tree of scopes: one thread of control each — the execution itself, a parallel branch, a map iteration.
+
+A scope stands in one state of its branch. What it waits for is its `wait`: a pause until a moment, an attempt that runs
+somewhere, or the group of child scopes it opened. No wait means that the machine will advance it in this step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from flowrunner.core.program import Branch, State
+from flowrunner.jsonvalue import JSONValue, Payload
+
+
+@dataclass(slots=True)
+class Pause:
+    """Waits until `due` (milliseconds since 1970 UTC): a Wait state, or the delay before a retry."""
+
+    due: int
+    kind: Literal["wait", "retry"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """One attempt of a task that has been asked for. Times are milliseconds since 1970 UTC."""
+
+    number: int
+    status: Literal["scheduled", "started", "submitted"] = "scheduled"
+    parameters: str
+    token: str | None = None
+    credentials: str | None = None
+    due: int | None = None
+    heartbeat_seconds: int | None = None
+    heartbeat_due: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Group:
+    """The children a Parallel or Map state opened.
+
+    `items` are the values of a Map that are not yet running from `next_index` on; `results` has one place per child. `last_event` is the id
+    of the last event of the child that ended last: the causal parent of what follows the group.
+    """
+
+    total: int
+    limit: int
+    results: list[Payload | None]
+    items: list[JSONValue] | None = None
+    next_index: int = 0
+    open: dict[int, Scope] = field(default_factory=dict)
+    done: int = 0
+    failed: int = 0
+    first_event: int = 0
+    last_event: int = 0
+    tolerated_count: int = 0
+    tolerated_percentage: float | None = None
+    map_run: str | None = None
+
+
+Waiting = Pause | Attempt | Group
+
+
+class Scope:
+    """One thread of control; see the module's docstring."""
+
+    __slots__ = (
+        "branch",
+        "entered_at",
+        "entered_event",
+        "id",
+        "index",
+        "input",
+        "item",
+        "last_event",
+        "parent",
+        "previous_event",
+        "resuming",
+        "retries",
+        "silent",
+        "state",
+        "variables",
+        "wait",
+    )
+
+    def __init__(self, *, number: int, branch: Branch, state: State, given: Payload, parent: Scope | None = None, index: int = 0) -> None:
+        self.id = number
+        self.branch = branch
+        self.parent = parent
+        self.index = index  # the branch's or iteration's number within the parent's group
+        self.state = state
+        self.input = given
+        self.item: JSONValue = None  # the context object's Map member, for an iteration
+        self.variables: dict[str, JSONValue] = {}
+        self.wait: Waiting | None = None
+        self.resuming = False  # the next advance tries the state again instead of entering it
+        self.retries: list[int] = []  # how often each retrier was used since the state was entered
+        self.last_event = 0
+        self.entered_event = 0
+        self.previous_event = 0
+        self.entered_at = 0
+        self.silent: bool = parent.silent if parent else False  # its events are not in the history (distributed map)
+
+    def visible_variables(self) -> dict[str, JSONValue]:
+        """Variables by name, inner ones first; not to be changed."""
+        if self.parent is None:
+            return self.variables
+        outer = self.parent.visible_variables()
+        if not outer:
+            return self.variables
+        return {**outer, **self.variables} if self.variables else outer
+
+    @property
+    def retry_count(self) -> int:
+        """How often the current state was tried again."""
+        return sum(self.retries)
