@@ -79,6 +79,11 @@ class Machine:
         return self._run.root is not None
 
     @property
+    def has_ready(self) -> bool:
+        """Whether a step was cut: a Continued fact would go on."""
+        return self._run.outcome is None and bool(self._run.ready or self._run.ended)
+
+    @property
     def has_attempts(self) -> bool:
         """Whether any attempt is not over."""
         return bool(self._run.attempts)
@@ -96,6 +101,10 @@ class Machine:
     def owns_token(self, token: str, attempt: int) -> bool:
         """Whether a task token is the real one of that attempt, over or not (constant time)."""
         return 0 < attempt <= self._run.last_attempt and self._run.owns(token, attempt)
+
+    def token_of(self, attempt: int) -> str:
+        """The task token of an attempt."""
+        return self._run.token(attempt)
 
     def _open(self, scope: Scope) -> OpenAttempt:
         attempt = scope.wait

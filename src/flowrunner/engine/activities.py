@@ -1,0 +1,102 @@
+"""Activities: handing open tasks to workers that ask for them, each to one worker only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from flowrunner.clock import Clock
+from flowrunner.core import facts
+from flowrunner.core.facts import Fact
+from flowrunner.core.machine import Machine
+
+from flowrunner.errors import Conflict, NotFound
+from flowrunner.ports.executions import ActivityTask, ExecutionStore, Head
+
+Send = Callable[[str, Callable[[Machine, int], Fact | None]], Awaitable[Head]]
+
+
+class _Gone(Conflict):
+    """The task is no longer to be had: another worker was faster, or it timed out."""
+
+
+class Activities:
+    """Waiting workers of this node, by activity."""
+
+    def __init__(self, executions: ExecutionStore, clock: Clock, send: Send) -> None:
+        self._executions = executions
+        self._clock = clock
+        self._send = send
+        self._news: dict[str, asyncio.Event] = {}
+        self._waiting: dict[str, int] = {}
+        self._offered: set[tuple[str, int]] = set()
+
+    def opened(self, activity: str) -> None:
+        """A task of this activity was committed: wake those who wait for it."""
+        event = self._news.get(activity)
+        if event is not None:
+            event.set()
+
+    async def next(self, activity: str, *, worker: str | None, wait_seconds: float) -> tuple[str, str] | None:
+        """See Engine.next_activity_task."""
+        deadline = self._clock.monotonic() + wait_seconds
+        self._waiting[activity] = self._waiting.get(activity, 0) + 1
+        try:
+            while True:
+                news = self._news.setdefault(activity, asyncio.Event())
+                news.clear()
+                taken = await self._take(activity, worker)
+                if taken is not None:
+                    return taken
+                left = deadline - self._clock.monotonic()
+                if left <= 0:
+                    return None
+                await self._wait(news, left)
+        finally:
+            self._waiting[activity] -= 1
+            if not self._waiting[activity]:
+                self._waiting.pop(activity)
+                self._news.pop(activity, None)
+
+    async def _take(self, activity: str, worker: str | None) -> tuple[str, str] | None:
+        for task in await self._executions.activity_tasks(activity):
+            key = (task.execution, task.attempt)
+            if key in self._offered:
+                continue
+            self._offered.add(key)
+            try:
+                token = await self._start(task, worker)
+            except (_Gone, NotFound):
+                continue
+            finally:
+                self._offered.discard(key)
+            return token, task.input
+        return None
+
+    async def _start(self, task: ActivityTask, worker: str | None) -> str:
+        token = ""
+
+        def make(machine: Machine, now: int) -> Fact:
+            nonlocal token
+            attempt = machine.open_attempt(task.attempt)
+            if attempt is None or attempt.status != "scheduled":
+                raise _Gone
+            token = machine.token_of(task.attempt)
+            return facts.AttemptStarted(at=now, attempt=task.attempt, worker=worker)
+
+        await self._send(task.execution, make)
+        return token
+
+    async def _wait(self, news: asyncio.Event, seconds: float) -> None:
+        waiters = (asyncio.ensure_future(news.wait()), asyncio.ensure_future(self._clock.sleep(seconds)))
+        try:
+            await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiter in waiters:
+                waiter.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await waiter
+
+
+

@@ -1,0 +1,75 @@
+"""Nested executions: how a child is started once, and how its end becomes the result of the attempt that started it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from flowrunner.core import facts
+from flowrunner.core.commands import Outcome
+from flowrunner.engine.live import Live, arn_of, extra_of
+from flowrunner.ids import machine_arn
+from flowrunner.jsonvalue import JSONValue, Payload, dumps
+from flowrunner.ports.executions import Delivery, Head
+from flowrunner.ports.tasks import ChildStart
+
+_NAMESPACE = uuid.UUID("6f1b0b0e-5f4e-4a53-9a5c-6a54c7f7d9a1")  # ours; makes a child's name from its attempt's key
+
+
+def child_name(start: ChildStart) -> str:
+    """The child's name as asked for, or one that a repeated start of the same attempt finds again."""
+    return start.name if start.name is not None else str(uuid.uuid5(_NAMESPACE, start.key))
+
+
+def child_extra(start: ChildStart) -> dict[str, JSONValue]:
+    """What the child remembers of its parent."""
+    return {"parent": {"execution": start.parent, "attempt": start.attempt, "key": start.key, "wait": start.wait}}
+
+
+def is_same_child(head: Head, start: ChildStart) -> bool:
+    """Whether an execution with the child's name is that very child, started before the process died."""
+    parent = extra_of(head).get("parent")
+    return parent is not None and parent.get("key") == start.key
+
+
+def end_delivery(live: Live, outcome: Outcome, region: str) -> tuple[Delivery, ...]:
+    """The fact a parent waits for, if one does: stored in the same commit as the child's end."""
+    parent: dict[str, Any] | None = extra_of(live.head).get("parent")
+    if parent is None or parent["wait"] is None:
+        return ()
+    attempt = parent["attempt"]
+    if outcome.status == "SUCCEEDED":
+        result = dumps(_description(live, outcome, region, as_json=parent["wait"] == "json"))
+        fact: facts.Fact = facts.AttemptSucceeded(at=outcome.at, attempt=attempt, output=result)
+    else:
+        told = dumps(_description(live, outcome, region, as_json=False))
+        fact = facts.AttemptFailed(at=outcome.at, attempt=attempt, error="States.TaskFailed", cause=told)
+    return (Delivery(f"{live.id}/end", parent["execution"], facts.encode([fact])),)
+
+
+def _description(live: Live, outcome: Outcome, region: str, *, as_json: bool) -> dict[str, JSONValue]:
+    """The child as DescribeExecution shows it, in the capitals of a service integration; input and output as text (.sync) or JSON (.sync:2)."""
+    head = live.head
+
+    def payload(text: str) -> JSONValue:
+        return Payload(text=text).value if as_json else text
+
+    described: dict[str, JSONValue] = {}
+    if outcome.cause is not None:
+        described["Cause"] = outcome.cause
+    if outcome.error is not None:
+        described["Error"] = outcome.error
+    described |= {
+        "ExecutionArn": arn_of(head, region),
+        "Input": payload(head.input),
+        "InputDetails": {"Included": True},
+        "Name": head.name,
+    }
+    if outcome.output is not None:
+        described |= {"Output": payload(outcome.output), "OutputDetails": {"Included": True}}
+    return described | {
+        "StartDate": head.started_at,
+        "StateMachineArn": machine_arn(region, head.account, head.machine),
+        "Status": outcome.status,
+        "StopDate": outcome.at,
+    }

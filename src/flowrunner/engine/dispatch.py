@@ -1,0 +1,164 @@
+"""Running attempts on this node: a place for each, one asyncio task each, and the outcome as a message to its execution."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from flowrunner.core import facts
+from flowrunner.core.commands import RunAttempt
+from flowrunner.core.facts import Fact
+from flowrunner.core.machine import Machine
+from flowrunner.engine.live import Live, Message, arn_of, extra_of
+from flowrunner.engine.points import AFTER_DISPATCH, AFTER_RESULT, Point
+from flowrunner.ids import machine_arn
+from flowrunner.ports.tasks import Completed, Failed, Succeeded, TaskCall, TaskHandler, TaskOutcome, TaskResolver
+
+Post = Callable[[str, Message], None]
+Report = Callable[[str, dict[str, Any]], None]
+
+
+class Dispatcher:
+    """Starts, counts and cancels attempts.
+
+    An attempt that finds no free place of its handler stays unstarted: only when a place is free, its start is committed,
+    and only then it runs. So after a crash no more attempts are in doubt than really ran (reliability G3).
+    """
+
+    def __init__(self, resolver: TaskResolver, *, region: str, post: Post, point: Point, report: Report) -> None:
+        self._resolver = resolver
+        self._region = region
+        self._post = post
+        self._point = point
+        self._report = report
+        self._used: dict[TaskHandler, int] = {}
+        self._queues: dict[TaskHandler, deque[tuple[str, TaskCall]]] = {}
+        self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._stopping = False
+
+    def call(self, live: Live, command: RunAttempt) -> TaskCall:
+        """The attempt as its handler sees it."""
+        head = live.head
+        return TaskCall(
+            execution=head.id,
+            execution_arn=arn_of(head, self._region),
+            machine_arn=machine_arn(self._region, head.account, head.machine),
+            account=head.account,
+            region=self._region,
+            state=command.state,
+            attempt=command.attempt,
+            retry=command.retry,
+            resource=command.resource,
+            parameters=command.parameters,
+            key=command.key,
+            token=command.token,
+            deadline=command.deadline,
+            heartbeat_seconds=command.heartbeat_seconds,
+            credentials=command.credentials,
+            test_case=extra_of(head).get("testCase") if head.extra else None,
+        )
+
+    def idempotent(self, call: TaskCall) -> bool:
+        """Whether the call may simply be made again."""
+        return self._resolver.resolve(call).idempotent(call)
+
+    def reserve(self, call: TaskCall) -> TaskHandler | None:
+        """A place for the call, or None: it is queued then and starts by itself later."""
+        handler = self._resolver.resolve(call)
+        used = self._used.get(handler, 0)
+        if used >= handler.places() or self._queues.get(handler) or self._stopping:
+            self._queues.setdefault(handler, deque()).append((call.execution, call))
+            return None
+        self._used[handler] = used + 1
+        return handler
+
+    def release(self, handler: TaskHandler) -> None:
+        """Give a place back; the longest waiting attempt takes it."""
+        self._used[handler] -= 1
+        queue = self._queues.get(handler)
+        if queue and not self._stopping:
+            execution, call = queue.popleft()
+            self._used[handler] += 1
+            self._post(
+                execution,
+                Message(make=_start_of(call), then=lambda: self.run(call, handler), undo=lambda: self.release(handler)),
+            )
+
+    def run(self, call: TaskCall, handler: TaskHandler) -> None:
+        """Run a call whose start is committed and whose place is reserved."""
+        key = (call.execution, call.attempt)
+        task = asyncio.get_running_loop().create_task(self._run(call, handler), name=f"attempt {call.key}")
+        self._running[key] = task
+        task.add_done_callback(lambda _: self._ended(key, handler))
+
+    def _ended(self, key: tuple[str, int], handler: TaskHandler) -> None:
+        self._running.pop(key, None)
+        self.release(handler)
+
+    async def _run(self, call: TaskCall, handler: TaskHandler) -> None:
+        self._point(AFTER_DISPATCH)
+        try:
+            outcome = await handler.run(call)
+        except asyncio.CancelledError:
+            return  # timed out or stopped: the machine has gone on without it; or the node stops: its outcome is unknown
+        except Exception as error:  # noqa: BLE001 - a broken handler fails its attempt, not the engine
+            self._report("handler_broke", {"call": call.key, "resource": call.resource.arn, "error": repr(error)})
+            outcome = Failed("States.TaskFailed", f"The handler of {call.resource.arn} broke: {type(error).__name__}: {error}")
+        self._point(AFTER_RESULT)
+        for make in _facts_of(call, outcome):
+            self._post(call.execution, Message(make=make))
+
+    def cancel(self, execution: str, attempt: int) -> None:
+        """Stop an attempt, wherever it stands; nothing happens if it is not here."""
+        task = self._running.get((execution, attempt))
+        if task is not None:
+            task.cancel()
+            return
+        for queue in self._queues.values():
+            for entry in queue:
+                if entry[0] == execution and entry[1].attempt == attempt:
+                    queue.remove(entry)
+                    return
+
+    async def stop(self, seconds: float) -> None:
+        """Start nothing more, let what runs finish within `seconds`, then cancel it."""
+        self._stopping = True
+        tasks = set(self._running.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+
+def _start_of(call: TaskCall) -> Callable[[Machine, int], Fact | None]:
+    def make(machine: Machine, now: int) -> Fact | None:
+        attempt = machine.open_attempt(call.attempt)
+        return facts.AttemptStarted(at=now, attempt=call.attempt) if attempt is not None and attempt.status == "scheduled" else None
+
+    return make
+
+
+def _facts_of(call: TaskCall, outcome: TaskOutcome) -> list[Callable[[Machine, int], Fact | None]]:
+    number = call.attempt
+    match outcome:
+        case Succeeded(output) if call.resource.is_submitted:
+            return [lambda machine, now: _if_open(machine, facts.AttemptSubmitted(at=now, attempt=number, output=output))]
+        case Succeeded(output):
+            return [lambda machine, now: _if_open(machine, facts.AttemptSucceeded(at=now, attempt=number, output=output))]
+        case Completed(submitted, output):
+            return [
+                lambda machine, now: _if_open(machine, facts.AttemptSubmitted(at=now, attempt=number, output=submitted)),
+                lambda machine, now: _if_open(machine, facts.AttemptSucceeded(at=now, attempt=number, output=output)),
+            ]
+        case Failed(error, cause, phase):
+            return [lambda machine, now: _if_open(machine, facts.AttemptFailed(at=now, attempt=number, error=error, cause=cause, phase=phase))]
+
+
+def _if_open(
+    machine: Machine, fact: facts.AttemptSubmitted | facts.AttemptSucceeded | facts.AttemptFailed
+) -> Fact | None:
+    return fact if machine.open_attempt(fact.attempt) is not None else None

@@ -1,0 +1,423 @@
+"""The engine: starts, steps, answers and stops executions of one store on one node. The facade of this package."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from flowrunner.clock import SECOND, Clock
+from flowrunner.core import facts
+
+from flowrunner.core.facts import Fact
+from flowrunner.core.machine import Machine as Core
+from flowrunner.core.run import read_token
+from flowrunner.engine.activities import Activities
+from flowrunner.engine.children import child_extra, child_name, is_same_child
+from flowrunner.engine.dispatch import Dispatcher
+from flowrunner.engine.driver import Driver
+from flowrunner.engine.feed import ENDED, Feed
+from flowrunner.engine.live import Live, Message, arn_of, identity_of
+from flowrunner.engine.points import Point, no_point
+from flowrunner.engine.programs import Compiler, Programs
+from flowrunner.engine.timers import Timers
+from flowrunner.errors import Conflict, FlowRunnerError, InvalidToken, NotFound, StoreError, StoreUnavailable, TaskTokenTimedOut
+from flowrunner.ids import execution_id, parse_arn
+from flowrunner.jsonvalue import dumps
+from flowrunner.limits import AWS, Limits
+from flowrunner.ports.definitions import Machine
+from flowrunner.ports.executions import Delivery, Head, NameTaken, StepWrite
+from flowrunner.ports.observe import NullObserver, Observer
+from flowrunner.ports.store import Store
+from flowrunner.ports.tasks import ChildStart, TaskResolver
+
+LEASE = 15 * SECOND  # how long a node's executions stay its own after it was last heard of
+KEPT_WARM = 1000  # executions that only wait, but are kept in memory to save the loading
+
+
+class ExecutionAlreadyExists(Conflict):
+    """An execution of this name exists, with other input or already ended."""
+
+    code = "execution_already_exists"
+
+    def __init__(self, head: Head, arn: str) -> None:
+        self.head = head
+        super().__init__(f"Execution Already Exists: '{arn}'")
+
+
+class Engine:
+    """See the module's docstring. `randomness` gives unpredictable bytes (ids, seeds); everything else is injected too."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        compiler: Compiler,
+        tasks: TaskResolver,
+        clock: Clock,
+        randomness: Callable[[int], bytes],
+        region: str,
+        limits: Limits = AWS,
+        express: Engine | None = None,
+        observer: Observer | None = None,
+        point: Point = no_point,
+        kept_warm: int = KEPT_WARM,
+        drain_seconds: float = 10.0,
+        report: Callable[[str, dict[str, Any]], None] = lambda event, detail: None,
+    ) -> None:
+        self.store = store
+        self.feed = Feed(store.executions)
+        self.node = uuid.UUID(bytes=randomness(16), version=4).hex
+        self.region = region
+        self.clock = clock
+        self._randomness = randomness
+        self._express = express
+        self._drain_seconds = drain_seconds
+        self._report = report
+        self._kept_warm = kept_warm
+        self._live: dict[str, Live] = {}
+        self._warm: OrderedDict[str, Live] = OrderedDict()
+        self._loading: dict[str, list[Message]] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._executions = store.executions
+        observer = observer or NullObserver()
+        self._programs = Programs(store.definitions, compiler)
+        self._driver = Driver(
+            executions=store.executions, programs=self._programs, clock=clock, limits=limits, region=region, node=self.node,
+            feed=self.feed, observer=observer, point=point, report=report,
+        )  # fmt: skip
+        self._dispatcher = Dispatcher(tasks, region=region, post=self.post, point=point, report=report)
+        self._driver.dispatcher = self._dispatcher
+        self._driver.after_commit = self._after_commit
+        self._timers = Timers(store.executions, clock, self._fire, observer.on_timer_lag)
+        self._activities = Activities(store.executions, clock, self.send)
+
+    # --- life
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Take over what nobody owns and begin to fire timers; clean-up goes on `stack`. Raises StoreUnavailable."""
+        await self._renew()
+        stack.push_async_callback(self._stop)
+        await self._recover()
+        for service in (self._timers.run(), self._keep_lease()):
+            task = asyncio.get_running_loop().create_task(service)
+            stack.push_async_callback(_cancelled, task)
+
+    async def _stop(self) -> None:
+        """Finish or hand over: nothing new starts, what runs may finish for a while, the rest is left for the next node."""
+        self._stopping = True
+        await self._dispatcher.stop(self._drain_seconds)
+        while self._background:
+            await asyncio.wait(self._background)
+        with contextlib.suppress(StoreError):
+            await self._executions.renew(self.node, None)
+
+    async def _renew(self) -> None:
+        await self._executions.renew(self.node, self.clock.now() + LEASE)
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await self.clock.sleep(LEASE / SECOND / 3)
+            try:
+                await self._renew()
+                if not self.store.capabilities.exclusive:
+                    await self._recover()
+            except StoreError as error:
+                self._report("lease_not_renewed", {"error": str(error)})
+
+    async def _recover(self) -> None:
+        """Continue what a node that is gone left: its attempts are in doubt unless they may be repeated (G3)."""
+        while True:
+            orphans = await self._executions.orphans(self.clock.now(), 200)
+            fresh = [execution for execution in orphans if execution not in self._live and execution not in self._loading]
+            for execution in fresh:
+                live = await self._bring_back(execution)
+                if live is not None:
+                    self._take_over(live)
+            await asyncio.sleep(0)
+            if not fresh:
+                break
+            while self._background:
+                await asyncio.wait(self._background)
+        for delivery in await self._executions.undelivered(10_000):
+            self._deliver(delivery)
+
+    async def _bring_back(self, execution: str) -> Live | None:
+        try:
+            return await self._driver.load(execution)
+        except StoreError:
+            raise
+        except FlowRunnerError as error:
+            self._report("execution_not_recovered", {"execution": execution, "error": str(error)})
+            return None
+
+    def _take_over(self, live: Live) -> None:
+        """Attempts that had not begun begin now; those that had are repeated if they may be, else their outcome is unknown."""
+        self._live[live.id] = live
+        for attempt in live.machine.open_attempts():
+            command = attempt.command
+            if command.resource.family == "activity" or attempt.status == "submitted":
+                continue
+            call = self._dispatcher.call(live, command)
+            number = command.attempt
+            if attempt.status == "started" and not self._dispatcher.idempotent(call):
+                live.mailbox.append(Message(make=_lost(number)))
+                continue
+            live.local.add(number)
+            handler = self._dispatcher.reserve(call)
+            if handler is not None:
+                live.mailbox.append(
+                    Message(
+                        make=_restarted(number),
+                        then=lambda call=call, handler=handler: self._dispatcher.run(call, handler),  # type: ignore[misc]
+                        undo=lambda handler=handler: self._dispatcher.release(handler),  # type: ignore[misc]
+                    )
+                )
+        live.mailbox.append(Message(make=_tick))
+        self._kick(live)
+
+    # --- starting
+
+    async def start_execution(self, machine: Machine, *, name: str | None = None, input: str = "{}", extra: dict[str, Any] | None = None) -> Head:  # noqa: A002 - the API's word
+        """Start an execution; return its head once that is durable.
+
+        `input` is JSON text. Names as AWS has it: the same name, machine and input while it runs answers with the running
+        execution. Raises ExecutionAlreadyExists, InvalidDefinition, StoreUnavailable.
+        """
+        if machine.type == "EXPRESS" and self._express is not None:
+            run = str(uuid.UUID(bytes=self._randomness(16), version=4))
+            return await self._express._start(machine, name, input, {**(extra or {}), "express": run})
+        return await self._start(machine, name, input, extra)
+
+    async def run_to_end(self, machine: Machine, *, name: str | None = None, input: str = "{}", extra: dict[str, Any] | None = None) -> Head:  # noqa: A002
+        """Start an execution and wait for its end; return the ended head. Raises as start_execution."""
+        engine = self._express if machine.type == "EXPRESS" and self._express is not None else self
+        head = await self.start_execution(machine, name=name, input=input, extra=extra)
+        return await engine.feed.ended(head.id)
+
+    async def _start(self, machine: Machine, name: str | None, given: str, extra: dict[str, Any] | None) -> Head:
+        if self._stopping:
+            raise StoreUnavailable("The server is stopping; try again on the next one.")
+        revision = machine.revision
+        now, entropy = self.clock.now(), self._randomness(42)
+        number = execution_id(now, entropy)
+        head = Head(
+            id=number,
+            account=machine.account,
+            machine=machine.name,
+            name=name if name is not None else str(uuid.UUID(bytes=entropy[10:26], version=4)),
+            revision=revision.id,
+            status="RUNNING",
+            input=given,
+            seed=entropy[26:42],
+            started_at=now,
+            extra=dumps(extra) if extra else None,
+        )
+        live = self._driver.begin(head, identity_of(head, revision, self.region), self._programs.keep(revision))
+        stored = await self._driver.create(live)
+        if isinstance(stored, NameTaken):
+            found = stored.head
+            if found.status == "RUNNING" and found.input == given and name is not None:
+                return found
+            raise ExecutionAlreadyExists(found, arn_of(found, self.region))
+        return stored
+
+    async def start_child(self, start: ChildStart) -> tuple[str, int]:
+        """Start a nested execution for an attempt; the same attempt always gets the same child. See ports.tasks."""
+        arn = parse_arn(start.machine_arn)
+        machine = await self.store.definitions.machine(start.account, arn.name) if arn is not None and arn.account == start.account else None
+        if machine is None:
+            raise NotFound("state machine", start.machine_arn)
+        try:
+            head = await self.start_execution(machine, name=child_name(start), input=start.input, extra=child_extra(start))
+        except ExecutionAlreadyExists as taken:
+            if not is_same_child(taken.head, start):
+                raise
+            head = taken.head
+        return arn_of(head, self.region), head.started_at
+
+    # --- stopping and answering
+
+    async def stop_execution(self, execution: str, *, error: str | None = None, cause: str | None = None) -> Head:
+        """Stop an execution; an ended one stays as it is. Returns the head. Raises NotFound, StoreUnavailable."""
+
+        def make(machine: Core, now: int) -> Fact | None:
+            return None if machine.outcome is not None else facts.Stopped(at=now, error=error, cause=cause)
+
+        head = await self._executions.head(execution)
+        if head is None and self._express is not None:
+            return await self._express.stop_execution(execution, error=error, cause=cause)
+        if head is None:
+            raise NotFound("execution", execution)
+        return head if head.status in ENDED else await self.send(execution, make)
+
+    async def answer(self, token: str, *, output: str | None = None, error: str | None = None, cause: str | None = None) -> None:
+        """End the attempt of a task token: with output (JSON text) it succeeds, else it fails. Raises InvalidToken, TaskTokenTimedOut."""
+
+        def fact_of(attempt: int, now: int) -> Fact:
+            if output is not None:
+                return facts.AttemptSucceeded(at=now, attempt=attempt, output=output)
+            return facts.AttemptFailed(at=now, attempt=attempt, error=error, cause=cause)
+
+        await self._with_token(token, fact_of)
+
+    async def heartbeat(self, token: str) -> None:
+        """Tell that the worker of a task token is alive. Raises as `answer`."""
+        await self._with_token(token, lambda attempt, now: facts.AttemptHeartbeat(at=now, attempt=attempt))
+
+    async def _with_token(self, token: str, fact_of: Callable[[int, int], Fact]) -> None:
+        named = read_token(token)
+        if named is None:
+            raise InvalidToken("Invalid Token: 'Invalid token'")
+        execution, attempt = named
+
+        def make(machine: Core, now: int) -> Fact | None:
+            if not machine.owns_token(token, attempt):
+                raise InvalidToken("Invalid Token: 'Invalid token'")
+            if machine.open_attempt(attempt) is None:
+                raise TaskTokenTimedOut("Task Timed Out: 'Provided task does not exist anymore'")
+            return fact_of(attempt, now)
+
+        head = await self._executions.head(execution)
+        if head is None:
+            if self._express is not None:
+                await self._express._with_token(token, fact_of)
+                return
+            raise InvalidToken("Invalid Token: 'Invalid token'")
+        await self.send(execution, make)
+
+    async def next_activity_task(self, activity_arn: str, *, worker: str | None, wait_seconds: float) -> tuple[str, str] | None:
+        """The next task of an activity as (token, input), waiting for one up to this long; None if none came."""
+        return await self._activities.next(activity_arn, worker=worker, wait_seconds=wait_seconds)
+
+    # --- messages
+
+    async def send(self, execution: str, make: Callable[[Core, int], Fact | None]) -> Head:
+        """Post a message and wait until it is stored; raises what `make` raised."""
+        done: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
+        self.post(execution, Message(make=make, done=done))
+        return await done
+
+    def post(self, execution: str, message: Message) -> None:
+        """Leave a message for an execution; it is brought into memory if need be."""
+        live = self._live.get(execution)
+        if live is None and execution in self._warm:
+            live = self._live[execution] = self._warm.pop(execution)
+        if live is not None:
+            live.mailbox.append(message)
+            self._kick(live)
+        elif execution in self._loading:
+            self._loading[execution].append(message)
+        else:
+            self._loading[execution] = [message]
+            self._spawn(self._load(execution))
+
+    async def _load(self, execution: str) -> None:
+        try:
+            live = await self._driver.load(execution)
+        except FlowRunnerError as error:
+            for message in self._loading.pop(execution):
+                message.reject(error)
+            self._timers.settled(execution)
+            self._report("execution_not_loaded", {"execution": execution, "error": str(error)})
+            return
+        live.mailbox.extend(self._loading.pop(execution))
+        self._live[execution] = live
+        self._kick(live)
+
+    def _kick(self, live: Live) -> None:
+        if not live.driving:
+            live.driving = True
+            self._spawn(self._drive(live))
+
+    async def _drive(self, live: Live) -> None:
+        try:
+            await self._driver.drive(live)
+        except FlowRunnerError as error:
+            self._report("execution_stuck", {"execution": live.id, "error": str(error)})
+            for message in live.mailbox:
+                message.reject(error)
+            live.mailbox.clear()
+            self._live.pop(live.id, None)
+        finally:
+            live.driving = False
+            self._timers.settled(live.id)
+            self._rest(live)
+
+    def _rest(self, live: Live) -> None:
+        """Let go of an execution that only waits, or is over."""
+        if live.mailbox or live.more or live.local or live.driving:
+            return
+        if self._live.pop(live.id, None) is None:
+            return
+        self._timers.forget(live.id)
+        if live.machine.outcome is None and self._kept_warm:
+            self._warm[live.id] = live
+            if len(self._warm) > self._kept_warm:
+                self._warm.popitem(last=False)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _fire(self, execution: str) -> None:
+        self.post(execution, Message(make=_tick))
+
+    def _deliver(self, delivery: Delivery) -> None:
+        [fact] = facts.decode(delivery.fact)
+
+        def make(machine: Core, now: int) -> Fact | None:
+            del now
+            attempt = getattr(fact, "attempt", None)
+            return fact if attempt is None or machine.open_attempt(attempt) is not None else None
+
+        self.post(delivery.execution, Message(make=make, delivery=delivery.id))
+
+    def _after_commit(self, live: Live, write: StepWrite) -> None:
+        head = live.head
+        if head.status == "RUNNING":
+            if write.create and (live.local or live.more):
+                self._live[live.id] = live
+                if live.more:
+                    self._kick(live)
+            elif write.create and self._kept_warm:
+                self._live[live.id] = live
+                self._rest(live)
+            if head.wake_at is not None:
+                self._timers.watch(head.id, head.wake_at, is_row=head.owner is None)
+        for delivery in write.deliveries:
+            self._deliver(delivery)
+        for opened in write.opened:
+            self._activities.opened(opened.activity)
+
+
+def _tick(machine: Core, now: int) -> Fact | None:
+    due = machine.wake_at
+    return facts.TimerFired(at=now) if due is not None and due <= now else None
+
+
+def _lost(attempt: int) -> Callable[[Core, int], Fact | None]:
+    return lambda machine, now: facts.AttemptLost(at=now, attempt=attempt) if machine.open_attempt(attempt) is not None else None
+
+
+def _restarted(attempt: int) -> Callable[[Core, int], Fact | None]:
+    def make(machine: Core, now: int) -> Fact | None:
+        # An attempt that had begun gets no second start record; the fact still marks that somebody has it in hand again.
+        return facts.AttemptStarted(at=now, attempt=attempt) if machine.open_attempt(attempt) is not None else None
+
+    return make
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+
