@@ -1,0 +1,1 @@
+"""Amazon States Language: text in, compiled program or diagnostics out."""

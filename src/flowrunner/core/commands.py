@@ -55,13 +55,15 @@ class Outcome:
 class Step:
     """What follows from one fact, or from several that are stored together.
 
-    `more` asks for a Continued fact: the bound of one step was reached in the middle of pure states.
+    `more` asks for a Continued fact: the bound of one step was reached in the middle of pure states. `retried` names the
+    errors that will be tried again.
     """
 
     records: list[Record] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     outcome: Outcome | None = None
     more: bool = False
+    retried: list[str] = field(default_factory=list)
 
     def extend(self, later: Step) -> None:
         """Join a later step to this one: they will be one commit."""
@@ -69,3 +71,4 @@ class Step:
         self.commands += later.commands
         self.outcome = later.outcome or self.outcome
         self.more = later.more
+        self.retried += later.retried

@@ -41,6 +41,7 @@ class Failure:
     location: str | None = None
     evaluated: bool = True
     alias: str | None = None
+    recorded: bool = False  # EvaluationFailed stands in the history already: the scope around it does not repeat it
 
 
 class StateFailed(Exception):  # noqa: N818 - it tells what happened, in the past tense, and never leaves the core

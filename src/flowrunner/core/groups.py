@@ -124,7 +124,7 @@ def settle(run: Run, ended: Ended) -> None:
     if not isinstance(group, Group) or group.open.get(child.index) is not child:
         return  # the group was given up in the meantime
     del group.open[child.index]
-    if group.map_run is None or child.last_event > group.last_event:
+    if group.map_run is None:  # the events of a distributed Map's children are not in this history
         group.last_event = child.last_event
     work = parent.state.work
     if ended.failure is not None:
@@ -132,16 +132,19 @@ def settle(run: Run, ended: Ended) -> None:
         return
     group.results[child.index] = ended.output
     group.done += 1
+    succeeded = group.last_event
     if isinstance(work, MapWork):
-        _iteration_event(run, parent, child, "MapIterationSucceeded")
+        succeeded = _iteration_event(run, parent, child, "MapIterationSucceeded")
         _open_iterations(run, parent, work, group)
     if not group.open and group.next_index >= group.total:
+        # An iteration follows the last event in the one before it; what follows the whole Map, the end of its last iteration.
+        group.last_event = succeeded if group.map_run is None else group.last_event
         _finish(run, parent, group)
 
 
-def _iteration_event(run: Run, parent: Scope, child: Scope, event_type: str) -> None:
+def _iteration_event(run: Run, parent: Scope, child: Scope, event_type: str) -> int:
     key = f"{event_type[0].lower()}{event_type[1:]}EventDetails"
-    run.record(child, event_type, key, {"index": child.index, "name": parent.state.name})
+    return run.record(child, event_type, key, {"index": child.index, "name": parent.state.name})
 
 
 def _child_failed(run: Run, parent: Scope, group: Group, child: Scope, failure: Failure) -> None:

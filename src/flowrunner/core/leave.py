@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flowrunner.core.dataflow import Exit, check_size, exit_with, fill, written
-from flowrunner.core.faults import Failure, StateFailed
+from flowrunner.core.faults import QUERY_EVALUATION_ERROR, RUNTIME, Failure, StateFailed
 from flowrunner.core.program import Catcher, Template
 from flowrunner.core.records import failure_detail
 from flowrunner.core.retry import Again, Caught, decide
@@ -45,16 +47,18 @@ def go_on(run: Run, scope: Scope, made: Exit, target: str | None) -> None:
 def fail(run: Run, scope: Scope, failure: Failure) -> None:
     """The state failed: try again, go on at a catcher, or fail the scope."""
     state = scope.state
-    if failure.error == "States.QueryEvaluationError":
+    if failure.error == QUERY_EVALUATION_ERROR and not failure.recorded:
         _record_evaluation(run, scope, failure)
+        failure = replace(failure, recorded=True)
     scope.wait = None
     decision = decide(state.retriers, state.catchers, failure, scope.retries, run.entropy.random)
     if isinstance(decision, Again):
         scope.retries[decision.retrier] += 1
+        run.step.retried.append(failure.error or "")
         scope.wait = Pause(run.now + decision.delay, "retry")
         run.set_timer(scope.wait.due, scope.id, "retry")
         return
-    if state.kind in ("Map", "Parallel") and failure.error != "States.Runtime":
+    if state.kind in ("Map", "Parallel") and failure.error != RUNTIME:
         run.advance(scope, f"{state.kind}StateFailed")
     if isinstance(decision, Caught):
         try:

@@ -8,10 +8,10 @@ from heapq import heappop
 
 from flowrunner.core import facts
 from flowrunner.core.commands import CancelAttempt, Outcome, RunAttempt, Step
-from flowrunner.core.dataflow import check_size, effective_input
+from flowrunner.core.dataflow import effective_input
 from flowrunner.core.enter import EVENT_PREFIX, attempt_command, enter
 from flowrunner.core.facts import Fact
-from flowrunner.core.faults import HEARTBEAT_TIMEOUT, OUTCOME_UNKNOWN, RUNTIME, TIMEOUT, Failure, StateFailed
+from flowrunner.core.faults import DATA_LIMIT_EXCEEDED, HEARTBEAT_TIMEOUT, OUTCOME_UNKNOWN, RUNTIME, TIMEOUT, Failure, StateFailed
 from flowrunner.core.groups import cancel_children, settle
 from flowrunner.core.leave import fail, succeed
 from flowrunner.core.program import Program, TaskWork
@@ -283,18 +283,17 @@ class Machine:
             return
         scope, attempt = found
         run, resource, result = self._run, _resource(scope), Payload(text=fact.output)
+        if run.limits.payload_bytes and result.size() > run.limits.payload_bytes:
+            text = f"The state/task '{resource.arn}' returned a result with a size exceeding the maximum number of bytes service limit."
+            self._attempt_failed(attempt.number, Failure(DATA_LIMIT_EXCEEDED, text), "Failed")
+            return
         run.attempts.pop(attempt.number)
-        prefix = EVENT_PREFIX[resource.family]
-
-        def done(run: Run, scope: Scope) -> None:
-            check_size(run, scope, result)
-            detail = text_detail("output", fact.output)
-            detail |= _names(resource) if resource.family == "service" else {}
-            run.advance(scope, f"{prefix}Succeeded", f"{prefix[0].lower()}{prefix[1:]}SucceededEventDetails", detail)
-            succeed(run, scope, result)
-
         scope.wait = None
-        self._guarded(scope, done)
+        prefix = EVENT_PREFIX[resource.family]
+        detail = text_detail("output", fact.output)
+        detail |= _names(resource) if resource.family == "service" else {}
+        run.advance(scope, f"{prefix}Succeeded", f"{prefix[0].lower()}{prefix[1:]}SucceededEventDetails", detail)
+        self._guarded(scope, lambda run, scope: succeed(run, scope, result))
 
     def _on_attempt_failed(self, fact: Fact) -> None:
         assert isinstance(fact, facts.AttemptFailed)  # noqa: S101
@@ -322,7 +321,7 @@ class Machine:
 
     def _stale(self, timer: Timer) -> bool:
         run = self._run
-        due, _, number, kind, attempt = timer
+        due, number, kind, attempt = timer
         if kind == "execution":
             return False
         scope = run.scopes.get(number)
@@ -340,7 +339,7 @@ class Machine:
             timer = heappop(run.timers)
             if self._stale(timer):
                 continue
-            _, _, number, kind, _ = timer
+            _, number, kind, _ = timer
             if kind == "execution":
                 self._time_out_execution()
             elif kind == "wait":

@@ -50,8 +50,9 @@ class Ended:
     failure: Failure | None = None
 
 
-# A timer: due, order, scope id, kind, attempt number (0 for pauses). Stale ones are recognised when they fire.
-Timer = tuple[int, int, int, str, int]
+# A timer: due, scope id, kind, attempt number (0 for pauses). Timers of one moment fire in this order, which a snapshot keeps
+# without storing it. Stale ones are recognised when they fire.
+Timer = tuple[int, int, str, int]
 
 
 class Run:
@@ -72,7 +73,6 @@ class Run:
         self.scopes: dict[int, Scope] = {}
         self.attempts: dict[int, Scope] = {}
         self.timers: list[Timer] = []
-        self.timer_order = 0
         self.ready: deque[Scope] = deque()
         self.ended: deque[Ended] = deque()
         self.outcome: Outcome | None = None
@@ -113,8 +113,7 @@ class Run:
 
     def set_timer(self, due: int, scope: int, kind: str, attempt: int = 0) -> None:
         """Remember to look at a scope at this moment."""
-        self.timer_order += 1
-        heappush(self.timers, (due, self.timer_order, scope, kind, attempt))
+        heappush(self.timers, (due, scope, kind, attempt))
 
     # --- scopes
 

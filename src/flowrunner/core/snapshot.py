@@ -58,7 +58,7 @@ class _Shared:
 
 
 def _pack_ended(scope: int, output: Payload | None, failure: Any, shared: _Shared) -> list[Any]:
-    told = None if failure is None else [failure.error, failure.cause, failure.location, failure.evaluated, failure.alias]
+    told = None if failure is None else [failure.error, failure.cause, failure.location, failure.evaluated, failure.alias, failure.recorded]
     return [scope, None if output is None else shared.place(output), told]
 
 

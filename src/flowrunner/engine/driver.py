@@ -41,6 +41,7 @@ class Making:
     accepted: list[Message]
     consumed: tuple[str, ...]
     to_run: list[tuple[TaskCall, TaskHandler]]
+    began: float
 
 
 class Driver:
@@ -177,7 +178,7 @@ class Driver:
 
     def _making(self, messages: list[Message], live: Live) -> Making:
         """Apply the messages' facts; each message is accepted, or rejected at once."""
-        making = Making(step=Step(), facts=[], accepted=[], consumed=(), to_run=[])
+        making = Making(step=Step(), facts=[], accepted=[], consumed=(), to_run=[], began=self._clock.monotonic())
         now = self._clock.now()
         consumed = []
         if live.more:
@@ -242,7 +243,9 @@ class Driver:
         else:
             live.since_snapshot += len(making.facts)
         self._feed.publish(stored, write.chunk)
-        self._observer.on_step(stored, making.step.records)
+        self._observer.on_step(len(making.step.records), self._clock.monotonic() - making.began)
+        for error in making.step.retried:
+            self._observer.on_retry(error)
         if making.step.outcome is not None:
             self._observer.on_execution_ended(stored)
         for message in making.accepted:

@@ -85,7 +85,7 @@ class Engine:
         self._background: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._executions = store.executions
-        observer = observer or NullObserver()
+        self._observer = observer = observer or NullObserver()
         self._programs = Programs(store.definitions, compiler)
         self._driver = Driver(
             executions=store.executions, programs=self._programs, clock=clock, limits=limits, region=region, node=self.node,
@@ -138,6 +138,7 @@ class Engine:
             for execution in fresh:
                 live = await self._bring_back(execution)
                 if live is not None:
+                    self._observer.on_takeover()
                     self._take_over(live)
             await asyncio.sleep(0)
             if not fresh:

@@ -1,0 +1,154 @@
+"""JSON or YAML text to a tree of plain values, with line and column of every part when they are asked for.
+
+Both readers refuse more than 1 MiB, more than 128 levels and keys that repeat. Positions of JSON are worked out only when
+there is something to report: a definition without findings is read once, by the fast parser.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Literal, NamedTuple
+
+from flowrunner import jsonvalue
+from flowrunner.asl.findings import Locate, Place, pointer_of
+from flowrunner.errors import InvalidDocument
+from flowrunner.jsonvalue import MAX_DEPTH, JSONValue
+
+MAX_BYTES = 1024 * 1024  # the definition quota of Step Functions: 1 MB
+Syntax = Literal["json", "yaml"]
+
+
+class Document(NamedTuple):
+    """A value and a way to find its parts in the text."""
+
+    value: JSONValue
+    locate: Locate
+
+
+def read_document(text: str, syntax: Syntax = "json") -> Document:
+    """Read a definition. Raises InvalidDocument with line, column and the place."""
+    size = len(text) if len(text) > MAX_BYTES or text.isascii() else len(text.encode(errors="surrogatepass"))
+    if size > MAX_BYTES:
+        raise InvalidDocument(f"The document has more than {MAX_BYTES} bytes.")
+    if syntax == "yaml":
+        from flowrunner.asl.yamldocument import read_yaml  # noqa: PLC0415  # JSON users do not pay for importing a YAML parser
+
+        value, positions = read_yaml(text)
+        return Document(value, Positions(positions))
+    return _read_json(text)
+
+
+class _Repeated(Exception):  # noqa: N818  # a signal within this module
+    """A key repeats; raised inside the parser, which knows no places."""
+
+
+def _unique(pairs: list[tuple[str, JSONValue]]) -> dict[str, JSONValue]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _Repeated
+    return members
+
+
+def _read_json(text: str) -> Document:
+    value = jsonvalue.loads(text)
+    if jsonvalue.depth(value, MAX_DEPTH) > MAX_DEPTH:
+        raise InvalidDocument(f"The document is nested more than {MAX_DEPTH} levels deep.")
+    try:
+        json.loads(text, object_pairs_hook=_unique)
+    except _Repeated:
+        place, offset = _first_repeated(text)
+        line, column = _line_and_column(text, offset)
+        name = place[-1] if place else ""
+        raise InvalidDocument(f"Duplicate key '{name}'", line=line, column=column, pointer=pointer_of(place)) from None
+    return Document(value, _JSONPositions(text))
+
+
+class Positions:
+    """Places to (line, column); a place that is not in the text is found at its nearest parent."""
+
+    def __init__(self, positions: dict[Place, tuple[int, int]]) -> None:
+        self._positions = positions
+
+    def __call__(self, place: Place) -> tuple[int, int]:
+        """Line and column from 1; (1, 1) for the whole document."""
+        for length in range(len(place), 0, -1):
+            found = self._positions.get(place[:length])
+            if found is not None:
+                return found
+        return 1, 1
+
+
+class _JSONPositions:
+    """As Positions; the text is scanned when the first place is asked for."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._found: Positions | None = None
+
+    def __call__(self, place: Place) -> tuple[int, int]:
+        if self._found is None:
+            self._found = Positions(_all_positions(self._text))
+        return self._found(place)
+
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+
+
+def _tokens(text: str) -> list[tuple[Place, int, bool]]:
+    """(place, offset, repeated) of every member name and array item of valid JSON, in order of the text."""
+    found: list[tuple[Place, int, bool]] = []
+    place: list[str | int] = []
+    names: list[set[str] | None] = []  # per open container: names seen, None for an array
+    fresh = False  # a member name or an item may follow
+    for match in _TOKEN.finditer(text):
+        word, start = match[0], match.start()
+        if word in "}]":
+            names.pop()
+            if place:
+                place.pop()
+            fresh = False
+            continue
+        if word == ",":
+            fresh = True
+            if names[-1] is None:
+                place[-1] = int(place[-1]) + 1
+            continue
+        if word == ":":
+            continue
+        if fresh and names:
+            seen = names[-1]
+            if seen is None:
+                found.append((tuple(place), start, False))
+                fresh = False
+            else:
+                name = json.loads(word)
+                place[-1] = name
+                found.append((tuple(place), start, name in seen))
+                seen.add(name)
+                fresh = False
+                continue
+        if word in "{[":
+            names.append(set() if word == "{" else None)
+            place.append("" if word == "{" else 0)
+            fresh = True
+    return found
+
+
+def _all_positions(text: str) -> dict[Place, tuple[int, int]]:
+    positions: dict[Place, tuple[int, int]] = {}
+    line, line_start, at = 1, 0, 0
+    for place, offset, _ in _tokens(text):
+        line += text.count("\n", at, offset)
+        line_start = text.rfind("\n", at, offset) + 1 or line_start
+        at = offset
+        positions[place] = (line, offset - line_start + 1)
+    return positions
+
+
+def _first_repeated(text: str) -> tuple[Place, int]:
+    return next(((place, offset) for place, offset, repeated in _tokens(text) if repeated), ((), 0))
+
+
+def _line_and_column(text: str, offset: int) -> tuple[int, int]:
+    return text.count("\n", 0, offset) + 1, offset - (text.rfind("\n", 0, offset) + 1) + 1

@@ -1,0 +1,291 @@
+"""Every field of the language as tables: where it may stand, what it must be, in which query language.
+
+One check (``checked``) walks a table; whatever comes out of it has the right types, so that the parser never meets a
+surprise. Sources: https://states-language.net/, the Step Functions Developer Guide ("Amazon States Language"), and AWS's
+own answers where recorded or published (github.com/floci-io/floci/issues/2735 and /2968 for wording and places).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from flowrunner.asl.findings import Findings, Place
+from flowrunner.core.program import Kind, Language
+from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.lang.jsonata_template import is_expression
+from flowrunner.lang.moment import is_timestamp
+
+Check = Callable[[JSONValue], str | None]  # the complaint, or None
+
+MAX_SECONDS = 99_999_999  # of Wait, timeouts and retry intervals: Step Functions Developer Guide, task and wait states
+MAX_RETRY_ATTEMPTS = 99_999_999  # Developer Guide, "Handling errors"
+MAX_DELAY_SECONDS = 31_622_400  # 366 days; Developer Guide: MaxDelaySeconds is greater than 0 and less than 31622400
+MAX_BATCH_BYTES = 262_144  # MaxInputBytesPerBatch, Developer Guide
+
+
+def text(value: JSONValue) -> str | None:
+    """A string."""
+    return None if isinstance(value, str) else "Expected value of type String"
+
+
+def name(value: JSONValue) -> str | None:
+    """A string that is not empty."""
+    return text(value) or (None if value else "Value cannot be empty")
+
+
+def boolean(value: JSONValue) -> str | None:
+    """True or false."""
+    return None if isinstance(value, bool) else "Expected value of type Boolean"
+
+
+def mapping(value: JSONValue) -> str | None:
+    """An object."""
+    return None if isinstance(value, dict) else "Expected value of type Object"
+
+
+def filled_mapping(value: JSONValue) -> str | None:
+    """An object with members."""
+    return mapping(value) or (None if value else "Value cannot be empty")
+
+
+def array(value: JSONValue) -> str | None:
+    """An array with items."""
+    if not isinstance(value, list):
+        return "Expected value of type Array"
+    return None if value else "Value cannot be empty"
+
+
+def any_array(value: JSONValue) -> str | None:
+    """An array, empty or not."""
+    return None if isinstance(value, list) else "Expected value of type Array"
+
+
+def array_or_mapping(value: JSONValue) -> str | None:
+    """What ``Items`` may be without an expression."""
+    return None if isinstance(value, (list, dict)) else "Expected value of type Array or Object"
+
+
+def anything(_value: JSONValue) -> str | None:
+    """Any JSON value."""
+    return None
+
+
+def names(value: JSONValue) -> str | None:
+    """An array of strings with at least one."""
+    return array(value) or (None if all(isinstance(item, str) for item in value) else "Expected value of type Array of String")
+
+
+def timestamp(value: JSONValue) -> str | None:
+    """An RFC 3339 instant."""
+    return text(value) or (None if is_timestamp(value) else "String does not match RFC3339 timestamp")
+
+
+def one_of(*allowed: str) -> Check:
+    """One of these words. Wording published for ReaderConfig.InputType."""
+
+    def check(value: JSONValue) -> str | None:
+        fits = isinstance(value, str) and value in allowed
+        return None if fits else f"The field '{{field}}' should have one of these values: [{', '.join(allowed)}]"
+
+    return check
+
+
+def integer(least: int, most: int) -> Check:
+    """A whole number within the bounds."""
+
+    def check(value: JSONValue) -> str | None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            return "Expected value of type Integer"
+        return _within(value, least, most)
+
+    return check
+
+
+def number(least: float, most: float) -> Check:
+    """A number within the bounds."""
+
+    def check(value: JSONValue) -> str | None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return "Expected value of type Number"
+        return _within(value, least, most)
+
+    return check
+
+
+def _within(value: float, least: float, most: float) -> str | None:
+    if value < least:
+        return f"Value must be at least {least}"
+    return f"Value must be at most {most}" if value > most else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a field must be. `language` None: both. `expression`: in JSONata, ``{% %}`` may stand instead of the value."""
+
+    check: Check
+    language: Language | None = None
+    required: bool = False
+    expression: bool = False
+    nullable: bool = False
+
+
+Table = Mapping[str, Rule]
+
+LANGUAGES: tuple[Language, ...] = ("JSONPath", "JSONata")
+_PATH = Rule(name, "JSONPath")
+_NULLABLE_PATH = Rule(name, "JSONPath", nullable=True)
+_JSONPATH_ANY = Rule(anything, "JSONPath")
+_JSONATA_ANY = Rule(anything, "JSONata")
+_SECONDS = Rule(integer(1, MAX_SECONDS), expression=True)
+
+_ALL: Table = {"Type": Rule(text, required=True), "Comment": Rule(text), "QueryLanguage": Rule(one_of(*LANGUAGES))}
+_FLOW: Table = {"Next": Rule(name), "End": Rule(boolean)}
+_IN_OUT: Table = {"InputPath": _NULLABLE_PATH, "OutputPath": _NULLABLE_PATH, "Output": _JSONATA_ANY}
+_ASSIGN: Table = {"Assign": Rule(mapping, expression=True)}
+_RESULT: Table = {"ResultPath": _NULLABLE_PATH, "ResultSelector": _JSONPATH_ANY}
+_ARGUMENTS: Table = {"Parameters": _JSONPATH_ANY, "Arguments": _JSONATA_ANY}
+_ERRORS: Table = {"Retry": Rule(any_array), "Catch": Rule(any_array)}
+
+FIELDS: Mapping[Kind, Table] = {
+    "Pass": {
+        **_ALL, **_FLOW, **_IN_OUT, **_ASSIGN,
+        "Parameters": _JSONPATH_ANY, "Result": _JSONPATH_ANY, "ResultPath": _NULLABLE_PATH,
+    },
+    "Task": {
+        **_ALL, **_FLOW, **_IN_OUT, **_ASSIGN, **_RESULT, **_ARGUMENTS, **_ERRORS,
+        "Resource": Rule(name, required=True),
+        "TimeoutSeconds": _SECONDS, "TimeoutSecondsPath": _PATH,
+        "HeartbeatSeconds": _SECONDS, "HeartbeatSecondsPath": _PATH,
+        "Credentials": Rule(mapping, expression=True),
+    },
+    "Choice": {**_ALL, **_IN_OUT, **_ASSIGN, "Choices": Rule(array, required=True), "Default": Rule(name)},
+    "Wait": {
+        **_ALL, **_FLOW, **_IN_OUT, **_ASSIGN,
+        "Seconds": Rule(integer(0, MAX_SECONDS), expression=True), "SecondsPath": _PATH,
+        "Timestamp": Rule(timestamp, expression=True), "TimestampPath": _PATH,
+    },
+    "Succeed": {**_ALL, **_IN_OUT},
+    "Fail": {**_ALL, "Error": Rule(text), "ErrorPath": _PATH, "Cause": Rule(text), "CausePath": _PATH},
+    "Parallel": {**_ALL, **_FLOW, **_IN_OUT, **_ASSIGN, **_RESULT, **_ARGUMENTS, **_ERRORS, "Branches": Rule(array, required=True)},
+    "Map": {
+        **_ALL, **_FLOW, **_IN_OUT, **_ASSIGN, **_RESULT, **_ERRORS,
+        "ItemProcessor": Rule(mapping), "Iterator": Rule(mapping), "Parameters": _JSONPATH_ANY, "ItemSelector": Rule(anything),
+        "Items": Rule(array_or_mapping, "JSONata", expression=True), "ItemsPath": _PATH,
+        "MaxConcurrency": Rule(integer(0, MAX_SECONDS), expression=True), "MaxConcurrencyPath": _PATH,
+        "ToleratedFailureCount": Rule(integer(0, MAX_SECONDS), expression=True), "ToleratedFailureCountPath": _PATH,
+        "ToleratedFailurePercentage": Rule(number(0, 100), expression=True), "ToleratedFailurePercentagePath": _PATH,
+        "ItemReader": Rule(mapping), "ItemBatcher": Rule(mapping), "ResultWriter": Rule(filled_mapping), "Label": Rule(name),
+    },
+}  # fmt: skip
+
+MACHINE: Table = {
+    "Comment": Rule(text), "Version": Rule(text), "QueryLanguage": Rule(one_of(*LANGUAGES)),
+    "TimeoutSeconds": Rule(integer(1, MAX_SECONDS)),
+    "States": Rule(filled_mapping, required=True), "StartAt": Rule(name, required=True),
+}  # fmt: skip
+BRANCH: Table = {"Comment": Rule(text), "States": Rule(filled_mapping, required=True), "StartAt": Rule(name, required=True)}
+PROCESSOR: Table = {**BRANCH, "ProcessorConfig": Rule(mapping)}
+PROCESSOR_CONFIG: Table = {
+    "Comment": Rule(text), "Mode": Rule(one_of("INLINE", "DISTRIBUTED")), "ExecutionType": Rule(one_of("STANDARD", "EXPRESS")),
+}  # fmt: skip
+RETRIER: Table = {
+    "Comment": Rule(text), "ErrorEquals": Rule(names, required=True), "IntervalSeconds": Rule(integer(1, MAX_SECONDS)),
+    "MaxAttempts": Rule(integer(0, MAX_RETRY_ATTEMPTS)), "BackoffRate": Rule(number(1, 1e9)),
+    "MaxDelaySeconds": Rule(integer(1, MAX_DELAY_SECONDS)), "JitterStrategy": Rule(one_of("FULL", "NONE")),
+}  # fmt: skip
+CATCHER: Table = {
+    "Comment": Rule(text), "ErrorEquals": Rule(names, required=True), "Next": Rule(name, required=True),
+    "ResultPath": _NULLABLE_PATH, "Output": _JSONATA_ANY, **_ASSIGN,
+}  # fmt: skip
+READER: Table = {
+    "Comment": Rule(text), "Resource": Rule(name, required=True), "ReaderConfig": Rule(mapping), **_ARGUMENTS,
+}  # fmt: skip
+READER_CONFIG: Table = {
+    "Comment": Rule(text), "InputType": Rule(one_of("MANIFEST", "JSON", "CSV", "JSONL", "PARQUET")),
+    "Transformation": Rule(one_of("NONE", "LOAD_AND_FLATTEN")), "ManifestType": Rule(one_of("ATHENA_DATA", "S3_INVENTORY")),
+    "CSVDelimiter": Rule(one_of("COMMA", "PIPE", "SEMICOLON", "SPACE", "TAB")),
+    "CSVHeaderLocation": Rule(one_of("FIRST_ROW", "GIVEN")), "CSVHeaders": Rule(names),
+    "ItemsPointer": Rule(text), "ExpectedBucketOwner": Rule(text),
+    "MaxItems": Rule(integer(0, 10**9), expression=True), "MaxItemsPath": _PATH,
+}  # fmt: skip
+BATCHER: Table = {
+    "Comment": Rule(text), "MaxItemsPerBatch": Rule(integer(1, MAX_SECONDS), expression=True), "MaxItemsPerBatchPath": _PATH,
+    "MaxInputBytesPerBatch": Rule(integer(1, MAX_BATCH_BYTES), expression=True), "MaxInputBytesPerBatchPath": _PATH,
+    "BatchInput": Rule(anything),
+}  # fmt: skip
+WRITER: Table = {"Comment": Rule(text), "Resource": Rule(name), "WriterConfig": Rule(mapping), **_ARGUMENTS}
+WRITER_CONFIG: Table = {
+    "Comment": Rule(text), "OutputType": Rule(one_of("JSON", "JSONL")), "Transformation": Rule(one_of("NONE", "COMPACT", "FLATTEN")),
+}  # fmt: skip
+CONDITION_RULE: Table = {
+    "Comment": Rule(text), "Condition": Rule(boolean, required=True, expression=True), "Next": Rule(name, required=True),
+    "Output": Rule(anything), **_ASSIGN,
+}  # fmt: skip
+
+EXCLUSIVE: tuple[tuple[str, ...], ...] = (
+    ("Next", "End"),
+    ("Error", "ErrorPath"),
+    ("Cause", "CausePath"),
+    ("TimeoutSeconds", "TimeoutSecondsPath"),
+    ("HeartbeatSeconds", "HeartbeatSecondsPath"),
+    ("Seconds", "SecondsPath", "Timestamp", "TimestampPath"),
+    ("ItemProcessor", "Iterator"),
+    ("ItemSelector", "Parameters"),
+    ("Items", "ItemsPath"),
+    ("MaxConcurrency", "MaxConcurrencyPath"),
+    ("ToleratedFailureCount", "ToleratedFailureCountPath"),
+    ("ToleratedFailurePercentage", "ToleratedFailurePercentagePath"),
+    ("MaxItems", "MaxItemsPath"),
+    ("MaxItemsPerBatch", "MaxItemsPerBatchPath"),
+    ("MaxInputBytesPerBatch", "MaxInputBytesPerBatchPath"),
+)
+
+NEEDED: tuple[tuple[str, ...], ...] = (("Seconds", "SecondsPath", "Timestamp", "TimestampPath"),)
+
+
+def checked(found: Findings, value: JSONValue, place: Place, table: Table, language: Language = "JSONPath") -> JSONObject | None:
+    """The fields of `value` that are as `table` wants them; None when it is not an object. Everything else becomes a finding."""
+    if not isinstance(value, dict):
+        found.error(place, "Expected value of type Object")
+        return None
+    good: JSONObject = {}
+    for field, part in value.items():
+        rule = table.get(field)
+        if rule is None:
+            found.error(place, f"Field '{field}' is not supported")
+        elif rule.language not in {None, language}:
+            found.error(place, f"The QueryLanguage is set to '{language}', but field '{field}' is only supported for the '{rule.language}' QueryLanguage")
+        elif (complaint := _complaint(rule, part, language)) is None:
+            good[field] = part
+        else:
+            found.error((*place, field), complaint.replace("{field}", field))
+    _required(found, value, place, table)
+    for group in NEEDED:
+        if group[0] in table and not any(field in value for field in group):
+            found.error(place, f"One of these fields is required: [{', '.join(group)}]")
+    for group in EXCLUSIVE:
+        both = [field for field in group if field in value and field in table]
+        if len(both) > 1 and value.get("End") is not False:
+            found.error(place, f"Only one of these fields is allowed: [{', '.join(both)}]")
+    return good
+
+
+def _complaint(rule: Rule, value: JSONValue, language: Language) -> str | None:
+    if value is None and rule.nullable:
+        return None
+    if rule.expression and language == "JSONata" and isinstance(value, str) and is_expression(value):
+        return None
+    return rule.check(value)
+
+
+def _required(found: Findings, value: JSONObject, place: Place, table: Table) -> None:
+    """Two recorded wordings: a list for what holds states, a sentence for everything else."""
+    missing = [field for field, rule in table.items() if rule.required and field not in value]
+    if not missing:
+        return
+    if "States" in table:
+        found.error(place, f"These fields are required: [{', '.join(missing)}]")
+        return
+    for field in missing:
+        found.error(place, f"The field '{field}' is required but was missing")

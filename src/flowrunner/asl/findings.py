@@ -1,0 +1,93 @@
+"""Collecting what is wrong while a definition is read: places as tuples, written as AWS writes them at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+from flowrunner.core.diagnostics import Diagnostic
+from flowrunner.errors import InvalidDocument
+
+Place = tuple[str | int, ...]  # member names and array indexes, from the root
+Severity = Literal["ERROR", "WARNING"]
+Locate = Callable[[Place], tuple[int, int]]
+
+SCHEMA = "SCHEMA_VALIDATION_FAILED"
+MAX_FINDINGS = 1000  # per definition; more tell nobody anything, and bound the answer to a hostile one
+
+
+class Finding(NamedTuple):
+    """One finding; `place` None when it belongs to no place at all."""
+
+    code: str
+    message: str
+    place: Place | None
+    severity: Severity
+    position: tuple[int, int] | None = None  # line and column, where known without the place
+
+
+class Findings:
+    """The findings so far, in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self._found: list[Finding] = []
+        self.errors = 0
+
+    def error(self, place: Place | None, message: str, code: str = SCHEMA) -> None:
+        """Add an error."""
+        self._add(Finding(code, message, place, "ERROR"))
+
+    def warning(self, place: Place | None, message: str, code: str) -> None:
+        """Add a warning; a definition with only warnings is valid."""
+        self._add(Finding(code, message, place, "WARNING"))
+
+    def _add(self, finding: Finding) -> None:
+        self.errors += finding.severity == "ERROR"
+        if len(self._found) < MAX_FINDINGS:
+            self._found.append(finding)
+
+    def unreadable(self, error: InvalidDocument, *, as_aws: bool) -> None:
+        """Add what a reader refused, at its line and column.
+
+        `as_aws`: as AWS says it for text that is not JSON (recorded: no reason, no place); the reason follows as a warning.
+        """
+        at = (error.line, error.column)
+        if as_aws:
+            self._add(Finding(SCHEMA, "Definition must be a valid JSON object", None, "ERROR", at))
+        place = None if not error.pointer else (error.pointer.removeprefix("/"),)
+        self._add(Finding("INVALID_JSON_DESCRIPTION", error.message, place, "WARNING" if as_aws else "ERROR", at))
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is an error."""
+        return self.errors > 0
+
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._found)
+
+    def diagnostics(self, locate: Locate | None = None) -> tuple[Diagnostic, ...]:
+        """All findings with pointer, line and column."""
+        return tuple(_diagnostic(finding, locate) for finding in self._found)
+
+
+def _diagnostic(finding: Finding, locate: Locate | None) -> Diagnostic:
+    place = finding.place
+    line, column = finding.position or (locate(place) if locate is not None and place is not None else (0, 0))
+    pointer = "" if place is None else pointer_of(place)
+    return Diagnostic(code=finding.code, message=finding.message, pointer=pointer, severity=finding.severity, line=line, column=column)
+
+
+def pointer_of(place: Place) -> str:
+    """The place as AWS writes it: ``/States/A/Catch[0]/Next``, ``/`` for the whole. Unlike RFC 6901, nothing is escaped."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f"/{part}" for part in place) or "/"
+
+
+def format_aws(diagnostics: Iterable[Diagnostic]) -> str:
+    """The message of AWS's InvalidDefinition: every error, ``at null`` for one without a place.
+
+    Wording: recorded answers of CreateStateMachine; ``at null`` as published in github.com/floci-io/floci/issues/2735.
+    """
+    errors = [found for found in diagnostics if found.severity == "ERROR"]
+    listed = ", ".join(f"{found.code}: {found.message} at {found.pointer or 'null'}" for found in errors)
+    return f"Invalid State Machine Definition: '{listed}'"

@@ -1,0 +1,106 @@
+"""From syntax tree to closures: each node becomes one Python function of (context value, frame)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flowrunner.errors import JsonataError
+from flowrunner.lang import jsonata_calls as calls
+from flowrunner.lang import jsonata_operators as operators
+from flowrunner.lang.jsonata_groups import constructor, group_code
+from flowrunner.lang.jsonata_messages import failure
+from flowrunner.lang.jsonata_parse import Node, parse
+from flowrunner.lang.jsonata_paths import filter_code, path
+from flowrunner.lang.jsonata_values import UNDEFINED, Code, Frame, Sequence, normal
+
+
+def _unary(node: Node, compile_node: operators.Compile) -> Code:
+    return constructor(node, compile_node) if str(node.value) == "{" else operators.unary(node, compile_node)
+
+
+KINDS: dict[str, Callable[[Node, operators.Compile], Code]] = {
+    "apply": calls.chain,
+    "binary": operators.binary,
+    "bind": operators.bind,
+    "block": operators.block,
+    "coalesce": operators.coalesce,
+    "condition": operators.condition,
+    "default": operators.default,
+    "descendant": operators.descendants,
+    "function": calls.call,
+    "lambda": calls.lambda_,
+    "name": operators.name,
+    "number": operators.literal,
+    "parent": operators.parent,
+    "partial": calls.partial,
+    "path": path,
+    "regex": operators.regex,
+    "string": operators.literal,
+    "transform": calls.transform,
+    "unary": _unary,
+    "value": operators.literal,
+    "variable": operators.variable,
+    "wildcard": operators.wildcard,
+}
+_NEVER_SEQUENCES = {"lambda", "name", "number", "partial", "regex", "string", "transform", "value", "variable", "unary", "bind", "condition", "block"}
+
+
+def compile_text(text: str) -> tuple[Node, Code]:
+    """The syntax tree of an expression and its code; raises JsonataError with an S code."""
+    tree = parse(text)
+    try:
+        return tree, compile_node(tree)
+    except RecursionError:
+        raise failure("S0600") from None
+
+
+def compile_node(node: Node) -> Code:
+    """The code of one node with its predicates and its grouping; results are normal."""
+    build = KINDS.get(str(node.type))
+    if build is None:
+        raise JsonataError("S0206", f"Unknown expression type: {node.type}")
+    code = build(node, compile_node)
+    if node.predicate or (node.group is not None and node.type != "path"):
+        code = _finished(node, code)
+    elif node.type in _NEVER_SEQUENCES and not node.keep_array:
+        return code
+    return _keeping(code) if node.keep_array else _normalised(code)
+
+
+def _finished(node: Node, code: Code) -> Code:
+    """Predicates, then grouping, on the value before it is made normal."""
+    filters = [filter_code(predicate.expr, compile_node) for predicate in node.predicate or ()]
+    grouping = group_code(node.group, compile_node) if node.group is not None and node.type != "path" else None
+
+    def finish(focus: Any, frame: Frame) -> Any:
+        value = code(focus, frame)
+        for keep in filters:
+            value = keep(value, frame)
+        return value if grouping is None else grouping(value, frame)
+
+    return finish
+
+
+def _normalised(code: Code) -> Code:
+    def finish(focus: Any, frame: Frame) -> Any:
+        value = code(focus, frame)
+        return normal(value) if type(value) is Sequence else value
+
+    return finish
+
+
+def _keeping(code: Code) -> Code:
+    """``[]`` after an expression: a single result stays an array."""
+
+    def finish(focus: Any, frame: Frame) -> Any:
+        value = code(focus, frame)
+        if type(value) is not Sequence:
+            return value
+        if not value:
+            return UNDEFINED
+        kept = Sequence(value)
+        kept.keep = True
+        return kept
+
+    return finish

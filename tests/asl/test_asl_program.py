@@ -1,0 +1,131 @@
+"""What the parser makes of a valid definition."""
+
+import json
+
+from flowrunner.asl.findings import format_aws
+from flowrunner.asl.parse import parse_definition, parse_state
+from flowrunner.core.program import All, Comparison, Negated
+
+PASS = {"Type": "Pass", "End": True}
+
+
+def _program(states, **top):
+    parsed = parse_definition(json.dumps({"StartAt": next(iter(states)), "States": states, **top}))
+    assert parsed.program is not None, format_aws(parsed.diagnostics)
+    return parsed.program
+
+
+def _state(state, **top):
+    return _program({"S": state}, **top).root.states["S"]
+
+
+def test_paths_and_nulls():
+    """JSON null is a flag, a missing path is no path."""
+    state = _state({**PASS, "InputPath": None, "ResultPath": "$.a", "Result": None})
+    assert (state.input_path, state.discards_input) == (None, True)
+    assert (state.output_path, state.discards_output) == (None, False)
+    assert state.result_path is not None
+    assert state.result_path.steps == ("a",)
+    assert (state.work.result, state.work.has_result) == (None, True)
+
+
+def test_fields_are_called_as_written():
+    """Failures name SecondsPath, not Seconds."""
+    assert _state({"Type": "Wait", "SecondsPath": "$.s", "End": True}).work.until.name == "SecondsPath"
+    constant = _state({"Type": "Wait", "Seconds": 3, "End": True}).work.until
+    assert (constant.name, constant.constant, constant.template) == ("Seconds", 3, None)
+    expression = _state({"Type": "Wait", "Seconds": "{% 3 %}", "End": True}, QueryLanguage="JSONata").work.until
+    assert (expression.name, expression.template is None) == ("Seconds", False)
+
+
+def test_retriers_have_the_documented_defaults():
+    """1 second, 3 attempts, rate 2."""
+    task = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": True}
+    (retrier,) = _state({**task, "Retry": [{"ErrorEquals": ["E"]}]}).retriers
+    assert (retrier.interval_seconds, retrier.max_attempts, retrier.backoff_rate, retrier.max_delay_seconds, retrier.full_jitter) == (
+        1.0,
+        3,
+        2.0,
+        None,
+        False,
+    )
+
+
+def test_a_catcher_keeps_the_input_for_null_only():
+    """No ResultPath replaces the input by the error output."""
+    task = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": True}
+    catchers = [
+        {"ErrorEquals": ["E"], "Next": "E"},
+        {"ErrorEquals": ["E"], "Next": "E", "ResultPath": None},
+        {"ErrorEquals": ["E"], "Next": "E", "ResultPath": "$.e"},
+    ]
+    found = _program({"S": {**task, "Catch": catchers}, "E": PASS}).root.states["S"].catchers
+    assert [(each.keeps_input, each.result_path is None) for each in found] == [(False, True), (True, True), (False, False)]
+
+
+def test_choice_tests_are_trees():
+    """And, Or, Not and comparisons; operands of ...Path are paths."""
+    rule = {"And": [{"Not": {"Variable": "$.a", "IsNull": True}}, {"Variable": "$v", "StringEqualsPath": "$.b"}], "Next": "E"}
+    program = _program({"S": {"Type": "Choice", "Choices": [rule], "Default": "E"}, "E": PASS})
+    (compiled,) = program.root.states["S"].work.rules
+    assert isinstance(compiled.test, All)
+    negated, comparison = compiled.test.tests
+    assert isinstance(negated, Negated)
+    assert isinstance(comparison, Comparison)
+    assert comparison.operand.steps == ("b",)
+    assert program.variable_references == {"S": ("v",)}
+
+
+def test_a_distributed_map_keeps_its_parts():
+    """Reader, batcher and writer have compiled arguments beside their plain fields."""
+    state = _state(
+        {
+            "Type": "Map",
+            "End": True,
+            "Label": "all",
+            "ItemReader": {
+                "Resource": "arn:aws:states:::s3:getObject",
+                "ReaderConfig": {"InputType": "JSON", "MaxItemsPath": "$.n"},
+                "Parameters": {"Bucket.$": "$.b"},
+            },
+            "ItemBatcher": {"MaxItemsPerBatch": 2, "BatchInput": {"a.$": "$.a"}},
+            "ResultWriter": {"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket": "b"}, "WriterConfig": {"OutputType": "JSONL"}},
+            "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}, "StartAt": "I", "States": {"I": PASS}},
+            "ToleratedFailurePercentage": 0.5,
+        }
+    )
+    work = state.work
+    assert (work.distributed, work.execution_type, work.label) == (True, "EXPRESS", "all")
+    assert work.reader["MaxItems"].name == "MaxItemsPath"
+    assert work.reader["ReaderConfig"]["InputType"] == "JSON"
+    assert work.batcher["MaxItemsPerBatch"].constant == 2
+    assert work.writer["WriterConfig"] == {"OutputType": "JSONL"}
+    assert all(part["Arguments"] is not None for part in (work.reader, work.writer))
+
+
+def test_the_old_names_of_a_map():
+    """Iterator and Parameters are ItemProcessor and ItemSelector."""
+    work = _state({"Type": "Map", "End": True, "Iterator": {"StartAt": "I", "States": {"I": PASS}}, "Parameters": {"v.$": "$$.Map.Item.Value"}}).work
+    assert (work.selector_name, work.selector is None, work.processor.start_at, work.items) == ("Parameters", False, "I", None)
+
+
+def test_a_single_state():
+    """TestState's state is called StateName; its targets are not looked for."""
+    parsed = parse_state('{"Type": "Pass", "Next": "Elsewhere"}')
+    assert parsed.program is not None
+    assert parsed.program.root.start_at == "StateName"
+    refused = parse_state('{"Type": "Parallel", "Branches": [], "End": true}')
+    assert refused.program is None
+    assert (
+        format_aws(refused.diagnostics) == "Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: Value cannot be empty at /States/StateName/Branches'"
+    )
+    assert refused.diagnostics[0].column == 22
+
+
+def test_aws_words_for_several_errors_and_none_of_the_warnings():
+    """Joined by commas; an error without a place is at null."""
+    parsed = parse_definition('{"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": "$.a", "Next": "B"}}}')
+    assert format_aws(parsed.diagnostics) == (
+        "Invalid State Machine Definition: 'MISSING_TRANSITION_TARGET: Missing 'Next' target: B at /States/A/Next, "
+        "MISSING_END_STATE: Workflow has no terminal state at null'"
+    )

@@ -1,0 +1,41 @@
+"""The machine on cases kept as data: status, output, error, events and virtual time."""
+
+import json
+from pathlib import Path
+
+import pytest
+from play import play
+
+CASES = [
+    pytest.param(case, id=f"{file.stem}/{case['name']}")
+    for file in sorted((Path(__file__).parent.parent / "cases" / "machine").glob("*.json"))
+    for case in json.loads(file.read_text())
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_case(case):
+    """A definition with an input and answers ends as the case says."""
+    played = play(case["definition"], case.get("input"), case.get("answers"))
+    expect = case["expect"]
+    assert played.outcome is not None, played.types
+    assert played.outcome.status == expect["status"], (played.outcome, played.types)
+    if "output" in expect:
+        assert played.output == expect["output"]
+    for name in ("error", "cause"):
+        if name in expect:
+            assert getattr(played.outcome, name) == expect[name]
+    if "types" in expect:
+        assert played.types == expect["types"]
+    if "seconds" in expect:
+        assert played.seconds == pytest.approx(expect["seconds"], abs=0.002)
+    if "previous" in expect:
+        assert [record["previousEventId"] for record in played.records] == expect["previous"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_ids_are_gap_free_and_causes_come_first(case):
+    """History ids count 1, 2, 3 ...; each event's cause is an earlier event."""
+    records = play(case["definition"], case.get("input"), case.get("answers")).records
+    assert [record["id"] for record in records] == list(range(1, len(records) + 1))
+    assert all(record["previousEventId"] < record["id"] for record in records)
