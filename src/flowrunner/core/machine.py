@@ -24,6 +24,7 @@ from flowrunner.jsonvalue import Payload
 from flowrunner.limits import AWS, Limits
 
 FAILED_EVENT = {"schedule": "ScheduleFailed", "start": "StartFailed", "submit": "SubmitFailed", "run": "Failed"}
+MOST_ATTEMPTS = 2**32 - 1  # the number has four bytes in a task token
 UNKNOWN_OUTCOME = "The process that ran this attempt ended before it could report; whether it took effect is unknown."
 
 
@@ -122,6 +123,15 @@ class Machine:
         """The machine a snapshot was taken of; raises ReplayMismatch for a snapshot that does not fit the program."""
         machine = cls(program, identity, limits)
         unpack(machine._run, snapshot)
+        return machine
+
+    @classmethod
+    def closed(cls, program: Program, identity: Identity, outcome: Outcome, last_seq: int) -> Machine:
+        """The machine of an execution that has ended, of which only the outcome is kept: every fact comes too late."""
+        machine = cls(program, identity)
+        machine._run.outcome = outcome
+        machine._run.last_id = last_seq
+        machine._run.last_attempt = MOST_ATTEMPTS
         return machine
 
     # --- acting

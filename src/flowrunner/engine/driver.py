@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from flowrunner.clock import Clock
 from flowrunner.core import facts
-from flowrunner.core.commands import CancelAttempt, RunAttempt, Step
+from flowrunner.core.commands import CancelAttempt, Outcome, RunAttempt, Step
 from flowrunner.core.facts import Fact
 from flowrunner.core.machine import Machine
 from flowrunner.core.run import Identity
 from flowrunner.engine.children import end_delivery
 from flowrunner.engine.dispatch import Dispatcher
-from flowrunner.engine.feed import Feed
+from flowrunner.engine.feed import ENDED, Feed
 from flowrunner.engine.live import Live, Message, identity_of
 from flowrunner.engine.points import AFTER_COMMIT, BEFORE_COMMIT, Point
 from flowrunner.engine.programs import Programs
@@ -30,6 +29,7 @@ from flowrunner.ports.tasks import TaskCall, TaskHandler
 FIRST_RETRY_SECONDS = 0.05
 LONGEST_RETRY_SECONDS = 5.0
 MESSAGES_PER_STEP = 200
+Answer = TypeVar("Answer")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,6 +73,7 @@ class Driver:
         self._report = report
         self.dispatcher: Dispatcher | None = None  # set once by the engine: the dispatcher posts to the engine, which drives with this
         self.after_commit: Callable[[Live, StepWrite], None] = lambda live, write: None
+        self.in_background: Callable[[Coroutine[Any, Any, None]], None]  # set by the engine, which owns background work
 
     # --- beginning
 
@@ -89,15 +90,42 @@ class Driver:
         try:
             self._point(BEFORE_COMMIT)
             stored = await self._executions.commit(write)
+        except StoreError:
+            self.in_background(self._resolve_create(live, making, write))
+            raise
         except BaseException:
             self._release(making)
             raise
         if isinstance(stored, NameTaken):
             self._release(making)
             return stored
+        self._created(live, making, write, stored)
+        return stored
+
+    def _created(self, live: Live, making: Making, write: StepWrite, stored: Head) -> None:
         self._observer.on_execution_started(stored)
         self._committed(live, making, write, stored)
-        return stored
+
+    async def _resolve_create(self, live: Live, making: Making, write: StepWrite) -> None:
+        """The caller was told that the store failed; if the start is stored all the same, it must go on."""
+        head = await self._surely(lambda: self._executions.head(live.id))
+        if head is None:
+            self._release(making)
+        else:
+            self._created(live, making, write, head)
+
+    async def _surely(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Ask the store until it answers."""
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return await ask()
+            except Fenced:
+                raise
+            except StoreError as error:
+                self._report("store_unavailable", {"error": str(error)})
+                await self._clock.sleep(delay * (0.5 + random.random() / 2))  # noqa: S311 - spreads retries, guards nothing
+                delay = min(delay * 2, LONGEST_RETRY_SECONDS)
 
     async def load(self, execution: str) -> Live:
         """Bring an execution back into memory; raises NotFound, StoreUnavailable, ReplayMismatch."""
@@ -108,6 +136,9 @@ class Driver:
         revision, program = await self._programs.of(head.revision)
         identity = identity_of(head, revision, self._region)
         since = 0
+        if head.status in ENDED:
+            outcome = Outcome(status=head.status, at=head.stopped_at or 0, output=head.output, error=head.error, cause=head.cause)  # type: ignore[arg-type]  # checked by ENDED
+            return Live(head=head, revision=revision, machine=Machine.closed(program, identity, outcome, head.last_seq))
         if stored.snapshot is not None:
             machine = Machine.restore(program, identity, stored.snapshot, self._limits)
         else:
@@ -127,36 +158,45 @@ class Driver:
     # --- going on
 
     async def drive(self, live: Live) -> None:
-        """Step while there is something to do. Never raises for the store: it tries again until it can."""
-        delay = FIRST_RETRY_SECONDS
+        """Step while there is something to do. Never raises for a store that is away: it tries again until it can."""
         while live.mailbox or live.more:
             messages = [live.mailbox.popleft() for _ in range(min(len(live.mailbox), MESSAGES_PER_STEP))]
             try:
                 await self._step(live, messages)
-                delay = FIRST_RETRY_SECONDS
             except Fenced:
                 live.mailbox.extendleft(reversed(messages))
                 await self._reload(live)
-            except StoreError as error:
-                live.mailbox.extendleft(reversed(messages))
-                self._report("store_unavailable", {"execution": live.id, "error": str(error)})
-                await self._clock.sleep(delay * (0.5 + random.random() / 2))  # noqa: S311 - spreads retries, guards nothing
-                delay = min(delay * 2, LONGEST_RETRY_SECONDS)
-                await self._reload(live)
 
     async def _reload(self, live: Live) -> None:
-        """Forget what was not stored and read what was."""
-        delay = FIRST_RETRY_SECONDS
-        while True:
-            try:
-                fresh = await self.load(live.id)
-                break
-            except StoreError:
-                await self._clock.sleep(delay)
-                delay = min(delay * 2, LONGEST_RETRY_SECONDS)
+        """Somebody else has moved the execution on: forget what was not stored and read what was."""
+        fresh = await self._surely(lambda: self.load(live.id))
         live.head, live.machine, live.more = fresh.head, fresh.machine, fresh.more
         live.since_snapshot, live.snapshot_bytes = fresh.since_snapshot, fresh.snapshot_bytes
         live.local &= {attempt.command.attempt for attempt in live.machine.open_attempts()}
+
+    async def _commit(self, write: StepWrite) -> Head:
+        """Store a step, however long it takes; raises Fenced.
+
+        After an error the outcome is unknown, and the same write is tried again: if it had been stored, the fence refuses
+        the second try and the head tells that it was ours.
+        """
+        tried = False
+
+        async def commit() -> Head | NameTaken:
+            nonlocal tried
+            self._point(BEFORE_COMMIT)
+            first, tried = not tried, True
+            try:
+                return await self._executions.commit(write)
+            except Fenced:
+                head = None if first else await self._executions.head(write.head.id)
+                if head is None or head != replace(write.head, epoch=write.head.epoch + 1):
+                    raise
+                return head
+
+        stored = await self._surely(commit)
+        assert isinstance(stored, Head)  # noqa: S101 - only a create can meet a taken name
+        return stored
 
     async def _step(self, live: Live, messages: list[Message]) -> None:
         making = self._making(messages, live)
@@ -168,12 +208,10 @@ class Driver:
         deliveries = self._deliveries(live, making.step)
         write = step_write(live, making.step, making.facts, node=self._node, consumed=making.consumed, deliveries=deliveries)
         try:
-            self._point(BEFORE_COMMIT)
-            stored = await self._executions.commit(write)
+            stored = await self._commit(write)
         except BaseException:
             self._release(making)
             raise
-        assert isinstance(stored, Head)  # noqa: S101 - only a create can meet a taken name
         self._committed(live, making, write, stored)
 
     def _making(self, messages: list[Message], live: Live) -> Making:
@@ -265,9 +303,3 @@ class Driver:
 def _started(machine: Machine, now: int) -> Fact | None:
     del machine
     return facts.Started(at=now)
-
-
-async def wait_all(tasks: set[asyncio.Task[None]]) -> None:
-    """Wait for background steps to end."""
-    while tasks:
-        await asyncio.wait(tasks)

@@ -36,6 +36,8 @@ from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import ChildStart, TaskResolver
 
 LEASE = 15 * SECOND  # how long a node's executions stay its own after it was last heard of
+FAR_FUTURE = 2**62  # later than any lease
+MOST_ORPHANS = 1_000_000  # taken over in one go; each is an id of 32 characters here
 KEPT_WARM = 1000  # executions that only wait, but are kept in memory to save the loading
 
 
@@ -94,6 +96,7 @@ class Engine:
         self._dispatcher = Dispatcher(tasks, region=region, post=self.post, point=point, report=report)
         self._driver.dispatcher = self._dispatcher
         self._driver.after_commit = self._after_commit
+        self._driver.in_background = self._spawn
         self._timers = Timers(store.executions, clock, self._fire, observer.on_timer_lag)
         self._activities = Activities(store.executions, clock, self.send)
 
@@ -103,7 +106,7 @@ class Engine:
         """Take over what nobody owns and begin to fire timers; clean-up goes on `stack`. Raises StoreUnavailable."""
         await self._renew()
         stack.push_async_callback(self._stop)
-        await self._recover()
+        await self._recover(at_start=True)
         for service in (self._timers.run(), self._keep_lease()):
             task = asyncio.get_running_loop().create_task(service)
             stack.push_async_callback(_cancelled, task)
@@ -130,22 +133,18 @@ class Engine:
             except StoreError as error:
                 self._report("lease_not_renewed", {"error": str(error)})
 
-    async def _recover(self) -> None:
+    async def _recover(self, *, at_start: bool = False) -> None:
         """Continue what a node that is gone left: its attempts are in doubt unless they may be repeated (G3)."""
-        while True:
-            orphans = await self._executions.orphans(self.clock.now(), 200)
-            fresh = [execution for execution in orphans if execution not in self._live and execution not in self._loading]
-            for execution in fresh:
-                live = await self._bring_back(execution)
-                if live is not None:
-                    self._observer.on_takeover()
-                    self._take_over(live)
-            await asyncio.sleep(0)
-            if not fresh:
-                break
-            while self._background:
-                await asyncio.wait(self._background)
-        for delivery in await self._executions.undelivered(10_000):
+        # A store that only one server may open has no other owner that lives, whatever its lease still says.
+        everything = at_start and self.store.capabilities.exclusive
+        for execution in await self._executions.orphans(FAR_FUTURE if everything else self.clock.now(), MOST_ORPHANS):
+            if execution in self._live or execution in self._loading:
+                continue
+            live = await self._bring_back(execution)
+            if live is not None:
+                self._observer.on_takeover()
+                self._take_over(live)
+        for delivery in await self._executions.undelivered(MOST_ORPHANS):
             self._deliver(delivery)
 
     async def _bring_back(self, execution: str) -> Live | None:

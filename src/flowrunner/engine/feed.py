@@ -53,8 +53,10 @@ class Feed:
         topic = self._topics.get(head.id)
         if topic is None:
             return
-        if chunk is not None:
+        if chunk is not None and chunk.first_seq <= topic.last_seq + 1:
             topic.chunks.append((chunk.first_seq, orjson.loads(chunk.body)))
+        elif head.last_seq > topic.last_seq:
+            topic.chunks.clear()  # something was stored that this node has not seen: followers read the store
         topic.last_seq = head.last_seq
         topic.ended = head.status in ENDED
         topic.changed.set()

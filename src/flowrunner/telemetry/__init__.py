@@ -1,0 +1,1 @@
+"""What FlowRunner tells about itself: metrics and logs."""

@@ -1,0 +1,33 @@
+"""What every store must pass, ours and strangers'.
+
+A store's tests subclass these and bring a fixture `store` (started) or `opened` (a function: each call opens the same
+database in an `async with`):
+
+    class TestMine(ExecutionStoreConformance, DefinitionStoreConformance):
+        @pytest.fixture
+        async def store(self): ...
+"""
+
+import pytest
+
+# Before the imports below, so that a failing assert of the suite shows its values.
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{module}" for module in ("activities", "definitions", "durability", "executions", "inboxes", "lists", "logs", "model", "wakes"))
+)
+
+from flowrunner.testing.conformance.activities import ActivityTaskConformance  # noqa: E402
+from flowrunner.testing.conformance.definitions import DefinitionStoreConformance  # noqa: E402
+from flowrunner.testing.conformance.durability import DurableStoreConformance  # noqa: E402
+from flowrunner.testing.conformance.executions import CommitConformance  # noqa: E402
+from flowrunner.testing.conformance.inboxes import InboxConformance  # noqa: E402
+from flowrunner.testing.conformance.lists import ListConformance  # noqa: E402
+from flowrunner.testing.conformance.logs import LogConformance  # noqa: E402
+from flowrunner.testing.conformance.model import store_machine  # noqa: E402
+from flowrunner.testing.conformance.wakes import WakeConformance  # noqa: E402
+
+
+class ExecutionStoreConformance(CommitConformance, LogConformance, InboxConformance, ActivityTaskConformance, WakeConformance, ListConformance):
+    """Every sentence of `ports.executions`."""
+
+
+__all__ = ["DefinitionStoreConformance", "DurableStoreConformance", "ExecutionStoreConformance", "store_machine"]

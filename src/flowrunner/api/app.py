@@ -1,0 +1,199 @@
+"""The server's one ASGI callable: AWS on ``POST /``, everything else by the routes; every answer has a request id."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from litestar import Litestar, Request, Response
+from litestar.connection import ASGIConnection
+from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
+from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Send
+
+from flowrunner.api import health, runs, streams
+from flowrunner.api.identify import PUBLIC, Authenticator, check_routes, header, host_allowed, origin_allowed
+from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status
+from flowrunner.clock import Clock
+from flowrunner.errors import AccessDenied, FlowRunnerError
+from flowrunner.ports.observe import Observer
+from flowrunner.ports.store import Store
+
+MAX_BODY_BYTES = 1024 * 1024
+UNKNOWN_CALLER = of_status(401, "This needs a credential.", headers={"www-authenticate": "Bearer"})
+_DETAILS = {404: "There is nothing at this path.", 405: "This path does not answer this method."}
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_log = structlog.get_logger("flowrunner.api")
+
+
+def create_app(
+    *,
+    store: Store,
+    feed: streams.Follower,
+    aws: ASGIApp,
+    authenticator: Authenticator,
+    region: str,
+    observer: Observer,
+    stopping: asyncio.Event,
+    clock: Clock,
+    metrics: Callable[[], bytes] | None = None,
+    allowed_origins: tuple[str, ...] = (),
+    only_loopback_hosts: bool = False,
+    send_seconds: float = streams.SEND_SECONDS,
+) -> ASGIApp:
+    """Put the server together.
+
+    `aws` answers ``POST /`` and finds out itself who is calling (a signature covers the body). Once `stopping` is set, readiness fails and
+    streams end; a subscriber that takes nothing for `send_seconds` is cut. With `only_loopback_hosts` a request must name this machine in its Host (for servers that let anybody in).
+    """
+    shared = streams.Streams(executions=store.executions, feed=feed, observer=observer, stopping=stopping, clock=clock, send_seconds=send_seconds)
+    handlers = [
+        *health.routes(store=store, stopping=stopping, metrics=metrics),
+        *runs.routes(executions=store.executions, region=region),
+        *streams.routes(shared),
+    ]
+
+    check_routes((", ".join(sorted(handler.paths)), handler.opt) for handler in handlers)
+    rest = Litestar(
+        handlers,
+        guards=[_guard(authenticator)],
+        exception_handlers=_HANDLERS,
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=MAX_BODY_BYTES,
+        debug=False,
+    )
+    return Edge(rest=rest, aws=aws, allowed_origins=allowed_origins, only_loopback_hosts=only_loopback_hosts)
+
+
+def _guard(authenticator: Authenticator) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
+    async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        permission = handler.opt.get("permission")
+        if permission == PUBLIC:
+            return
+        principal = await authenticator.identify(connection.scope)
+        if principal is None or permission not in principal.permissions:
+            problem = UNKNOWN_CALLER if principal is None else of_error(AccessDenied())
+            scope: Any = connection.scope
+            scope["problem"] = problem  # for a WebSocket, which the framework would close without a word
+            raise Refused(problem)
+        connection.scope["user"] = principal
+
+    return guard
+
+
+class Edge:
+    """What every request passes first: its id, the checks of Host and Origin, and the way to AWS or to the routes."""
+
+    def __init__(self, *, rest: ASGIApp, aws: ASGIApp, allowed_origins: tuple[str, ...], only_loopback_hosts: bool) -> None:
+        self._rest = rest
+        self._aws = aws
+        self._allowed_origins = allowed_origins
+        self._only_loopback_hosts = only_loopback_hosts
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Answer one connection; nothing raised on the way reaches the server as an exception."""
+        if scope["type"] == "lifespan":
+            await self._rest(scope, receive, send)
+            return
+        given = header(scope, b"x-request-id")
+        trace_id = given if given is not None and _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        scope["trace_id"] = trace_id
+        started = False
+
+        async def answer(message: Any) -> None:
+            nonlocal started
+            if message["type"] == "websocket.close" and not started:
+                started = True
+                await send_problem(scope, answer, scope.get("problem") or _of_close(message.get("code", 0)))
+                return
+            started = True
+            if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", trace_id.encode())]
+            await send(message)
+
+        try:
+            problem = self._refusal(scope)
+            if problem is not None:
+                await send_problem(scope, answer, problem)
+            elif scope["type"] == "http" and scope["path"] == "/" and scope["method"] == "POST":
+                await self._aws(scope, receive, answer)
+            else:
+                await self._rest(scope, receive, answer)
+        except Exception as error:  # noqa: BLE001  # the last line of defence: an answer, a log entry, no traceback to the caller
+            if started and type(error).__name__ == "ClientDisconnected":  # the client has gone: uvicorn's word, nothing to answer
+                return
+            _log.exception("request_failed", method=scope.get("method"), path=scope["path"], trace_id=trace_id)
+            if not started:
+                await send_problem(scope, answer, UNEXPECTED)
+
+    def _refusal(self, scope: Any) -> Problem | None:
+        if self._only_loopback_hosts and not host_allowed(scope):
+            return Problem(status=403, code="host_not_allowed", detail="This server is for this machine only: call it as localhost or 127.0.0.1.")
+        changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        if changes and not origin_allowed(scope, self._allowed_origins):
+            listed = ", ".join(("its own", *self._allowed_origins))
+            return Problem(status=403, code="origin_not_allowed", detail=f"Pages of this origin may not call the server; allowed origins: {listed}.")
+        return None
+
+
+def _of_close(code: int) -> Problem:
+    """The problem behind a close before the upgrade; the framework adds 4000 to the status."""
+    return of_status(404, _DETAILS[404]) if code == 4404 else UNEXPECTED
+
+
+async def send_problem(scope: Any, send: Any, problem: Problem) -> None:
+    """Answer with a problem, also to a WebSocket that is not open yet."""
+    body = problem.body(instance=scope["path"], trace_id=scope["trace_id"])
+    headers = [(b"content-type", PROBLEM.encode()), *((name.encode(), value.encode("latin-1", "replace")) for name, value in problem.headers.items())]
+    kind = "http.response"
+    if scope["type"] == "websocket":
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": 4000 + problem.status, "reason": problem.detail[:120]})
+            return
+        kind = "websocket.http.response"
+    await send({"type": f"{kind}.start", "status": problem.status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": body, "more_body": False})
+
+
+# --- exceptions of the routes
+
+
+def _trace(request: Request[Any, Any, Any]) -> str:
+    scope: Any = request.scope
+    return str(scope["trace_id"])
+
+
+def _answer(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
+    body = problem.body(instance=request.scope["path"], trace_id=_trace(request))
+    return Response(body, status_code=problem.status, media_type=PROBLEM, headers=dict(problem.headers))
+
+
+def _refused(request: Request[Any, Any, Any], error: Refused) -> Response[bytes]:
+    return _answer(request, error.problem)
+
+
+def _ours(request: Request[Any, Any, Any], error: FlowRunnerError) -> Response[bytes]:
+    if error.status >= 500:
+        _log.error("request_failed", path=request.scope["path"], error=error.code, trace_id=_trace(request), exc_info=error)
+    return _answer(request, of_error(error))
+
+
+def _framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    if error.status_code >= 500:
+        return _unexpected(request, error)
+    extra = error.extra if isinstance(error.extra, list) else []
+    detail = _DETAILS.get(error.status_code, error.detail)
+    return _answer(request, of_status(error.status_code, detail, headers=error.headers, errors=tuple(part for part in extra if isinstance(part, dict))))
+
+
+def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    _log.error("request_failed", path=request.scope["path"], trace_id=_trace(request), exc_info=error)
+    return _answer(request, UNEXPECTED)
+
+
+_HANDLERS: ExceptionHandlersMap = {Refused: _refused, FlowRunnerError: _ours, HTTPException: _framework, Exception: _unexpected}

@@ -1,0 +1,83 @@
+"""What goes wrong with a request of the REST API, as ``application/problem+json`` (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+
+from flowrunner.core.diagnostics import Diagnostic
+from flowrunner.errors import FlowRunnerError, InvalidDefinition, InvalidDocument
+
+PROBLEM = "application/problem+json"
+HIDDEN = "The server could not do this; its log says why under this trace_id."
+_CODES = {400: "bad_request", 401: "unauthenticated", 403: "access_denied", 404: "not_found", 405: "method_not_allowed", 406: "not_acceptable", 413: "too_large"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What went wrong with a request. `errors` are objects with `message` and, where known, `pointer`, `line`, `column`."""
+
+    status: int
+    code: str
+    detail: str
+    errors: tuple[Mapping[str, Any], ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self, *, instance: str, trace_id: str) -> bytes:
+        """The JSON document."""
+        document: dict[str, Any] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": instance,
+            "code": self.code,
+            "trace_id": trace_id,
+        }
+        if self.errors:
+            document["errors"] = list(self.errors)
+        return orjson.dumps(document, default=str)
+
+
+class Refused(Exception):
+    """A request is answered with this problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(problem.detail)
+
+
+def of_status(status: int, detail: str, *, headers: Mapping[str, str] | None = None, errors: tuple[Mapping[str, Any], ...] = ()) -> Problem:
+    """The problem of a plain HTTP status."""
+    code = _CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
+    return Problem(status=status, code=code, detail=detail, headers=headers or {}, errors=errors)
+
+
+def of_error(error: FlowRunnerError) -> Problem:
+    """The problem of one of our own errors; what the server itself got wrong is for its log only."""
+    errors: tuple[Mapping[str, Any], ...] = ()
+    if isinstance(error, InvalidDocument) and (error.line or error.pointer):
+        errors = ({"message": error.message, "pointer": error.pointer, "line": error.line, "column": error.column},)
+    if isinstance(error, InvalidDefinition):
+        errors = tuple(as_error(part) for part in error.diagnostics if isinstance(part, Diagnostic))
+    headers = {"retry-after": "1"} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    return Problem(status=error.status, code=error.code, detail=str(error) if error.status < 500 else HIDDEN, errors=errors, headers=headers)
+
+
+def as_error(found: Diagnostic) -> dict[str, Any]:
+    """A finding as one of a problem's `errors`."""
+    return {
+        "message": found.message,
+        "code": found.code,
+        "severity": found.severity,
+        "pointer": found.pointer,
+        "line": found.line,
+        "column": found.column,
+    }
+
+
+UNEXPECTED = Problem(status=500, code="internal_error", detail=HIDDEN)

@@ -1,0 +1,76 @@
+"""Commands about definitions: ``validate`` and ``graph``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from flowrunner.cli.options import Json, Output, Quiet, form_of
+from flowrunner.cli.output import INVALID, Ended, Form, as_json, finding, print_text, say, show_rows
+from flowrunner.cli.source import read_source, sound_program
+
+
+class Drawing(StrEnum):
+    """How a graph is drawn."""
+
+    mermaid = "mermaid"
+    dot = "dot"
+    svg = "svg"
+    json = "json"
+
+
+def validate(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Definitions, JSON or YAML; - is standard input.")],
+    *,
+    output: Output = Form.table,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check definitions; every finding is told with file, line and column (exit code 3 when one is an error).
+
+    Example: flowrunner validate order.asl.json
+    """
+    form = form_of(output, json)
+    sources = [read_source(file) for file in files]
+    if form is Form.table:
+        print_text("".join(f"{finding(found, source.file)}\n" for source in sources for found in source.diagnostics))
+    else:
+        show_rows([_row(source.file, found) for source in sources for found in source.diagnostics], {}, form)
+    broken = [source.file for source in sources if source.program is None]
+    if broken:
+        say(f"{len(broken)} of {len(sources)} not valid: {', '.join(broken)}", quiet=quiet)
+        raise Ended(INVALID)
+    say(f"{'It is' if len(sources) == 1 else f'All {len(sources)} are'} valid. Try: flowrunner run {files[0]} --follow", quiet=quiet)
+
+
+def _row(file: str, found: Any) -> dict[str, Any]:
+    return {"file": file, "line": found.line, "column": found.column, "severity": found.severity, "code": found.code, "message": found.message, "pointer": found.pointer}
+
+
+def graph(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A definition; - is standard input.")],
+    *,
+    drawing: Annotated[Drawing, typer.Option("--format", "-f", help="How to draw.")] = Drawing.mermaid,
+) -> None:
+    """Draw the states of a definition, on stdout.
+
+    Example: flowrunner graph order.asl.json --format svg > order.svg
+    """
+    from flowrunner.core import draw, picture  # noqa: PLC0415  # --help does not pay for it
+
+    found = draw.graph_of(sound_program(read_source(file)))
+    match drawing:
+        case Drawing.svg:
+            print_text(picture.as_svg(found))
+        case Drawing.dot:
+            print_text(draw.as_dot(found))
+        case Drawing.json:
+            print_text(as_json(draw.as_json(found)) + "\n")
+        case _:
+            print_text(draw.as_mermaid(found))
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"validate": validate, "graph": graph}

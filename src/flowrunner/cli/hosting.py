@@ -1,0 +1,91 @@
+"""The server process: one event loop for the application and uvicorn, and a stop that hands everything over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+
+import uvicorn
+
+from flowrunner.api.identify import check_bind
+from flowrunner.cli.protocol import Server, configuration
+from flowrunner.config import Settings
+from flowrunner.errors import ConfigurationError
+from flowrunner.telemetry import logs
+from flowrunner.wiring import Application, build
+
+
+async def host(settings: Settings, announce: Callable[[Application, str], None], beside: Callable[[Application], Awaitable[None]] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then stop accepting, let the engine hand over, and return.
+
+    `announce` is called once the server accepts, with its URL; `beside` runs along and is cancelled at the end.
+    """
+    check_bind(settings.host, dev=settings.dev)
+    logs.configure(settings.log_level, settings.log_format)
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(contextlib.closing(_listener(settings.host, settings.port)))
+        application = build(settings)
+        await application.start(stack)
+        server = Server(configuration(application.asgi, drain_seconds=settings.drain_seconds))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, _stop, application, server, number)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await _accepting(server, serving)
+            announce(application, _url(listener))
+            if beside is not None:
+                companion = stack.enter_context(_cancelled(asyncio.create_task(_forever(beside(application)))))
+                await asyncio.wait({serving, companion}, return_when=asyncio.FIRST_COMPLETED)
+                if companion.done() and not serving.done():
+                    server.should_exit = True
+            await serving
+        finally:
+            application.stopping.set()
+
+
+def _stop(application: Application, server: uvicorn.Server, number: int) -> None:
+    application.stopping.set()
+    server.handle_exit(number, None)
+
+
+async def _accepting(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+    while not server.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event for it
+        await asyncio.sleep(0.01)
+
+
+async def _forever(work: Awaitable[None]) -> None:
+    await work
+
+
+@contextlib.contextmanager
+def _cancelled(task: asyncio.Task[None]) -> Iterator[asyncio.Task[None]]:
+    try:
+        yield task
+    finally:
+        task.cancel()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """A bound socket; uvicorn listens on it once the application has started."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigurationError(f"{host} is no address to listen on: {error.strerror or error}.") from None
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"{host} port {port} cannot be used: {error.strerror or error}.", remedy="Take another --port; 0 takes a free one.") from None
+    listener.setblocking(False)  # noqa: FBT003  # the socket's own way to say it
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

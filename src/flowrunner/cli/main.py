@@ -1,0 +1,73 @@
+"""The command ``flowrunner``: its verbs, and how every failure ends: a sentence, a remedy and an exit code, no traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from flowrunner import __version__
+from flowrunner.cli import definitions, environment, executions, running, serving
+from flowrunner.cli.output import USAGE, Ended, code_of, complain, explain
+
+EXAMPLES = """\b
+  flowrunner serve --dev                    a server on this machine that lets you in
+  flowrunner run order.asl.json --follow    one run here, without a server
+  eval "$(flowrunner env)"                  point the AWS SDKs and CLI at the server
+
+Exit codes: 0 success, 1 the run failed (or something unexpected did), 2 usage, 3 definition or input invalid, 4 not found, 5 denied,
+6 server or store unreachable, 7 the run timed out, 8 the run was stopped, 124 --timeout passed, 130 interrupted.
+"""
+
+app = typer.Typer(
+    name="flowrunner",
+    help=f"Run Amazon States Language workflows: durable, live, on your own machine.\n\n{EXAMPLES}",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+for commands in (serving.COMMANDS, running.COMMANDS, definitions.COMMANDS, executions.COMMANDS, environment.COMMANDS):
+    for name, command in commands.items():
+        app.command(name)(command)
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001  # the shape of Typer's callbacks
+    if asked:
+        typer.echo(f"flowrunner {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(version: bool = typer.Option(False, "--version", help="Print the version.", callback=_version, is_eager=True)) -> None:  # noqa: FBT001, FBT003  # as above
+    del version
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out one command line and return its exit code."""
+    try:
+        result = app(list(arguments), standalone_mode=False)
+    except Ended as ended:
+        return ended.code
+    except (typer.Abort, KeyboardInterrupt):
+        complain("Interrupted.")
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    except Exception as error:  # noqa: BLE001  # the last line of defence, so that nobody sees a traceback
+        if hasattr(error, "format_message"):  # Typer's own complaints about a command line
+            complain(error.format_message(), remedy="See: flowrunner --help")
+            return USAGE
+        explain(error)
+        return code_of(error)
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """Be the process."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,50 @@
+"""Options that several commands have, and what they come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowrunner.cli.output import Form
+
+if TYPE_CHECKING:
+    from flowrunner.client import Client
+    from flowrunner.config import Settings
+
+Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Read settings from this file instead of flowrunner.toml.")]
+Store = Annotated[str | None, typer.Option("--store", metavar="URL", help="Where runs are kept: sqlite:///PATH or memory:.")]
+Server = Annotated[str | None, typer.Option("--server", metavar="URL", help="The server to talk to (FLOWRUNNER_SERVER).")]
+Output = Annotated[Form, typer.Option("--output", "-o", help="How data looks.")]
+Json = Annotated[bool, typer.Option("--json", help="Short for --output json.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print data only.")]
+NoColor = Annotated[bool, typer.Option("--no-color", help="No colours (also: NO_COLOR).")]
+Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Stop waiting after this time (exit code 124).")]
+
+
+def form_of(output: Form, json: bool) -> Form:  # noqa: FBT001  # both are options
+    """The form that was asked for."""
+    return Form.json if json else output
+
+
+def settings_of(config: Path | None = None, **flags: object) -> Settings:
+    """The settings, with these flags."""
+    from flowrunner.config import load  # noqa: PLC0415  # --help does not pay for it
+
+    return load(flags=flags, config=config)
+
+
+def client_of(settings: Settings) -> Client:
+    """The client of the server that the settings name."""
+    from flowrunner.client import Client  # noqa: PLC0415  # as above
+
+    return Client(server_url(settings), region=settings.region, account=settings.account)
+
+
+def server_url(settings: Settings) -> str:
+    """Where the server is for clients of this machine."""
+    if settings.server is not None:
+        return settings.server
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104  # compared, not listened on
+    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"

@@ -1,0 +1,187 @@
+"""What commands print: data on stdout in one of four forms, everything else on stderr; errors to sentences and exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import orjson
+
+from flowrunner.core.diagnostics import Diagnostic
+from flowrunner.errors import AccessDenied, ConfigurationError, FlowRunnerError, InvalidDefinition, InvalidDocument, LimitExceeded, NotFound, StoreError
+
+SUCCESS, FAILED, USAGE, INVALID, NOT_FOUND, DENIED, UNREACHABLE, TIMED_OUT, ABORTED = range(9)
+CLIENT_TIMEOUT, INTERRUPTED = 124, 130
+RUN_CODES = {"SUCCEEDED": SUCCESS, "FAILED": FAILED, "TIMED_OUT": TIMED_OUT, "ABORTED": ABORTED}
+_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (ConfigurationError, USAGE),
+    (InvalidDefinition, INVALID),
+    (InvalidDocument, INVALID),
+    (LimitExceeded, INVALID),
+    (NotFound, NOT_FOUND),
+    (AccessDenied, DENIED),
+    (StoreError, UNREACHABLE),
+    (TimeoutError, CLIENT_TIMEOUT),
+)
+_DENIED = ("AccessDenied", "MissingAuthentication", "UnrecognizedClient", "InvalidSignature", "ExpiredToken")
+
+Result = TypeVar("Result")
+
+
+class Form(StrEnum):
+    """How data looks."""
+
+    table = "table"
+    json = "json"
+    jsonl = "jsonl"
+    yaml = "yaml"
+
+
+class Ended(Exception):
+    """The command is through with this exit code."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        super().__init__(code)
+
+
+def code_of(error: BaseException) -> int:
+    """The exit code of a failure."""
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return code
+    if not isinstance(error, FlowRunnerError):
+        return FAILED
+    status, name = error.status, error.code
+    if status in (401, 403) or name.startswith(_DENIED):
+        return DENIED
+    if status == 404 or name.endswith("DoesNotExist"):
+        return NOT_FOUND
+    if status >= 500:
+        return UNREACHABLE
+    return INVALID
+
+
+def complain(message: str, *, remedy: str | None = None) -> None:
+    """Say what is wrong, and what helps."""
+    text = f"flowrunner: {message}" if remedy is None else f"flowrunner: {message}\n  {remedy}"
+    say(text)
+
+
+def explain(error: BaseException) -> None:
+    """Say what failed, and how to come right."""
+    if isinstance(error, FlowRunnerError):
+        complain(error.message, remedy=error.remedy)
+    elif isinstance(error, TimeoutError):
+        complain("The time of --timeout has passed; the run goes on.")
+    elif os.environ.get("FLOWRUNNER_TRACEBACK"):
+        raise error
+    else:
+        complain(f"Something unexpected went wrong: {type(error).__name__}: {error}", remedy="Set FLOWRUNNER_TRACEBACK=1 to see where, and please report it.")
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """Tell people something, on stderr."""
+    if not quiet:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+def colour(*, stream: Any, disabled: bool = False) -> bool:
+    """Whether to colour: only on a terminal, and not against NO_COLOR (https://no-color.org)."""
+    return bool(stream.isatty()) and not disabled and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end."""
+    return asyncio.run(work)
+
+
+def print_text(text: str) -> None:
+    """Print data."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def as_json(value: Any, *, indent: bool = True) -> str:
+    """A JSON value for people or lines; numbers outside 64 bits as they are."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else 0, default=str).decode()
+    except TypeError:
+        import json  # noqa: PLC0415  # hardly ever
+
+        return json.dumps(value, indent=2 if indent else None, ensure_ascii=False, default=str)
+
+
+def as_yaml(value: Any) -> str:
+    """A JSON value as YAML."""
+    import io  # noqa: PLC0415  # only this form pays for it
+
+    from ruamel.yaml import YAML  # noqa: PLC0415  # as above
+
+    text = io.StringIO()
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # keep the order of keys
+    writer.dump(value, text)
+    return text.getvalue()
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], form: Form, *, no_color: bool = False) -> None:
+    """Print a list; `columns` maps keys to the headings of the table."""
+    match form:
+        case Form.json:
+            print_text(as_json(list(rows)) + "\n")
+        case Form.jsonl:
+            print_text("".join(f"{as_json(row, indent=False)}\n" for row in rows))
+        case Form.yaml:
+            print_text(as_yaml([dict(row) for row in rows]))
+        case _:
+            _table(rows, columns, no_color=no_color)
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, no_color: bool) -> None:
+    cells = [[_cell(row.get(key)) for key in columns] for row in rows]
+    if not sys.stdout.isatty():  # for other programs: columns between tabs, no widths to guess
+        print_text("".join("\t".join(line) + "\n" for line in [list(columns.values()), *cells]))
+        return
+    from rich.console import Console  # noqa: PLC0415  # only terminals pay for it
+    from rich.table import Table  # noqa: PLC0415  # as above
+    from rich.text import Text  # noqa: PLC0415  # as above
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in columns.values():
+        table.add_column(heading)
+    for line in cells:
+        table.add_row(*(Text(cell) for cell in line))
+    Console(no_color=not colour(stream=sys.stdout, disabled=no_color)).print(table)
+
+
+def show_document(document: Mapping[str, Any], form: Form) -> None:
+    """Print one thing; as a table it is one ``name: value`` per line."""
+    match form:
+        case Form.json:
+            print_text(as_json(document) + "\n")
+        case Form.jsonl:
+            print_text(as_json(document, indent=False) + "\n")
+        case Form.yaml:
+            print_text(as_yaml(dict(document)))
+        case _:
+            width = max(map(len, document), default=0)
+            print_text("".join(f"{name:<{width}}  {_cell(value)}\n" for name, value in document.items()))
+
+
+def _cell(value: Any) -> str:
+    """One line of text that cannot steer a terminal."""
+    text = "" if value is None else value if isinstance(value, str) else as_json(value, indent=False)
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def finding(found: Diagnostic, file: str) -> str:
+    """A diagnostic as compilers print it: ``file:line:column: error: ...``."""
+    place = f"{file}:{found.line or 1}:{found.column or 1}"
+    return f"{place}: {found.severity.lower()}: {found.message} at {found.pointer or '/'} [{found.code}]"

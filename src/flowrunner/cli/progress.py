@@ -1,0 +1,201 @@
+"""A run as it goes: a live tree of states on a terminal, lines with their times otherwise, or JSON lines for tools."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from flowrunner.cli.output import as_json, colour
+
+if TYPE_CHECKING:
+    from rich.text import Text
+    from rich.tree import Tree
+
+Message = dict[str, Any]
+SHOWN_CHILDREN = 12  # of one state; the rest (the items of a Map) is counted
+_OPENS = ("state_entered",)
+_CLOSES = {"state_exited": "done", "state_aborted": "stopped"}
+_TROUBLE = ("failed", "timed_out", "aborted")
+
+
+class Kind(StrEnum):
+    """How progress is shown."""
+
+    auto = "auto"
+    tree = "tree"
+    lines = "lines"
+    json = "json"
+
+
+class Progress(Protocol):
+    """Is shown the messages of one run, in order."""
+
+    def show(self, message: Message) -> None:
+        """Take one message."""
+        ...
+
+    def close(self) -> None:
+        """Show no more."""
+        ...
+
+
+def progress_of(kind: Kind, stream: TextIO, *, no_color: bool = False) -> Progress:
+    """What was asked for; `auto` looks whether `stream` is a terminal."""
+    if kind is Kind.json:
+        return JsonLines(stream)
+    if kind is Kind.tree or (kind is Kind.auto and stream.isatty()):
+        return LiveTree(stream, no_color=no_color)
+    return Lines(stream)
+
+
+class JsonLines:
+    """The messages as they are, one per line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def show(self, message: Message) -> None:
+        """Print it."""
+        print(as_json(message, indent=False), file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Lines:
+    """``time  type  name  what went wrong``."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def show(self, message: Message) -> None:
+        """Print it."""
+        payload = message["payload"]
+        parts = [message.get("ts", ""), message["type"], str(payload.get("name") or payload.get("executionStatus") or "")]
+        parts += [_printable(f"{payload.get('error') or ''} {payload.get('cause') or ''}")]
+        print("  ".join(part for part in parts if part.strip()), file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _printable(text: str) -> str:
+    line = "".join(letter if letter.isprintable() else " " for letter in text).strip()
+    return line if len(line) <= 200 else f"{line[:197]}..."
+
+
+@dataclass(slots=True)
+class Visit:
+    """One stay in a state."""
+
+    name: str
+    kind: str
+    parent: Visit | None
+    status: str = "running"
+    retries: int = 0
+    trouble: str = ""
+    children: list[Visit] = field(default_factory=list)
+
+
+class States:
+    """The visits of a run, made from its messages by their causal parents."""
+
+    def __init__(self) -> None:
+        self.top: list[Visit] = []
+        self.status = "RUNNING"
+        self._at: dict[int, Visit] = {}
+
+    def take(self, message: Message) -> None:
+        """Learn from one message."""
+        kind, payload = message["type"], message["payload"]
+        if kind == "end":
+            self.status = payload["executionStatus"]
+            return
+        before = self._at.get(payload.get("previousEventId") or 0)
+        visit = self._entered(payload, before) if kind in _OPENS else before
+        if visit is None:
+            return
+        if payload.get("eventId") is not None:
+            self._at[payload["eventId"]] = visit
+        if kind in _CLOSES:
+            visit.status = _CLOSES[kind]
+        elif kind == "task_scheduled" and visit.trouble:
+            visit.retries += 1
+        elif kind.endswith(_TROUBLE):
+            visit.trouble = str(payload.get("error") or kind)
+
+    def _entered(self, payload: dict[str, Any], before: Visit | None) -> Visit:
+        # A branch's first state comes after its container's own event; the next ones after a state that was left.
+        parent = before if before is None or (before.kind in ("Parallel", "Map") and before.status == "running") else before.parent
+        if before is not None and before.status == "running" and before is not parent:
+            before.status = "caught"
+        visit = Visit(str(payload.get("name", "")), str(payload.get("stateType", "")), parent)
+        (self.top if parent is None else parent.children).append(visit)
+        return visit
+
+
+class LiveTree:
+    """The states as a tree that is drawn again when something happens."""
+
+    def __init__(self, stream: TextIO, *, no_color: bool = False) -> None:
+        from rich.console import Console  # noqa: PLC0415  # only this form pays for it
+        from rich.live import Live  # noqa: PLC0415  # as above
+
+        self._states = States()
+        console = Console(file=stream, no_color=not colour(stream=stream, disabled=no_color), force_terminal=True if stream.isatty() else None)
+        self._live = Live(console=console, auto_refresh=False, get_renderable=self._draw, vertical_overflow="ellipsis")
+        self._live.start()
+
+    def show(self, message: Message) -> None:
+        """Take one message and draw."""
+        self._states.take(message)
+        self._live.refresh()
+
+    def close(self) -> None:
+        """Leave the last picture."""
+        self._live.stop()
+
+    def _draw(self) -> Tree:
+        from rich.text import Text  # noqa: PLC0415  # as above
+        from rich.tree import Tree  # noqa: PLC0415  # as above
+
+        tree = Tree(Text(f"run {self._states.status}", style="bold"))
+        for visit, line in _shown(self._states.top):
+            _grow(tree, visit, line)
+        return tree
+
+
+_MARKS = {"running": ("●", "yellow"), "done": ("✔", "green"), "stopped": ("■", "red"), "caught": ("✗", "red")}
+
+
+def _grow(tree: Tree, visit: Visit | None, line: Text) -> None:
+    branch = tree.add(line)
+    for child, text in _shown(visit.children if visit is not None else []):
+        _grow(branch, child, text)
+
+
+def _shown(visits: list[Visit]) -> Iterator[tuple[Visit | None, Text]]:
+    """The lines of one level: the newest visits, and what the older ones come to."""
+    from rich.text import Text  # noqa: PLC0415  # as above
+
+    older, newest = (visits[:-SHOWN_CHILDREN], visits[-SHOWN_CHILDREN:]) if len(visits) > SHOWN_CHILDREN else ([], visits)
+    if older:
+        counts = Counter(visit.status for visit in older)
+        yield None, Text("... " + ", ".join(f"{number} {status}" for status, number in counts.items()), style="dim")
+    for visit in newest:
+        mark, style = _MARKS[visit.status]
+        text = Text(f"{mark} ", style=style).append(_printable(visit.name), style="default").append(f"  {visit.kind}", style="dim")
+        if visit.retries:
+            text.append(f"  retry {visit.retries}", style="yellow")
+        if visit.trouble:
+            text.append(f"  {_printable(visit.trouble)}", style="red")
+        yield visit, text
+
+
+def on_stderr(kind: Kind, *, no_color: bool = False) -> Progress:
+    """Progress beside the data that goes to stdout."""
+    return progress_of(kind, sys.stderr, no_color=no_color)

@@ -1,0 +1,64 @@
+"""Uvicorn as we run it: its settings, its WebSocket made to cut who does not read."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+PING_SECONDS = 54.0  # the source documents: a ping each 54 s,
+PONG_SECONDS = 6.0  # an answer within 60 s, or the connection closes
+CUT_SECONDS = 10.0  # how long a client that reads nothing may take to read why it was cut
+MAX_MESSAGE_BYTES = 1024 * 1024  # from a client
+BACKLOG = 2048  # connections that wait to be accepted
+
+
+class SocketProtocol(WebSocketsSansIOProtocol):
+    """Uvicorn's WebSocket, but closing does not wait for a client that reads nothing, and such a connection is cut."""
+
+    async def send(self, message: Any) -> None:
+        """Send; a close goes out behind what is buffered."""
+        if message["type"] == "websocket.close" and not self.writable.is_set():
+            self.writable.set()
+            self.loop.call_later(CUT_SECONDS, self.transport.abort)
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True  # refused is complete too; uvicorn would log an error for each
+
+    def keepalive_timeout(self) -> None:
+        """Close, and cut a connection that does not even take that."""
+        super().keepalive_timeout()
+        self.loop.call_later(CUT_SECONDS, self.transport.abort)
+
+
+class Server(uvicorn.Server):
+    """Uvicorn without hands on the process's signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to `host`: uvicorn would raise them again at the end, and so the process would not exit with 0."""
+        yield
+
+
+def configuration(application: Any, *, drain_seconds: float) -> uvicorn.Config:
+    """How uvicorn serves an ASGI application here."""
+    return uvicorn.Config(
+        application,
+        loop="none",
+        http="httptools",
+        ws=SocketProtocol,
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PONG_SECONDS,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=max(1, round(drain_seconds)),
+    )

@@ -1,0 +1,90 @@
+"""Definitions and inputs from files and arguments, for the commands that read them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowrunner.cli.output import INVALID, Ended, complain, finding, say
+from flowrunner.core.diagnostics import Diagnostic
+from flowrunner.errors import ConfigurationError, InvalidDocument
+
+if TYPE_CHECKING:
+    from flowrunner.core.program import Program
+
+SUFFIXES = (".asl.json", ".asl.yaml", ".asl.yml", ".json", ".yaml", ".yml")
+STANDARD_INPUT = "-"
+
+
+class Source(NamedTuple):
+    """A definition that was read: `definition` is JSON text, `program` None when it has errors."""
+
+    file: str
+    name: str
+    definition: str
+    program: Program | None
+    diagnostics: Sequence[Diagnostic]
+
+
+def read_text(file: str) -> str:
+    """The text of a file, or of standard input for ``-``."""
+    try:
+        raw = sys.stdin.buffer.read() if file == STANDARD_INPUT else Path(file).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror or error}.") from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        raise InvalidDocument(f"{file}:{line}:{column}: error: the text is not UTF-8.", line=line, column=column) from None
+
+
+def read_source(file: str) -> Source:
+    """Read and check a definition, JSON or YAML by its name."""
+    from flowrunner.asl.parse import parse_definition  # noqa: PLC0415  # --help does not pay for it
+
+    text = read_text(file)
+    is_yaml = file.endswith((".yaml", ".yml"))
+    program, diagnostics = parse_definition(text, syntax="yaml" if is_yaml else "json")
+    if is_yaml and program is not None:
+        from flowrunner.asl.document import read_document  # noqa: PLC0415  # as above
+        from flowrunner.jsonvalue import dumps  # noqa: PLC0415  # as above
+
+        text = dumps(read_document(text, "yaml").value)
+    return Source(file, machine_name(file), text, program, diagnostics)
+
+
+def machine_name(file: str) -> str:
+    """The state machine's name of a file: its name without its endings and what names cannot have."""
+    if file == STANDARD_INPUT:
+        return "standard-input"
+    stem = Path(file).name
+    for suffix in SUFFIXES:
+        stem = stem.removesuffix(suffix)
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in stem)[:80] or "machine"
+
+
+def sound_program(source: Source) -> Program:
+    """The program of a definition, findings told on stderr; ends with exit code 3 when one is an error."""
+    for found in source.diagnostics:
+        say(finding(found, source.file))
+    if source.program is None:
+        complain(f"{source.file} is not a valid definition.")
+        raise Ended(INVALID)
+    return source.program
+
+
+def read_input(given: str) -> str:
+    """The input of a run: JSON text, or the content of a file for ``@FILE``."""
+    from flowrunner.jsonvalue import loads  # noqa: PLC0415  # as above
+
+    text = read_text(given[1:]) if given.startswith("@") else given
+    try:
+        loads(text)
+    except InvalidDocument as error:
+        place = f"{given[1:] if given.startswith('@') else '--input'}:{error.line or 1}:{error.column or 1}"
+        raise InvalidDocument(f"{place}: error: {error.message}", line=error.line, column=error.column) from None
+    return text

@@ -1,0 +1,197 @@
+"""A small client of a FlowRunner server: AWS's protocol for what Step Functions has, REST for runs and their streams."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, ClassVar, Self
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from flowrunner.clock import Clock, SystemClock
+from flowrunner.errors import Fault, FlowRunnerError
+
+RUNS = "/api/v2/workflows/runs"
+CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 60.0  # streams say something every 15 seconds
+RECONNECTS = 5  # tries in a row to get back to a stream
+RECONNECT_SECONDS = 1.0
+AWS_PAGE = 1000  # the most GetExecutionHistory gives at once
+
+
+class ServerUnreachable(FlowRunnerError):
+    """The server does not answer."""
+
+    code = "server_unreachable"
+    fault = "operator"
+    status = 503
+
+
+class ServerRefused(FlowRunnerError):
+    """The server answered with an error; `status` and `code` are the server's."""
+
+    code: ClassVar[str] = "server_refused"
+    fault: ClassVar[Fault] = "caller"
+
+    def __init__(self, message: str, *, status: int, code: str) -> None:
+        super().__init__(message)
+        self.status = status  # type: ignore[misc]  # the answer's own takes the class's place
+        self.code = code  # type: ignore[misc]  # as above
+
+
+class Client:
+    """Talks to one server; use as an async context manager. `transport` may be an application in this process."""
+
+    def __init__(
+        self, server: str, *, region: str = "us-east-1", account: str = "000000000000", transport: httpx.AsyncBaseTransport | None = None, clock: Clock | None = None
+    ) -> None:
+        self.server = server.rstrip("/")
+        self._clock = clock or SystemClock()
+        credential = f"AWS4-HMAC-SHA256 Credential={account}/20260101/{region}/states/aws4_request, SignedHeaders=host, Signature=none"
+        timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+        self._http = httpx.AsyncClient(base_url=self.server, transport=transport, timeout=timeout, headers={"authorization": credential}, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        """Open nothing yet."""
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    # --- AWS
+
+    async def call(self, operation: str, **parameters: object) -> dict[str, Any]:
+        """Call an operation of Step Functions. Raises ServerRefused with AWS's error code, ServerUnreachable."""
+        headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": f"AWSStepFunctions.{operation}"}
+        given = {name: value for name, value in parameters.items() if value is not None}
+        answer = await self._send("POST", "/", content=orjson.dumps(given), headers=headers)
+        body = _json(answer)
+        if answer.status_code == 200:
+            return body
+        code = str(body.get("__type") or body.get("code") or "UnknownError").rpartition("#")[2]
+        raise ServerRefused(str(body.get("message") or body.get("Message") or body.get("detail") or code), status=answer.status_code, code=code)
+
+    async def register(self, name: str, definition: str, *, role_arn: str) -> str:
+        """Create the machine, or update it when there is one of this name; return its ARN."""
+        try:
+            made = await self.call("CreateStateMachine", name=name, definition=definition, roleArn=role_arn)
+        except ServerRefused as error:
+            if error.code != "StateMachineAlreadyExists":
+                raise
+            arn = await self._machine(name)
+            await self.call("UpdateStateMachine", stateMachineArn=arn, definition=definition, roleArn=role_arn)
+            return arn
+        return str(made["stateMachineArn"])
+
+    async def _machine(self, name: str) -> str:
+        token: str | None = None
+        while True:
+            page = await self.call("ListStateMachines", maxResults=AWS_PAGE, nextToken=token)
+            for machine in page["stateMachines"]:
+                if machine["name"] == name:
+                    return str(machine["stateMachineArn"])
+            token = page.get("nextToken")
+            if token is None:
+                raise ServerRefused(f"There is no state machine {name!r}.", status=404, code="StateMachineDoesNotExist")
+
+    async def history(self, execution_arn: str, *, reverse: bool = False) -> AsyncIterator[dict[str, Any]]:
+        """Every event of an execution, page after page."""
+        token: str | None = None
+        while True:
+            page = await self.call("GetExecutionHistory", executionArn=execution_arn, maxResults=AWS_PAGE, reverseOrder=reverse, nextToken=token)
+            for event in page["events"]:
+                yield event
+            token = page.get("nextToken")
+            if token is None:
+                return
+
+    # --- REST
+
+    async def run(self, name: str) -> dict[str, Any]:
+        """One run by id or execution ARN."""
+        return await self._get(f"{RUNS}/{quote(name, safe='')}")
+
+    async def runs(self, *, workflow: str | None = None, status: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """The newest runs, at most `limit`."""
+        found: list[dict[str, Any]] = []
+        query: dict[str, Any] = {name: value for name, value in (("workflow", workflow), ("status", status)) if value is not None}
+        while True:
+            page = await self._get(RUNS, params={**query, "limit": min(limit - len(found), 1000)})
+            found += page["items"]
+            query["cursor"] = page["next_cursor"]
+            if page["next_cursor"] is None or len(found) >= limit:
+                return found
+
+    async def follow(self, run: str, *, after: int = 0) -> AsyncIterator[dict[str, Any]]:
+        """Messages of a run after a sequence number, past then live; ends with the message ``end``.
+
+        A lost connection is taken up again where it broke off; raises ServerUnreachable when that fails too often.
+        """
+        failures = 0
+        while True:
+            try:
+                async for message in self._events(run, after):
+                    failures = 0
+                    after = message.get("seq", after)
+                    yield message
+                    if message["type"] == "end":
+                        return
+            except httpx.TransportError:
+                pass
+            failures += 1
+            if failures > RECONNECTS:
+                raise ServerUnreachable(f"The stream of run {run} broke off and {self.server} does not take it up again.")
+            await self._clock.sleep(RECONNECT_SECONDS)
+
+    async def _events(self, run: str, after: int) -> AsyncIterator[dict[str, Any]]:
+        url, headers = f"{RUNS}/{quote(run, safe='')}/stream", {"accept": "text/event-stream"}
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                answer = await stack.enter_async_context(self._http.stream("GET", url, params={"after": after}, headers=headers))
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                if after == 0:
+                    raise self._unreachable() from None
+                raise
+            if answer.status_code != 200:
+                await answer.aread()
+                raise _refusal(answer)
+            async for line in answer.aiter_lines():
+                if line.startswith("data: "):
+                    yield orjson.loads(line[6:])
+
+    async def _get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        answer = await self._send("GET", path, params=params)
+        if answer.status_code != 200:
+            raise _refusal(answer)
+        return _json(answer)
+
+    async def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
+        try:
+            return await self._http.request(method, path, **parts)
+        except httpx.TransportError as error:
+            raise self._unreachable(str(error)) from None
+        except httpx.InvalidURL as error:
+            raise ServerRefused(f"{self.server}{path} cannot be asked for: {error}", status=400, code="invalid_url") from None
+
+    def _unreachable(self, reason: str = "") -> ServerUnreachable:
+        why = f" ({reason})" if reason else ""
+        return ServerUnreachable(f"No FlowRunner server answers at {self.server}{why}.", remedy="Start one with: flowrunner serve --dev")
+
+
+def _json(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        body = orjson.loads(answer.content)
+    except orjson.JSONDecodeError:
+        body = None
+    if not isinstance(body, dict):
+        raise ServerRefused(f"The server's answer is not FlowRunner's (status {answer.status_code}).", status=502, code="not_flowrunner")
+    return body
+
+
+def _refusal(answer: httpx.Response) -> ServerRefused:
+    body = _json(answer)
+    return ServerRefused(str(body.get("detail", "The server refused.")), status=answer.status_code, code=str(body.get("code", "server_refused")))

@@ -1,0 +1,32 @@
+"""The bundle of the memory stores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowrunner.ports.store import Capabilities
+from flowrunner.stores.memory.definitions import MemoryDefinitions
+from flowrunner.stores.memory.executions import MemoryExecutions
+
+if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
+    from flowrunner.ports.definitions import DefinitionStore
+    from flowrunner.ports.executions import ExecutionStore
+
+
+class MemoryStore:
+    """Everything in dictionaries of this process; nothing survives it."""
+
+    url = "memory:"
+    capabilities = Capabilities(durable=False, exclusive=True)
+
+    def __init__(self) -> None:
+        self.executions: ExecutionStore = MemoryExecutions()
+        self.definitions: DefinitionStore = MemoryDefinitions()
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Nothing to open."""
+
+    async def check(self) -> None:
+        """Memory can always be written."""

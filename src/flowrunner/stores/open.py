@@ -1,0 +1,56 @@
+"""From the URL of a database to its store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from flowrunner.errors import ConfigurationError
+from flowrunner.stores.memory.store import MemoryStore
+
+if TYPE_CHECKING:
+    from flowrunner.clock import Clock
+    from flowrunner.ports.store import Store
+
+LATER = ("postgres", "postgresql", "dynamodb")
+SPELLINGS = "Use memory:, sqlite:///relative.db or sqlite:////absolute/path.db."
+
+
+def open_store(url: str, *, clock: Clock) -> Store:
+    """The store of this URL, not yet started; raises ConfigurationError, saying what can be written instead.
+
+    `memory:` keeps everything in this process. `sqlite:///flowrunner.db` is a file in the working directory,
+    `sqlite:////var/lib/flowrunner.db` (four slashes) an absolute path; `?synchronous=normal` gives up the last commits at a
+    power cut for speed.
+    """
+    scheme, separator, rest = url.partition(":")
+    if scheme == "memory":
+        if rest.strip("/"):
+            raise ConfigurationError(f"The store {url!r} has something after 'memory:'.", remedy=SPELLINGS)
+        return MemoryStore()
+    if scheme == "sqlite":
+        return _sqlite(url, clock)
+    if scheme in LATER:
+        raise ConfigurationError(f"This version of FlowRunner has no {scheme} store yet.", remedy=SPELLINGS)
+    if not separator:
+        raise ConfigurationError(f"The store {url!r} is not a URL.", remedy=SPELLINGS)
+    raise ConfigurationError(f"There is no {scheme!r} store.", remedy=SPELLINGS)
+
+
+def _sqlite(url: str, clock: Clock) -> Store:
+    from flowrunner.stores.sqlite.store import SqliteStore  # noqa: PLC0415  # a memory store needs no SQLite
+
+    parts = urlsplit(url)
+    path = unquote(parts.path.removeprefix("/"))
+    if parts.netloc or not url.startswith("sqlite:///") or path.strip("/") == "" or path.endswith("/"):
+        raise ConfigurationError(f"The store {url!r} names no file.", remedy=SPELLINGS)
+    if "\0" in path:
+        raise ConfigurationError(f"The file name in {url!r} has a NUL character.", remedy=SPELLINGS)
+    settings = dict(parse_qsl(parts.query, keep_blank_values=True))
+    synchronous = settings.pop("synchronous", "full").upper()
+    if synchronous not in ("FULL", "NORMAL"):
+        raise ConfigurationError(f"synchronous={synchronous.lower()} cannot be used in {url!r}.", remedy="It is full or normal.")
+    if settings or parts.fragment:
+        raise ConfigurationError(f"The store {url!r} has unknown settings.", remedy="Only ?synchronous=full or normal is known.")
+    return SqliteStore(Path(path), clock=clock, synchronous=synchronous)

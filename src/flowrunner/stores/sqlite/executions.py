@@ -1,0 +1,238 @@
+"""Executions in SQLite. The first statement of every write is its fence: if that changes nothing, nothing is changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from flowrunner.errors import Fenced
+from flowrunner.ports.executions import (
+    ActivityTask,
+    Chunk,
+    Delivery,
+    ExecutionQuery,
+    ExecutionStore,
+    Head,
+    NameTaken,
+    StepWrite,
+    Stored,
+)
+from flowrunner.stores.sqlite.session import QUERIES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import apsw
+
+    from flowrunner.stores.sqlite.session import Row, Session
+
+OPEN = ("RUNNING", "PENDING_REDRIVE")
+PLACES = 1 << 26  # records or facts of one execution: 67 million; leaves 2^37 executions
+SHORT_INPUT = 2000  # characters that stay in the head's row, half a page
+LAST = (1 << 63) - 1
+
+
+class SqliteExecutions(ExecutionStore):
+    """The executions of one file."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def commit(self, write: StepWrite) -> Head | NameTaken:
+        """See the contract."""
+        answer: Head | NameTaken = await self._session.write(lambda cursor: _store(cursor, write), _size(write))
+        return answer
+
+    async def load(self, execution: str) -> Stored | None:
+        """See the contract."""
+        stored: Stored | None = self._session.transaction(lambda: self._load(execution))
+        return stored
+
+    def _load(self, execution: str) -> Stored | None:
+        read = self._session.read
+        rows = read("head_by_id", execution)
+        if not rows:
+            return None
+        number = rows[0][0]
+        snapshot = read("snapshot", number)
+        facts = read("facts", number * PLACES, (number + 1) * PLACES)
+        return Stored(
+            _head(rows[0]),
+            snapshot[0][0] if snapshot else None,
+            tuple(body for (body,) in facts),
+            tuple(Delivery(*row) for row in read("inbox", execution)),
+        )
+
+    async def head(self, execution: str) -> Head | None:
+        """See the contract."""
+        rows = self._session.read("head_by_id", execution)
+        return _head(rows[0]) if rows else None
+
+    async def find(self, account: str, machine: str, name: str) -> Head | None:
+        """See the contract."""
+        rows = self._session.read("head_by_name", account, machine, name)
+        return _head(rows[0]) if rows else None
+
+    async def log(self, execution: str, *, after: int = 0, limit: int = 1000, reverse: bool = False) -> Sequence[Chunk]:
+        """See the contract."""
+        chunks: list[Chunk] = self._session.transaction(lambda: self._log(execution, after, limit, reverse=reverse))
+        return chunks
+
+    def _log(self, execution: str, after: int, limit: int, *, reverse: bool) -> list[Chunk]:
+        numbers = self._session.read("number", execution)
+        base = numbers[0][0] * PLACES if numbers else 0
+        last = self._session.read("log_end", base, base + PLACES) if numbers else []
+        if not last:
+            return []
+        end = last[0][0] - base + last[0][1]
+        first, stop = (max(1, (after or end) - limit), min(after or end, end)) if reverse else (after + 1, min(after + 1 + limit, end))
+        if first >= stop:
+            return []
+        rows = self._session.read("log_reverse" if reverse else "log", base, base + first, base + stop)
+        return [Chunk(place - base, count, body) for place, count, body in rows]
+
+    async def list(self, query: ExecutionQuery) -> Sequence[Head]:
+        """See the contract."""
+        started_at, execution = query.after or (LAST, "")
+        arguments = [query.account, query.status, started_at, execution, query.limit]
+        if query.machine is None:
+            rows = await self._session.scan("list_account", *arguments)
+        elif query.status in (None, "SUCCEEDED"):
+            rows = await self._session.scan("list_machine", *arguments, query.machine)
+        else:
+            rows = await self._session.scan("list_machine_status", *arguments, query.machine)
+        return [_head(row) for row in rows]
+
+    async def due(self, now: int, limit: int) -> Sequence[str]:
+        """See the contract."""
+        return [execution for (execution,) in self._session.read("due", now, limit)]
+
+    async def next_wake(self) -> int | None:
+        """See the contract."""
+        rows = self._session.read("next_wake")
+        return rows[0][0] if rows else None
+
+    async def orphans(self, now: int, limit: int) -> Sequence[str]:
+        """See the contract."""
+        found: list[str] = []
+        for (owner,) in self._session.read("owners", now):
+            found += [execution for (execution,) in self._session.read("owned", owner, limit - len(found))]
+            if len(found) >= limit:
+                break
+        return found
+
+    async def undelivered(self, limit: int) -> Sequence[Delivery]:
+        """See the contract."""
+        return [Delivery(*row) for row in self._session.read("undelivered", limit)]
+
+    async def activity_tasks(self, activity: str, *, limit: int = 100) -> Sequence[ActivityTask]:
+        """See the contract."""
+        rows = self._session.read("activity_tasks", activity, limit)
+        return [ActivityTask(activity=row[0], execution=row[1], attempt=row[2], input=row[3], scheduled_at=row[4]) for row in rows]
+
+    async def renew(self, owner: str, until: int | None) -> None:
+        """See the contract."""
+
+        def work(cursor: apsw.Cursor) -> None:
+            if until is None:
+                cursor.execute(QUERIES["delete_lease"], (owner,))
+            else:
+                cursor.execute(QUERIES["renew_lease"], (owner, until))
+
+        await self._session.write(work)
+
+
+def _store(cursor: apsw.Cursor, write: StepWrite) -> Head | NameTaken:
+    """Do one step inside the shared transaction."""
+    head = replace(write.head, epoch=write.head.epoch + 1)
+    over = head.status not in OPEN
+    if write.create:
+        spilled = len(head.input) > SHORT_INPUT and not over
+        number = _insert(cursor, head, None if spilled else head.input)
+        if number is None:
+            return _taken(cursor, head)
+        if spilled:
+            cursor.execute(QUERIES["insert_input"], (number, head.input))
+    else:
+        number = _update(cursor, head, write.head.epoch)
+    if write.chunk is not None:
+        cursor.execute(QUERIES["insert_chunk"], (number * PLACES + write.chunk.first_seq, write.chunk.count, write.chunk.body))
+    for consumed in write.consumed:
+        cursor.execute(QUERIES["delete_delivery"], (consumed, head.id))
+    for delivery in write.deliveries:
+        cursor.execute(QUERIES["insert_delivery"], (delivery.id, delivery.execution, delivery.fact))
+    if over:
+        _drop(cursor, head.id, number, create=write.create)
+    else:
+        _keep(cursor, number, write)
+    return head
+
+
+def _insert(cursor: apsw.Cursor, head: Head, text: str | None) -> int | None:
+    values = (
+        *(head.id, head.account, head.machine, head.name, head.revision, head.status, head.epoch, head.last_seq, head.started_at),
+        *(head.stopped_at, head.wake_at, head.owner, head.seed, head.error, head.extra, head.cause, head.output, text),
+    )
+    rows: list[Row] = cursor.execute(QUERIES["insert_head"], values).fetchall()
+    number: int | None = rows[0][0] if rows else None
+    return number
+
+
+def _update(cursor: apsw.Cursor, head: Head, epoch: int) -> int:
+    values = (
+        *(head.id, epoch, head.revision, head.status, head.last_seq, head.stopped_at, head.wake_at, head.owner),
+        *(head.error, head.extra, head.cause, head.output),
+    )
+    rows: list[Row] = cursor.execute(QUERIES["update_head"], values).fetchall()
+    if not rows:
+        raise Fenced(f"Execution {head.id} is no longer at epoch {epoch}.")
+    number: int = rows[0][0]
+    return number
+
+
+def _taken(cursor: apsw.Cursor, head: Head) -> NameTaken:
+    rows = cursor.execute(QUERIES["head_by_name"], (head.account, head.machine, head.name)).fetchall()
+    if not rows:
+        raise Fenced(f"Execution {head.id} exists already.")
+    return NameTaken(_head(rows[0]))
+
+
+def _keep(cursor: apsw.Cursor, number: int, write: StepWrite) -> None:
+    """What an execution that goes on needs to go on."""
+    if write.snapshot is not None:
+        cursor.execute(QUERIES["replace_snapshot"], (number, write.snapshot))
+        cursor.execute(QUERIES["delete_facts"], (number * PLACES, (number + 1) * PLACES))
+    elif write.facts is not None:
+        cursor.execute(QUERIES["insert_facts"], (number * PLACES + write.fact_number, write.facts))
+    for task in write.opened:
+        cursor.execute(QUERIES["insert_activity_task"], (task.execution, task.attempt, task.activity, task.scheduled_at, task.input))
+    for attempt in write.closed:
+        cursor.execute(QUERIES["delete_activity_task"], (write.head.id, attempt))
+
+
+def _drop(cursor: apsw.Cursor, execution: str, number: int, *, create: bool) -> None:
+    """An execution that is over keeps its head and its log."""
+    cursor.execute(QUERIES["delete_inbox"], (execution,))
+    if not create:
+        cursor.execute(QUERIES["delete_snapshot"], (number,))
+        cursor.execute(QUERIES["delete_facts"], (number * PLACES, (number + 1) * PLACES))
+        cursor.execute(QUERIES["delete_activity_tasks"], (execution,))
+
+
+def _head(row: Row) -> Head:
+    """A row as the queries `head_by_...` and `list_...` name its columns."""
+    values: Any = dict(zip(COLUMNS, row[1:], strict=True))
+    return Head(**values)
+
+
+COLUMNS = (
+    *("id", "account", "machine", "name", "revision", "status", "epoch", "last_seq", "started_at", "stopped_at", "wake_at", "owner"),
+    *("seed", "error", "extra", "cause", "output", "input"),
+)
+
+
+def _size(write: StepWrite) -> int:
+    """About how many bytes the write puts into the transaction."""
+    size = len(write.head.input if write.create else "") + len(write.head.output or "") + len(write.facts or b"") + len(write.snapshot or b"")
+    size += len(write.chunk.body) if write.chunk else 0
+    return size + sum(len(delivery.fact) for delivery in write.deliveries) + sum(len(task.input) for task in write.opened)

@@ -1,0 +1,151 @@
+"""Which handler carries out a call: mocks of the test case first, then functions, built-in services, plug-ins, an AWS endpoint.
+
+Plug-ins are entry points of the group ``flowrunner.tasks``: the name is a service (``mycompany``) or a service and an
+action (``mycompany:charge``), the object a `TaskHandler` or a callable without arguments that makes one.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from importlib.metadata import entry_points
+
+from flowrunner.clock import Clock, SystemClock
+from flowrunner.errors import ConfigurationError
+from flowrunner.limits import AWS, Limits
+from flowrunner.ports.tasks import ExecutionStarter, TaskCall, TaskHandler, TaskOutcome
+from flowrunner.tasks.answers import UUIDs, failed
+from flowrunner.tasks.client import GuardedClient
+from flowrunner.tasks.egress import EgressPolicy, destination
+from flowrunner.tasks.functions import Function
+from flowrunner.tasks.http import Connections, HttpTask
+from flowrunner.tasks.invoke import Background, FunctionTask, NoSuchFunction, function_of
+from flowrunner.tasks.invokers import EndpointFunctions, LocalFunctions, UrlFunctions
+from flowrunner.tasks.mocks import Mocks, MockTask
+from flowrunner.tasks.nested import SFN_ACTIONS, Callbacks, SfnTask, StartExecutionTask
+from flowrunner.tasks.worker_pool import DEFAULT_SIZE, WorkerPool
+
+ENTRY_POINTS = "flowrunner.tasks"
+# The service's name in AWS's error names; others are written with a capital first letter.
+_ERROR_PREFIX = {
+    "sqs": "SQS", "sns": "SNS", "dynamodb": "DynamoDB", "ecs": "ECS", "eks": "EKS", "emr-containers": "EMRContainers", "events": "EventBridge",
+    "apigateway": "ApiGateway", "codebuild": "CodeBuild", "databrew": "DataBrew", "sagemaker": "SageMaker", "states": "StepFunctions",
+    "aws-sdk:dynamodb": "DynamoDb",
+}  # fmt: skip
+
+
+def random_uuid() -> str:
+    """A new UUID, version 4."""
+    return str(uuid.uuid4())
+
+
+class Registry:
+    """Implements `TaskResolver`.
+
+    `starter` and `callbacks` reach the engine. `policy` guards requests that a definition asks for; targets that the operator
+    configured (function URLs, `endpoint_url`) are trusted by their exact host and port. `handlers` are more services, by
+    ``service`` or ``service:action`` (they win over built-in ones). Nothing runs before `start`.
+    """
+
+    def __init__(
+        self,
+        *,
+        starter: ExecutionStarter,
+        callbacks: Callbacks | None = None,
+        functions: Mapping[str, Function] | None = None,
+        mocks: Mocks | None = None,
+        policy: EgressPolicy | None = None,
+        connections: Connections | None = None,
+        endpoint_url: str | None = None,
+        workers: int = DEFAULT_SIZE,
+        limits: Limits = AWS,
+        clock: Clock | None = None,
+        uuids: UUIDs = random_uuid,
+        handlers: Mapping[str, TaskHandler] | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
+        self._functions = functions or {}
+        self._mocks = mocks or Mocks()
+        self._pool = WorkerPool(workers)
+        self._background = Background()
+        size = limits.payload_bytes or 16 * 1024 * 1024
+        self._client = GuardedClient(policy or EgressPolicy(), max_bytes=size)
+        urls = [one.url for one in self._functions.values() if one.url] + ([endpoint_url] if endpoint_url else [])
+        self._trusted = GuardedClient(EgressPolicy([_place(url) for url in urls], ports=frozenset()), max_bytes=size)
+
+        def task(invoker: LocalFunctions | UrlFunctions | EndpointFunctions | NoSuchFunction) -> FunctionTask:
+            return FunctionTask(invoker, self._background, clock=clock, uuids=uuids, limits=limits)
+
+        self._local = task(LocalFunctions(self._functions, self._pool, clock=clock, limits=limits))
+        self._url = task(UrlFunctions(self._functions, self._trusted))
+        self._other = task(EndpointFunctions(endpoint_url, self._trusted) if endpoint_url else NoSuchFunction())
+        self._mock = MockTask(self._mocks)
+        self._nothing = Nothing()
+        sfn = SfnTask(starter, callbacks, uuids=uuids)
+        self._services: dict[str, TaskHandler] = {
+            "states:startExecution": StartExecutionTask(starter, clock=clock, uuids=uuids),
+            "http:invoke": HttpTask(self._client, connections),
+            **{f"aws-sdk:sfn:{action}": sfn for action in SFN_ACTIONS},
+            **(handlers or {}),
+        }
+
+    @property
+    def mocks(self) -> Mocks:
+        """The mocks; the API asks them whether a test case exists."""
+        return self._mocks
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Load plug-ins, open HTTP sessions; `stack` closes them and kills the workers. Raises ConfigurationError for a broken plug-in."""
+        for point in entry_points(group=ENTRY_POINTS):
+            try:
+                self._services.setdefault(point.name, _made(point.load()))
+            except Exception as error:
+                raise ConfigurationError(f"The task plug-in {point.name!r} ({point.value}) cannot be loaded: {error}.") from error
+        await self._client.start(stack)
+        await self._trusted.start(stack)
+        await self._pool.start(stack)
+        await self._background.start(stack)
+
+    def resolve(self, call: TaskCall) -> TaskHandler:
+        """The handler; `Nothing` when nobody serves the resource."""
+        if call.test_case is not None and self._mocks.find(call) is not None:
+            return self._mock
+        resource = call.resource
+        key = f"{resource.service}:{resource.action}"
+        if resource.family == "lambda" or (key == "lambda:invoke" and key not in self._services):
+            return self._function(call)
+        return self._services.get(key) or self._services.get(resource.service) or self._nothing
+
+    def _function(self, call: TaskCall) -> TaskHandler:
+        name = function_of(call)
+        function = self._functions.get(name.name) if name else None
+        if function is None:
+            return self._other
+        return self._url if function.url else self._local
+
+
+def _place(url: str) -> str:
+    there = destination(url)
+    return f"[{there.host}]:{there.port}" if ":" in there.host else f"{there.host}:{there.port}"
+
+
+def _made(loaded: TaskHandler | Callable[[], TaskHandler]) -> TaskHandler:
+    made = loaded if isinstance(loaded, TaskHandler) else loaded()
+    if not isinstance(made, TaskHandler):
+        raise TypeError("it is no TaskHandler")
+    return made
+
+
+class Nothing(TaskHandler):
+    """Fails every call as AWS does when a service cannot be reached, and names the remedies."""
+
+    async def run(self, call: TaskCall) -> TaskOutcome:
+        """``SERVICE.SdkClientException``."""
+        service = call.resource.service
+        prefix = _ERROR_PREFIX.get(service) or service.removeprefix("aws-sdk:").capitalize()
+        text = (
+            f"Unable to execute HTTP request: nothing serves {call.resource.arn} here. "
+            "Mock it in a test case (mock_config), call a registered function instead ([functions]), or install a task plug-in."
+        )
+        return failed(f"{prefix}.SdkClientException", text, "submit" if call.resource.is_submitted else "run")

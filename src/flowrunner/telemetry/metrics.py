@@ -1,0 +1,131 @@
+"""The observer that counts for Prometheus, and the text it shows."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from flowrunner.ports.executions import Head
+from flowrunner.telemetry.names import METRICS, PREFIX, Metric
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_STATUSES = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
+_OPERATIONS = ("commit", "load", "head", "find", "log", "list", "due")
+_ERRORS = ("States.Timeout", "States.HeartbeatTimeout", "States.TaskFailed", "States.Permissions", "FlowRunner.OutcomeUnknown", "other")
+
+
+class Metrics:
+    """An Observer with a registry of its own; every labelled series is looked up once, here."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        made = {row.name: _make(row, self.registry) for row in METRICS}
+        self._started = _counter(made["executions_started_total"])
+        self._running = _gauge(made["executions_running"])
+        ended = _counter(made["executions_total"])
+        self._ended = {status: ended.labels(status) for status in _STATUSES}
+        self._duration = _histogram(made["execution_duration_seconds"])
+        self._steps = _counter(made["steps_total"])
+        self._records = _counter(made["records_total"])
+        self._step_seconds = _histogram(made["step_seconds"])
+        retries = _counter(made["retries_total"])
+        self._retries = {error: retries.labels(error) for error in _ERRORS}
+        self._lag = _histogram(made["timer_lag_seconds"])
+        self._takeovers = _counter(made["lease_takeovers_total"])
+        operations = _histogram(made["store_op_seconds"])
+        self._operations = {operation: operations.labels(operation) for operation in _OPERATIONS}
+        self._sockets = _gauge(made["ws_connections"])
+        self._messages = _counter(made["ws_messages_total"])
+        self._socket_seconds = _histogram(made["ws_connection_seconds"])
+        self._socket_errors = _counter(made["ws_errors_total"])
+
+    def on_execution_started(self, head: Head) -> None:
+        """Count a start; called before the end of the same execution."""
+        del head
+        self._started.inc()
+        self._running.inc()
+
+    def on_execution_ended(self, head: Head) -> None:
+        """Count an end by its status."""
+        ended = self._ended.get(head.status)
+        if ended is None:
+            return
+        ended.inc()
+        self._running.dec()
+        if head.stopped_at is not None:
+            self._duration.observe((head.stopped_at - head.started_at) / 1000)
+
+    def on_step(self, records: int, seconds: float) -> None:
+        """Count a stored step."""
+        self._steps.inc()
+        self._records.inc(records)
+        self._step_seconds.observe(seconds)
+
+    def on_retry(self, error: str) -> None:
+        """Count a retry; names of users' own errors are one series."""
+        self._retries.get(error, self._retries["other"]).inc()
+
+    def on_timer_lag(self, seconds: float) -> None:
+        """Count how late a timer fired."""
+        self._lag.observe(seconds)
+
+    def on_takeover(self) -> None:
+        """Count a takeover."""
+        self._takeovers.inc()
+
+    def on_store_operation(self, operation: str, seconds: float) -> None:
+        """Count a call of the store."""
+        series = self._operations.get(operation)
+        if series is not None:
+            series.observe(seconds)
+
+    def on_socket_opened(self) -> None:
+        """Count a subscriber."""
+        self._sockets.inc()
+
+    def on_socket_messages(self, count: int) -> None:
+        """Count messages sent."""
+        self._messages.inc(count)
+
+    def on_socket_closed(self, seconds: float, *, error: bool) -> None:
+        """Count a subscriber's end."""
+        self._sockets.dec()
+        self._socket_seconds.observe(seconds)
+        if error:
+            self._socket_errors.inc()
+
+    def render(self) -> bytes:
+        """All series in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+
+_Series = Counter | Gauge | Histogram
+
+
+def _make(row: Metric, registry: CollectorRegistry) -> _Series:
+    name = f"{PREFIX}{row.name}"
+    match row.kind:
+        case "counter":
+            return Counter(name, row.meaning, row.labels, registry=registry)
+        case "gauge":
+            return Gauge(name, row.meaning, row.labels, registry=registry)
+        case _:
+            return Histogram(name, row.meaning, row.labels, registry=registry, buckets=row.buckets)
+
+
+def _counter(series: _Series) -> Counter:
+    if not isinstance(series, Counter):
+        raise TypeError("not a counter")
+    return series
+
+
+def _gauge(series: _Series) -> Gauge:
+    if not isinstance(series, Gauge):
+        raise TypeError("not a gauge")
+    return series
+
+
+def _histogram(series: _Series) -> Histogram:
+    if not isinstance(series, Histogram):
+        raise TypeError("not a histogram")
+    return series

@@ -1,0 +1,29 @@
+import tempfile
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from flowrunner.clock import SystemClock
+from flowrunner.stores.sqlite import SqliteStore
+from flowrunner.testing.conformance import DefinitionStoreConformance, DurableStoreConformance, ExecutionStoreConformance, store_machine
+
+
+class TestSqliteStore(ExecutionStoreConformance, DefinitionStoreConformance, DurableStoreConformance):
+    @pytest.fixture
+    def opened(self, path, open_sqlite):
+        return lambda: open_sqlite(path)
+
+
+@asynccontextmanager
+async def empty_store():
+    with tempfile.TemporaryDirectory() as folder:
+        async with AsyncExitStack() as stack:
+            store = SqliteStore(Path(folder) / "flow.db", clock=SystemClock())
+            await store.start(stack)
+            yield store
+
+
+TestModel = store_machine(empty_store).TestCase
+TestModel.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
