@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -109,7 +110,7 @@ class Edge:
             nonlocal started
             if message["type"] == "websocket.close" and not started:
                 started = True
-                await send_problem(scope, answer, scope.get("problem") or _of_close(message.get("code", 0)))
+                await send_problem(scope, answer, scope.get("problem") or _of_close(message.get("reason", "")))
                 return
             started = True
             if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
@@ -141,9 +142,9 @@ class Edge:
         return None
 
 
-def _of_close(code: int) -> Problem:
-    """The problem behind a close before the upgrade; the framework adds 4000 to the status."""
-    return of_status(404, _DETAILS[404]) if code == 4404 else UNEXPECTED
+def _of_close(reason: str) -> Problem:
+    """The problem behind the framework's close before the upgrade, which tells it by its reason only."""
+    return of_status(404, _DETAILS[404]) if reason == HTTPStatus.NOT_FOUND.phrase else UNEXPECTED
 
 
 async def send_problem(scope: Any, send: Any, problem: Problem) -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
+import structlog
 from litestar import Request, WebSocket, get, websocket
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.params import FromPath
@@ -21,15 +22,16 @@ from flowrunner.api.messages import Renderer
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.api.runs import ENDED, RUNS, locate
 from flowrunner.clock import Clock
-from flowrunner.errors import NotFound
+from flowrunner.errors import NotFound, StoreError
 from flowrunner.ports.executions import ExecutionStore, Head
 from flowrunner.ports.observe import Observer
 
+_log = structlog.get_logger("flowrunner.api")
 STREAM = f"{RUNS}/{{run:str}}/stream"
 SEND_SECONDS = 10.0  # the source's write wait
 KEEP_ALIVE_SECONDS = 15.0  # SSE comments: proxies close what is silent for 30 to 60 seconds
 RECONNECT_MILLISECONDS = 1000
-NORMAL, RESTARTING, BAD_REQUEST, UNKNOWN_RUN, TOO_SLOW = 1000, 1012, 4400, 4404, 4408
+NORMAL, FAILED, RESTARTING, BAD_REQUEST, UNKNOWN_RUN, TOO_SLOW = 1000, 1011, 1012, 4400, 4404, 4408
 
 
 class Follower(Protocol):
@@ -86,7 +88,7 @@ class Streams:
             for task in (relay, left, stop):
                 task.cancel()
             await asyncio.gather(relay, left, stop, return_exceptions=True)
-            self.observer.on_socket_closed(self.clock.monotonic() - opened, error=code == TOO_SLOW)
+            self.observer.on_socket_closed(self.clock.monotonic() - opened, error=code in (FAILED, TOO_SLOW))
         return code
 
 
@@ -102,7 +104,8 @@ def _code(error: BaseException | None) -> int:
         return UNKNOWN_RUN
     if isinstance(error, OSError) or type(error).__name__ == "ClientDisconnected":  # uvicorn's word for a socket that is no more
         return NORMAL
-    raise error
+    _log.error("stream_failed", exc_info=error)
+    return FAILED
 
 
 def routes(streams: Streams) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
@@ -120,6 +123,9 @@ def routes(streams: Streams) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
             return
         except Refused as refused:
             await socket.close(BAD_REQUEST, refused.problem.detail)
+            return
+        except StoreError as error:
+            await socket.close(_code(error), "The store does not answer; come back.")
             return
 
         async def send(_seq: int | None, text: str) -> None:

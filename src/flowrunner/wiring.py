@@ -1,0 +1,160 @@
+"""The one place that knows concrete classes: settings in, a running application out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, cast
+
+import structlog
+from litestar.types import ASGIApp
+
+from flowrunner.api.app import create_app
+from flowrunner.api.aws import AwsEndpoint, DenyAll, Development, Service
+from flowrunner.api.identify import DevAuthenticator, NoAccounts
+from flowrunner.asl.findings import format_aws
+from flowrunner.asl.parse import parse_definition
+from flowrunner.clock import Clock, SystemClock
+from flowrunner.config import Function as FunctionSetting
+from flowrunner.config import Settings
+from flowrunner.core.program import Program
+from flowrunner.engine.engine import Engine
+from flowrunner.engine.feed import Feed
+from flowrunner.errors import InvalidDefinition, NotFound
+from flowrunner.ids import parse_arn
+from flowrunner.limits import PROFILES, Limits
+from flowrunner.ports.definitions import Revision
+from flowrunner.ports.store import Store
+from flowrunner.ports.tasks import ChildStart
+from flowrunner.stores.open import open_store
+from flowrunner.tasks.egress import EgressPolicy
+from flowrunner.tasks.functions import Function, read_functions
+from flowrunner.tasks.mocks import read_mocks
+from flowrunner.tasks.registry import Registry
+from flowrunner.telemetry.metrics import Metrics
+
+ACTIVITY_POLL_SECONDS = 60.0  # AWS: GetActivityTask holds the connection this long
+
+
+class Application:
+    """Everything a server needs, put together but not started: start it with an exit stack, serve `asgi`."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.stopping = asyncio.Event()
+        clock = clock or SystemClock()
+        limits = PROFILES[settings.limits]
+        self.metrics = Metrics()
+        self._log = structlog.get_logger("flowrunner.engine")
+        self.store: Store = open_store(settings.store, clock=clock)
+        self._express_store = open_store("memory:", clock=clock)
+        self._tasks = _registry(settings, limits, clock, self)
+        express = self._engine(self._express_store, limits, clock, None)
+        self._express = express
+        self.engine = self._engine(self.store, limits, clock, express)
+        self.feed: Feed = self.engine.feed
+        service = Service(engine=self.engine, store=self.store, clock=clock, region=settings.region, limits=limits)
+        aws = AwsEndpoint(service, Development(settings.account) if settings.dev else DenyAll(), stopping=self.stopping)
+        self.asgi: ASGIApp = create_app(
+            store=self.store,
+            feed=self.feed,
+            aws=cast(ASGIApp, aws),  # Litestar's alias names every message; the endpoint only needs mappings
+            authenticator=DevAuthenticator(settings.account) if settings.dev else NoAccounts(),
+            region=settings.region,
+            observer=self.metrics,
+            stopping=self.stopping,
+            clock=clock,
+            metrics=self.metrics.render,
+            allowed_origins=settings.allowed_origins,
+            only_loopback_hosts=settings.dev,
+        )
+
+    def _engine(self, store: Store, limits: Limits, clock: Clock, express: Engine | None) -> Engine:
+        return Engine(
+            store=store,
+            compiler=compile_revision,
+            tasks=self._tasks,
+            clock=clock,
+            randomness=os.urandom,
+            region=self.settings.region,
+            limits=limits,
+            express=express,
+            observer=self.metrics,
+            drain_seconds=self.settings.drain_seconds,
+            report=self._report,
+        )
+
+    def _report(self, event: str, detail: dict[str, Any]) -> None:
+        self._log.warning(event, **detail)
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Open the store, start the tasks, take up what was running; `stack` takes all of it down again, in reverse.
+
+        Raises StoreRefused, StoreUnavailable, ConfigurationError.
+        """
+        for store in (self.store, self._express_store):
+            await store.start(stack)
+        await self._tasks.start(stack)
+        for engine in (self._express, self.engine):
+            await engine.start(stack)
+
+    # --- what tasks may ask of the engine (ports.tasks.ExecutionStarter and tasks.nested.Callbacks)
+
+    async def start_child(self, start: ChildStart) -> tuple[str, int]:
+        """Start a nested execution."""
+        return await self.engine.start_child(start)
+
+    async def answer(self, token: str, *, output: str | None = None, error: str | None = None, cause: str | None = None) -> None:
+        """Answer a task token."""
+        await self.engine.answer(token, output=output, error=error, cause=cause)
+
+    async def heartbeat(self, token: str) -> None:
+        """Tell that the work of a task token goes on."""
+        await self.engine.heartbeat(token)
+
+    async def poll_activity(self, account: str, activity_arn: str, worker: str | None) -> tuple[str, str] | None:
+        """Wait for an activity's task; raises NotFound for an activity that the account does not have."""
+        arn = parse_arn(activity_arn)
+        if arn is None or arn.account != account or await self.store.definitions.activity(account, arn.name) is None:
+            raise NotFound("activity", activity_arn)
+        return await self.engine.next_activity_task(activity_arn, worker=worker, wait_seconds=ACTIVITY_POLL_SECONDS)
+
+
+def build(settings: Settings, *, clock: Clock | None = None) -> Application:
+    """The application of these settings; raises ConfigurationError."""
+    return Application(settings, clock=clock)
+
+
+def compile_revision(revision: Revision) -> Program:
+    """The program of a stored revision; raises InvalidDefinition if this release cannot read it."""
+    parsed = parse_definition(revision.definition)
+    if parsed.program is None:
+        raise InvalidDefinition(format_aws(parsed.diagnostics), parsed.diagnostics)
+    return parsed.program
+
+
+def _registry(settings: Settings, limits: Limits, clock: Clock, application: Application) -> Registry:
+    return Registry(
+        starter=application,
+        callbacks=application,
+        functions=_functions(settings),
+        mocks=read_mocks(settings.mock_config) if settings.mock_config is not None else None,
+        policy=EgressPolicy(settings.http_allow),
+        endpoint_url=settings.aws_endpoint_url,
+        workers=settings.function_workers,
+        limits=limits,
+        clock=clock,
+    )
+
+
+def _functions(settings: Settings) -> dict[str, Function]:
+    """Registered functions, from the settings' absolute targets."""
+    return read_functions({name: _function(function, settings) for name, function in settings.functions.items()}, Path.cwd())
+
+
+def _function(function: FunctionSetting, settings: Settings) -> dict[str, Any]:
+    timeout = function.timeout_seconds if function.timeout_seconds is not None else settings.function_timeout_seconds
+    kind = "url" if function.target.startswith(("http://", "https://")) else "handler"
+    return {kind: function.target, "idempotent": function.idempotent, "timeout": timeout}
