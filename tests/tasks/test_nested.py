@@ -108,6 +108,13 @@ async def test_invalid_token(registry, starter):
     assert (await outcome_of(registry, SDK + "sendTaskFailure", {"TaskToken": "t"})).error == "Sfn.TaskTimedOutException"
 
 
+async def test_output_that_is_no_json(registry, starter):
+    """With a good token, an output that is no JSON is refused and nothing is answered."""
+    outcome = await outcome_of(registry, SDK + "sendTaskSuccess", {"Output": "ParameterOutput", "TaskToken": "t"})
+    assert outcome.error == "Sfn.InvalidOutputException"
+    assert starter.answers == []
+
+
 async def test_activity_tasks(registry, starter):
     """A task can be taken from an activity; {} when there is none."""
     asked = {"ActivityArn": f"arn:aws:states:{REGION}:{ACCOUNT}:activity:a", "WorkerName": "w"}

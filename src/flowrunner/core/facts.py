@@ -49,19 +49,24 @@ class AttemptHeartbeat(_Fact, frozen=True, kw_only=True, tag="attempt-heartbeat"
 
 
 class AttemptSucceeded(_Fact, frozen=True, kw_only=True, tag="attempt-succeeded"):
-    """The attempt ended with `output` (JSON text)."""
+    """The attempt ended with `output` (JSON text). `job` tells that it is the end of the job that the call started, not of the call."""
 
     attempt: int
     output: str
+    job: bool = False
 
 
 class AttemptFailed(_Fact, frozen=True, kw_only=True, tag="attempt-failed"):
-    """The attempt ended with an error; `phase` tells whether it failed before it was started, on submission or in its run."""
+    """The attempt ended with an error; `phase` tells whether it failed before it was started, on submission or in its run.
+
+    `job` as in AttemptSucceeded.
+    """
 
     attempt: int
     error: str | None = None
     cause: str | None = None
     phase: Literal["schedule", "start", "submit", "run"] = "run"
+    job: bool = False
 
 
 class AttemptLost(_Fact, frozen=True, kw_only=True, tag="attempt-lost"):

@@ -274,6 +274,17 @@ class Machine:
         detail = {**text_detail("output", fact.output), **_names(_resource(scope))}
         self._run.advance(scope, "TaskSubmitted", "taskSubmittedEventDetails", detail)
         self._beat(scope, attempt)
+        if attempt.early is not None:
+            [ended] = facts.decode(attempt.early.encode())
+            _FACTS[type(ended)](self, ended)
+
+    def _hold(self, fact: facts.AttemptSucceeded | facts.AttemptFailed) -> bool:
+        """Keep the end of a job until the call that started it is answered: a quick job may end before that."""
+        found = self._waiting(fact.attempt)
+        if found is None or not fact.job or found[1].status == "submitted":
+            return False
+        found[1].early = facts.encode([fact]).decode()
+        return True
 
     def _on_attempt_heartbeat(self, fact: Fact) -> None:
         assert isinstance(fact, facts.AttemptHeartbeat)  # noqa: S101
@@ -289,7 +300,7 @@ class Machine:
     def _on_attempt_succeeded(self, fact: Fact) -> None:
         assert isinstance(fact, facts.AttemptSucceeded)  # noqa: S101
         found = self._waiting(fact.attempt)
-        if found is None:
+        if found is None or self._hold(fact):
             return
         scope, attempt = found
         run, resource, result = self._run, _resource(scope), Payload(text=fact.output)
@@ -307,7 +318,8 @@ class Machine:
 
     def _on_attempt_failed(self, fact: Fact) -> None:
         assert isinstance(fact, facts.AttemptFailed)  # noqa: S101
-        self._attempt_failed(fact.attempt, Failure(fact.error, fact.cause), FAILED_EVENT[fact.phase])
+        if not self._hold(fact):
+            self._attempt_failed(fact.attempt, Failure(fact.error, fact.cause), FAILED_EVENT[fact.phase])
 
     def _on_attempt_lost(self, fact: Fact) -> None:
         assert isinstance(fact, facts.AttemptLost)  # noqa: S101

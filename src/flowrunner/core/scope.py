@@ -23,7 +23,10 @@ class Pause:
 
 @dataclass(slots=True, kw_only=True)
 class Attempt:
-    """One attempt of a task that has been asked for. Times are milliseconds since 1970 UTC."""
+    """One attempt of a task that has been asked for. Times are milliseconds since 1970 UTC.
+
+    `early` is the end of its job (a fact, encoded) that came before the call that started the job was answered.
+    """
 
     number: int
     status: Literal["scheduled", "started", "submitted"] = "scheduled"
@@ -33,6 +36,7 @@ class Attempt:
     due: int | None = None
     heartbeat_seconds: int | None = None
     heartbeat_due: int | None = None
+    early: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)

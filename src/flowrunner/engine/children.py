@@ -40,10 +40,10 @@ def end_delivery(live: Live, outcome: Outcome, region: str) -> tuple[Delivery, .
     attempt = parent["attempt"]
     if outcome.status == "SUCCEEDED":
         result = dumps(_description(live, outcome, region, as_json=parent["wait"] == "json"))
-        fact: facts.Fact = facts.AttemptSucceeded(at=outcome.at, attempt=attempt, output=result)
+        fact: facts.Fact = facts.AttemptSucceeded(at=outcome.at, attempt=attempt, output=result, job=True)
     else:
         told = dumps(_description(live, outcome, region, as_json=False))
-        fact = facts.AttemptFailed(at=outcome.at, attempt=attempt, error="States.TaskFailed", cause=told)
+        fact = facts.AttemptFailed(at=outcome.at, attempt=attempt, error="States.TaskFailed", cause=told, job=True)
     return (Delivery(f"{live.id}/end", parent["execution"], facts.encode([fact])),)
 
 

@@ -243,7 +243,7 @@ class Driver:
     def _apply(self, live: Live, making: Making, fact: Fact) -> None:
         making.step.extend(live.machine.apply(fact))
         making.facts.append(fact)
-        if isinstance(fact, facts.AttemptSubmitted | facts.AttemptSucceeded | facts.AttemptFailed | facts.AttemptLost):
+        if isinstance(fact, facts.AttemptSubmitted | facts.AttemptLost) or (isinstance(fact, facts.AttemptSucceeded | facts.AttemptFailed) and not fact.job):
             live.local.discard(fact.attempt)
 
     def _finish_making(self, live: Live, making: Making) -> None:

@@ -29,8 +29,8 @@ _KEYS = {"handler", "url", "idempotent", "timeout", "environment", "headers"}
 class Function:
     """One registered function: `handler` in `file`, or `url`.
 
-    `idempotent` allows an attempt of unknown outcome to run again under the same key. `timeout` is seconds, None for no
-    limit of its own. `environment` is added to the worker's environment, `headers` to the requests to `url`.
+    `idempotent` allows an attempt of unknown outcome to run again under the same key. `timeout` is seconds, None for the
+    installation's. `environment` is added to the worker's environment, `headers` to the requests to `url`.
     """
 
     name: str

@@ -16,7 +16,7 @@ from flowrunner.tasks.functions import Function, FunctionName
 from flowrunner.tasks.invoke import Invocation, InvokeAnswer, Invoker, Raised, Refused, Returned, TooLarge
 from flowrunner.tasks.worker_pool import WorkerExited, WorkerPool
 
-LONGEST = 900.0  # seconds: Lambda's own limit, shown to handlers whose state has no timeout
+LONGEST = 900.0  # seconds: Lambda's own limit
 MAX_RESULT_BYTES = 16 * MIB
 Signer = Callable[[str, str, bytes, dict[str, str]], dict[str, str]]  # method, url, body, headers -> headers
 
@@ -24,10 +24,11 @@ Signer = Callable[[str, str, bytes, dict[str, str]], dict[str, str]]  # method, 
 class LocalFunctions(Invoker):
     """Python handlers in worker processes."""
 
-    def __init__(self, functions: Mapping[str, Function], pool: WorkerPool, *, clock: Clock, limits: Limits) -> None:
+    def __init__(self, functions: Mapping[str, Function], pool: WorkerPool, *, clock: Clock, limits: Limits, seconds: float = LONGEST) -> None:
         self._functions = functions
         self._pool = pool
         self._clock = clock
+        self._seconds = seconds
         self._max_bytes = min(limits.payload_bytes or MAX_RESULT_BYTES, MAX_RESULT_BYTES)
 
     def idempotent(self, function: FunctionName) -> bool:
@@ -42,10 +43,11 @@ class LocalFunctions(Invoker):
         """Lambda's errors: the exception's class, ``Runtime.*``, ``Sandbox.Timedout``."""
         function = self._functions[invocation.function.name]
         assert function.file is not None  # noqa: S101 - the registry chose it so
+        seconds = function.timeout or self._seconds
         try:
-            reply = await self._pool.call(function.file, function.environment, self._request(function, invocation), function.timeout)
+            reply = await self._pool.call(function.file, function.environment, self._request(function, invocation, seconds), seconds)
         except TimeoutError:
-            return _broken("Sandbox.Timedout", invocation, f"Task timed out after {function.timeout:.2f} seconds")
+            return _broken("Sandbox.Timedout", invocation, f"Task timed out after {seconds:.2f} seconds")
         except WorkerExited as exited:
             return _broken("Runtime.ExitError", invocation, f"Runtime exited with error: {exited}")
         except OSError as error:  # no process could be started
@@ -54,10 +56,10 @@ class LocalFunctions(Invoker):
             return Raised(reply["error"])
         return TooLarge() if "too_large" in reply else Returned(reply["result"])
 
-    def _request(self, function: Function, invocation: Invocation) -> JSONObject:
+    def _request(self, function: Function, invocation: Invocation, seconds: float) -> JSONObject:
         now = self._clock.now()
         qualifier = invocation.function.qualifier
-        deadlines = [now + int((function.timeout or LONGEST) * SECOND), *([invocation.deadline] if invocation.deadline else [])]
+        deadlines = [now + int(seconds * SECOND), *([invocation.deadline] if invocation.deadline else [])]
         return {
             "file": str(function.file),
             "handler": function.handler,
@@ -89,9 +91,10 @@ def _broken(kind: str, invocation: Invocation, text: str) -> Raised:
 class UrlFunctions(Invoker):
     """Functions behind URLs: ``POST`` the event; JSON (or text) comes back; a status from 400 is the function's error."""
 
-    def __init__(self, functions: Mapping[str, Function], client: GuardedClient) -> None:
+    def __init__(self, functions: Mapping[str, Function], client: GuardedClient, *, seconds: float = LONGEST) -> None:
         self._functions = functions
         self._client = client
+        self._seconds = seconds
 
     def idempotent(self, function: FunctionName) -> bool:
         """As registered; the key is sent in ``Idempotency-Key`` in any case."""
@@ -102,7 +105,9 @@ class UrlFunctions(Invoker):
         function = self._functions[invocation.function.name]
         headers = {"Content-Type": "application/json", "Idempotency-Key": invocation.key, "X-Amzn-RequestId": invocation.request_id, **function.headers}
         try:
-            response = await self._client.request("POST", function.url, headers=headers, body=invocation.event.encode(), seconds=function.timeout)
+            response = await self._client.request(
+                "POST", function.url, headers=headers, body=invocation.event.encode(), seconds=function.timeout or self._seconds
+            )
         except TimeoutError:
             return _broken("Sandbox.Timedout", invocation, "Task timed out")
         except (Unreachable, AccessDenied) as error:

@@ -195,6 +195,7 @@ class SfnTask(TaskHandler):
             if not isinstance(parameters.get(name), str):
                 return missing_field(call.parameters, name)
         if action == "sendTaskSuccess":
+            await self._check_output(parameters["TaskToken"], parameters["Output"])
             await self._starter.answer(parameters["TaskToken"], output=parameters["Output"])
             return Succeeded("{}")
         if action == "sendTaskFailure":
@@ -211,6 +212,14 @@ class SfnTask(TaskHandler):
             return Succeeded("{}")
         task = await self._callbacks.poll_activity(call.account, parameters["ActivityArn"], parameters.get("WorkerName"))
         return Succeeded(dumps({"Input": task[1], "TaskToken": task[0]}) if task else "{}")
+
+    async def _check_output(self, token: str, output: str) -> None:
+        try:
+            loads(output)
+        except InvalidDocument:
+            if self._callbacks is not None:  # recorded: a token that is wrong is told before the output is
+                await self._callbacks.heartbeat(token)
+            raise
 
 
 SFN_ACTIONS = ("sendTaskSuccess", "sendTaskFailure", "sendTaskHeartbeat", "getActivityTask", "startExecution")

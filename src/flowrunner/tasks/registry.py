@@ -21,7 +21,7 @@ from flowrunner.tasks.egress import EgressPolicy, destination
 from flowrunner.tasks.functions import Function
 from flowrunner.tasks.http import Connections, HttpTask
 from flowrunner.tasks.invoke import Background, FunctionTask, NoSuchFunction, function_of
-from flowrunner.tasks.invokers import EndpointFunctions, LocalFunctions, UrlFunctions
+from flowrunner.tasks.invokers import LONGEST, EndpointFunctions, LocalFunctions, UrlFunctions
 from flowrunner.tasks.mocks import Mocks, MockTask
 from flowrunner.tasks.nested import SFN_ACTIONS, Callbacks, SfnTask, StartExecutionTask
 from flowrunner.tasks.worker_pool import DEFAULT_SIZE, WorkerPool
@@ -44,7 +44,8 @@ class Registry:
     """Implements `TaskResolver`.
 
     `starter` and `callbacks` reach the engine. `policy` guards requests that a definition asks for; targets that the operator
-    configured (function URLs, `endpoint_url`) are trusted by their exact host and port. `handlers` are more services, by
+    configured (function URLs, `endpoint_url`) are trusted by their exact host and port. `function_seconds` ends functions that state no timeout.
+    `handlers` are more services, by
     ``service`` or ``service:action`` (they win over built-in ones). Nothing runs before `start`.
     """
 
@@ -59,6 +60,7 @@ class Registry:
         connections: Connections | None = None,
         endpoint_url: str | None = None,
         workers: int = DEFAULT_SIZE,
+        function_seconds: float = LONGEST,
         limits: Limits = AWS,
         clock: Clock | None = None,
         uuids: UUIDs = random_uuid,
@@ -77,8 +79,8 @@ class Registry:
         def task(invoker: LocalFunctions | UrlFunctions | EndpointFunctions | NoSuchFunction) -> FunctionTask:
             return FunctionTask(invoker, self._background, clock=clock, uuids=uuids, limits=limits)
 
-        self._local = task(LocalFunctions(self._functions, self._pool, clock=clock, limits=limits))
-        self._url = task(UrlFunctions(self._functions, self._trusted))
+        self._local = task(LocalFunctions(self._functions, self._pool, clock=clock, limits=limits, seconds=function_seconds))
+        self._url = task(UrlFunctions(self._functions, self._trusted, seconds=function_seconds))
         self._other = task(EndpointFunctions(endpoint_url, self._trusted) if endpoint_url else NoSuchFunction())
         self._mock = MockTask(self._mocks)
         self._nothing = Nothing()

@@ -23,8 +23,9 @@ def configure(level: str = "info", form: Literal["json", "text"] = "json", strea
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         redact,
     ]
+    # Tracebacks are plain: prettier ones print local variables, which hold users' data and secrets.
     last: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(serializer=_json) if form == "json" else structlog.dev.ConsoleRenderer(colors=output.isatty())
+        structlog.processors.JSONRenderer(serializer=_json) if form == "json" else structlog.dev.ConsoleRenderer(colors=output.isatty(), exception_formatter=structlog.dev.plain_traceback)
     )
     traces: list[structlog.typing.Processor] = [structlog.processors.format_exc_info] if form == "json" else []
     structlog.configure(
