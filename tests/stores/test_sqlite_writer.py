@@ -81,7 +81,7 @@ WRONG = {
     "task twice in one step": {"opened": 2 * (ActivityTask(activity="a", execution=head(1).id, attempt=5, input="", scheduled_at=1),)},
     "records twice": {"chunk": records(1, 1), "facts": b"x", "fact_number": 2},
     "not Unicode": {"opened": (ActivityTask(activity="\ud800", execution=head(1).id, attempt=5, input="", scheduled_at=1),)},
-    "not bytes": {"facts": 7.5, "fact_number": 2},
+    "not a number": {"facts": b"x", "fact_number": 2, "opened": (ActivityTask(activity="a", execution=head(1).id, attempt="x", input="", scheduled_at=1),)},
 }
 
 
