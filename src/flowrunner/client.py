@@ -46,7 +46,13 @@ class Client:
     """Talks to one server; use as an async context manager. `transport` may be an application in this process."""
 
     def __init__(
-        self, server: str, *, region: str = "us-east-1", account: str = "000000000000", transport: httpx.AsyncBaseTransport | None = None, clock: Clock | None = None
+        self,
+        server: str,
+        *,
+        region: str = "us-east-1",
+        account: str = "000000000000",
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.server = server.rstrip("/")
         self._clock = clock or SystemClock()

@@ -189,7 +189,9 @@ _ROWS = {row.file_key: row for row in SETTINGS} | {"server.host": SETTINGS[0], "
 _FUNCTION_KEYS = ("handler", "url", "idempotent", "timeout_seconds")
 
 
-def load(*, flags: Mapping[str, object] | None = None, config: Path | None = None, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
+def load(
+    *, flags: Mapping[str, object] | None = None, config: Path | None = None, environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Settings:
     """Read the settings from every source. A flag of None is not set. Raises ConfigurationError, naming place and remedy."""
     here = Path.cwd() if folder is None else folder
     variables = os.environ if environment is None else environment

@@ -60,7 +60,7 @@ class Application:
         self.asgi: ASGIApp = create_app(
             store=self.store,
             feed=self.feed,
-            aws=cast(ASGIApp, aws),  # Litestar's alias names every message; the endpoint only needs mappings
+            aws=cast("ASGIApp", aws),  # Litestar's alias names every message; the endpoint only needs mappings
             authenticator=DevAuthenticator(settings.account) if settings.dev else NoAccounts(),
             region=settings.region,
             observer=self.metrics,

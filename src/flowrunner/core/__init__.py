@@ -1,0 +1,1 @@
+"""The deterministic machine: facts in, records and commands out."""

@@ -11,8 +11,8 @@ from flowrunner.core.run import Run
 from flowrunner.core.scope import Scope
 from flowrunner.errors import ExpressionError, PathNotFound
 from flowrunner.jsonvalue import JSONValue
-from flowrunner.lang.moment import parse_nanoseconds
 from flowrunner.lang.jsonpath import Path
+from flowrunner.lang.moment import parse_nanoseconds
 
 Compare = Callable[[JSONValue, JSONValue], bool]
 _MISSING = object()
@@ -52,9 +52,8 @@ def _present(run: Run, scope: Scope, path: Path, document: JSONValue) -> bool:
 
 
 def _look(run: Run, scope: Scope, path: Path, document: JSONValue) -> JSONValue:
-    if path.root == "$":
-        if path.definite and not path.steps:
-            return document
+    if path.root == "$" and path.definite and not path.steps:
+        return document
     try:
         return path.evaluate(run.environment(scope, document))
     except PathNotFound:
@@ -97,7 +96,7 @@ def _kind(check: Callable[[JSONValue], bool]) -> Compare:
 
 
 def _string_matches(value: JSONValue, pattern: JSONValue) -> bool:
-    """``StringMatches``: ``*`` stands for any characters, ``\\*`` and ``\\\\`` for themselves; linear in both lengths but for repeated stars."""
+    r"""``StringMatches``: ``*`` stands for any characters, ``\*`` and ``\\`` for themselves; linear in both lengths but for repeated stars."""
     if not isinstance(value, str) or not isinstance(pattern, str):
         return False
     pieces: list[str] = [""]
@@ -142,4 +141,3 @@ COMPARE: dict[str, Compare] = {
     "IsString": _kind(lambda value: isinstance(value, str)),
     "IsTimestamp": _kind(lambda value: _moment(value) is not None),
 }
-

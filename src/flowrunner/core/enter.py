@@ -61,10 +61,7 @@ def _fail(run: Run, scope: Scope) -> None:
 def _text(run: Run, scope: Scope, field: Field | None) -> str | None:
     if field is None:
         return None
-    if field.template is None:
-        value = field.constant
-    else:
-        value = _fail_field(run, scope, field)
+    value = field.constant if field.template is None else _fail_field(run, scope, field)
     if isinstance(value, str) or value is None:
         return value
     if scope.state.language == "JSONata":
@@ -289,10 +286,7 @@ def _items(run: Run, scope: Scope, work: MapWork, given: Payload) -> list[JSONVa
     if work.reader is not None:
         text = "ItemReader is not available in this version: it comes with the distributed Map."
         raise StateFailed(Failure("States.ItemReaderFailed", text))
-    if work.items is None:
-        value = given.value
-    else:
-        value = field_value(run, scope, work.items, given.value)
+    value = given.value if work.items is None else field_value(run, scope, work.items, given.value)
     if isinstance(value, list):
         return value
     if scope.state.language == "JSONata":

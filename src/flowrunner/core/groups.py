@@ -204,3 +204,7 @@ def _finish(run: Run, scope: Scope, group: Group) -> None:
     succeed(run, scope, Payload(value=results))
 
 
+def fail_scope(run: Run, scope: Scope, failure: Failure) -> None:
+    """The scope's state has failed: give up what it waits for; Retry and Catch decide how it goes on."""
+    cancel_children(run, scope)
+    fail(run, scope, failure)

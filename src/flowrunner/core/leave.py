@@ -75,9 +75,7 @@ def _record_evaluation(run: Run, scope: Scope, failure: Failure) -> None:
         detail["location"] = failure.location
     # AWS evaluates before it has entered: the event follows the one before the state, unless the state has gone further.
     at_entry = scope.last_event == scope.entered_event and failure.evaluated
-    scope.last_event = run.record(
-        scope, "EvaluationFailed", "evaluationFailedEventDetails", detail, previous=scope.previous_event if at_entry else None
-    )
+    scope.last_event = run.record(scope, "EvaluationFailed", "evaluationFailedEventDetails", detail, previous=scope.previous_event if at_entry else None)
 
 
 def _catch(run: Run, scope: Scope, catcher: Catcher, failure: Failure) -> None:

@@ -5,27 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import heappop
+from typing import Any
 
-from flowrunner.core import facts
+from flowrunner.core import attempts, facts
+from flowrunner.core.attempts import resource_of
 from flowrunner.core.commands import CancelAttempt, Outcome, RunAttempt, Step
-from flowrunner.core.dataflow import effective_input
-from flowrunner.core.enter import EVENT_PREFIX, attempt_command, enter
+from flowrunner.core.enter import attempt_command, enter
 from flowrunner.core.facts import Fact
-from flowrunner.core.faults import DATA_LIMIT_EXCEEDED, HEARTBEAT_TIMEOUT, OUTCOME_UNKNOWN, RUNTIME, TIMEOUT, Failure, StateFailed
-from flowrunner.core.groups import cancel_children, settle
-from flowrunner.core.leave import fail, succeed
-from flowrunner.core.program import Program, TaskWork
+from flowrunner.core.faults import RUNTIME, Failure, StateFailed
+from flowrunner.core.groups import fail_scope, settle
+from flowrunner.core.program import Program
 from flowrunner.core.records import failure_detail, text_detail
-from flowrunner.core.resource import Resource, parse_resource
-from flowrunner.core.run import Ended, Identity, Run, Timer
-from flowrunner.core.scope import Attempt, Pause, Scope
+from flowrunner.core.run import Ended, Identity, Run
+from flowrunner.core.scope import Attempt, Scope
 from flowrunner.core.snapshot import pack, unpack
 from flowrunner.jsonvalue import Payload
 from flowrunner.limits import AWS, Limits
 
-FAILED_EVENT = {"schedule": "ScheduleFailed", "start": "StartFailed", "submit": "SubmitFailed", "run": "Failed"}
 MOST_ATTEMPTS = 2**32 - 1  # the number has four bytes in a task token
-UNKNOWN_OUTCOME = "The process that ran this attempt ended before it could report; whether it took effect is unknown."
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +64,10 @@ class Machine:
     @property
     def wake_at(self) -> int | None:
         """When a TimerFired fact is due (milliseconds since 1970 UTC); None for never."""
-        run = self._run
-        if run.outcome is not None:
+        if self._run.outcome is not None:
             return None
-        while run.timers and self._stale(run.timers[0]):
-            heappop(run.timers)
-        return run.timers[0][0] if run.timers else None
+        timer = attempts.next_due(self._run)
+        return timer[0] if timer is not None else None
 
     @property
     def started(self) -> bool:
@@ -110,7 +105,7 @@ class Machine:
     def _open(self, scope: Scope) -> OpenAttempt:
         attempt = scope.wait
         assert isinstance(attempt, Attempt)  # noqa: S101 - run.attempts holds no other scopes
-        return OpenAttempt(attempt.status, attempt_command(self._run, scope, _resource(scope), attempt))
+        return OpenAttempt(attempt.status, attempt_command(self._run, scope, resource_of(scope), attempt))
 
     # --- snapshots
 
@@ -144,7 +139,15 @@ class Machine:
         if run.outcome is not None:
             return run.step
         run.now = max(run.now, fact.at)
-        _FACTS[type(fact)](self, fact)
+        match fact:
+            case facts.Started():
+                self._begin()
+            case facts.Stopped():
+                self._abort(fact)
+            case facts.Continued() | facts.TimerFired():
+                pass  # everything due by now fires below
+            case _:
+                _ATTEMPT_FACTS[type(fact)](run, fact)
         self._advance()
         return run.step
 
@@ -161,21 +164,10 @@ class Machine:
                 self._settle(run.ended.popleft())
             elif run.ready:
                 scope = run.ready.popleft()
-                self._guarded(scope, enter)
+                attempts.guarded(run, scope, enter)
             elif not self._fire_due():
                 return
         run.step.more = run.outcome is None
-
-    def _guarded(self, scope: Scope, act: Callable[[Run, Scope], None]) -> None:
-        run = self._run
-        try:
-            act(run, scope)
-        except StateFailed as failed:
-            self._fail(scope, failed.failure)
-
-    def _fail(self, scope: Scope, failure: Failure) -> None:
-        cancel_children(self._run, scope)
-        fail(self._run, scope, failure)
 
     def _settle(self, ended: Ended) -> None:
         run = self._run
@@ -186,7 +178,7 @@ class Machine:
         try:
             settle(run, ended)
         except StateFailed as failed:
-            self._fail(parent, failed.failure)
+            fail_scope(run, parent, failed.failure)
 
     # --- the end
 
@@ -216,211 +208,52 @@ class Machine:
         run.ended.clear()
         run.timers.clear()
 
-    # --- facts
-
-    def _on_started(self, fact: Fact) -> None:
+    def _begin(self) -> None:
         run = self._run
         if run.root is not None:
             return
         who, branch = run.identity, run.program.root
         detail = {**text_detail("input", who.input), "roleArn": who.role_arn}
         run.record(None, "ExecutionStarted", "executionStartedEventDetails", detail)
-        root = Scope(number=run.next_scope(), branch=branch, state=branch.states[branch.start_at], given=Payload(text=who.input))
-        run.root = root
+        run.root = Scope(number=run.next_scope(), branch=branch, state=branch.states[branch.start_at], given=Payload(text=who.input))
         if run.program.timeout_seconds is not None:
             run.deadline = run.now + 1000 * run.program.timeout_seconds
             run.set_timer(run.deadline, 0, "execution")
-        run.open_scope(root)
-        del fact
+        run.open_scope(run.root)
 
-    def _on_time(self, fact: Fact) -> None:
-        """Nothing to do: everything due by now fires when the machine advances."""
-
-    def _on_stopped(self, fact: Fact) -> None:
-        assert isinstance(fact, facts.Stopped)  # noqa: S101 - narrows; the table pairs facts and methods
+    def _abort(self, fact: facts.Stopped) -> None:
         run = self._run
         self._give_up()
         run.record(None, "ExecutionAborted", "executionAbortedEventDetails", failure_detail(fact.error, fact.cause))
         run.outcome = run.step.outcome = Outcome(status="ABORTED", at=run.now, error=fact.error, cause=fact.cause)
 
-    def _waiting(self, number: int) -> tuple[Scope, Attempt] | None:
-        scope = self._run.attempts.get(number)
-        return (scope, scope.wait) if scope is not None and isinstance(scope.wait, Attempt) else None
-
-    def _on_attempt_started(self, fact: Fact) -> None:
-        assert isinstance(fact, facts.AttemptStarted)  # noqa: S101
-        found = self._waiting(fact.attempt)
-        if found is None or found[1].status != "scheduled":
-            return
-        scope, attempt = found
-        attempt.status = "started"
-        resource = _resource(scope)
-        if resource.family == "lambda":
-            self._run.advance(scope, "LambdaFunctionStarted")
-        elif resource.family == "activity":
-            detail = {"workerName": fact.worker} if fact.worker is not None else {}
-            self._run.advance(scope, "ActivityStarted", "activityStartedEventDetails", detail)
-        else:
-            self._run.advance(scope, "TaskStarted", "taskStartedEventDetails", _names(resource))
-        self._beat(scope, attempt)
-
-    def _on_attempt_submitted(self, fact: Fact) -> None:
-        assert isinstance(fact, facts.AttemptSubmitted)  # noqa: S101
-        found = self._waiting(fact.attempt)
-        if found is None or found[1].status != "started":
-            return
-        scope, attempt = found
-        attempt.status = "submitted"
-        detail = {**text_detail("output", fact.output), **_names(_resource(scope))}
-        self._run.advance(scope, "TaskSubmitted", "taskSubmittedEventDetails", detail)
-        self._beat(scope, attempt)
-        if attempt.early is not None:
-            [ended] = facts.decode(attempt.early.encode())
-            _FACTS[type(ended)](self, ended)
-
-    def _hold(self, fact: facts.AttemptSucceeded | facts.AttemptFailed) -> bool:
-        """Keep the end of a job until the call that started it is answered: a quick job may end before that."""
-        found = self._waiting(fact.attempt)
-        if found is None or not fact.job or found[1].status == "submitted":
-            return False
-        found[1].early = facts.encode([fact]).decode()
-        return True
-
-    def _on_attempt_heartbeat(self, fact: Fact) -> None:
-        assert isinstance(fact, facts.AttemptHeartbeat)  # noqa: S101
-        found = self._waiting(fact.attempt)
-        if found is not None:
-            self._beat(*found)
-
-    def _beat(self, scope: Scope, attempt: Attempt) -> None:
-        if attempt.heartbeat_seconds is not None:
-            attempt.heartbeat_due = self._run.now + 1000 * attempt.heartbeat_seconds
-            self._run.set_timer(attempt.heartbeat_due, scope.id, "heartbeat", attempt.number)
-
-    def _on_attempt_succeeded(self, fact: Fact) -> None:
-        assert isinstance(fact, facts.AttemptSucceeded)  # noqa: S101
-        found = self._waiting(fact.attempt)
-        if found is None or self._hold(fact):
-            return
-        scope, attempt = found
-        run, resource, result = self._run, _resource(scope), Payload(text=fact.output)
-        if run.limits.payload_bytes and result.size() > run.limits.payload_bytes:
-            text = f"The state/task '{resource.arn}' returned a result with a size exceeding the maximum number of bytes service limit."
-            self._attempt_failed(attempt.number, Failure(DATA_LIMIT_EXCEEDED, text), "Failed")
-            return
-        run.attempts.pop(attempt.number)
-        scope.wait = None
-        prefix = EVENT_PREFIX[resource.family]
-        detail = text_detail("output", fact.output)
-        detail |= _names(resource) if resource.family == "service" else {}
-        run.advance(scope, f"{prefix}Succeeded", f"{prefix[0].lower()}{prefix[1:]}SucceededEventDetails", detail)
-        self._guarded(scope, lambda run, scope: succeed(run, scope, result))
-
-    def _on_attempt_failed(self, fact: Fact) -> None:
-        assert isinstance(fact, facts.AttemptFailed)  # noqa: S101
-        if not self._hold(fact):
-            self._attempt_failed(fact.attempt, Failure(fact.error, fact.cause), FAILED_EVENT[fact.phase])
-
-    def _on_attempt_lost(self, fact: Fact) -> None:
-        assert isinstance(fact, facts.AttemptLost)  # noqa: S101
-        self._attempt_failed(fact.attempt, Failure(OUTCOME_UNKNOWN, UNKNOWN_OUTCOME), "Failed")
-
-    def _attempt_failed(self, number: int, failure: Failure, event: str) -> None:
-        found = self._waiting(number)
-        if found is None:
-            return
-        scope, attempt = found
-        resource = _resource(scope)
-        self._run.attempts.pop(attempt.number)
-        scope.wait = None
-        detail = failure_detail(failure.error, failure.cause)
-        detail |= _names(resource) if resource.family == "service" else {}
-        event_type = f"{EVENT_PREFIX[resource.family]}{event}"
-        self._run.advance(scope, event_type, f"{event_type[0].lower()}{event_type[1:]}EventDetails", detail)
-        self._fail(scope, failure)
-
     # --- timers
-
-    def _stale(self, timer: Timer) -> bool:
-        run = self._run
-        due, number, kind, attempt = timer
-        if kind == "execution":
-            return False
-        scope = run.scopes.get(number)
-        wait = scope.wait if scope is not None else None
-        if kind in ("wait", "retry"):
-            return not (isinstance(wait, Pause) and wait.kind == kind and wait.due == due)
-        if not isinstance(wait, Attempt) or wait.number != attempt:
-            return True
-        return (wait.due if kind == "timeout" else wait.heartbeat_due) != due
 
     def _fire_due(self) -> bool:
         """Fire the earliest timer that is due; False when there is none."""
         run = self._run
-        while run.timers and (run.timers[0][0] <= run.now or self._stale(run.timers[0])):
-            timer = heappop(run.timers)
-            if self._stale(timer):
-                continue
-            _, number, kind, _ = timer
-            if kind == "execution":
-                self._time_out_execution()
-            elif kind == "wait":
-                scope = run.scopes[number]
-                scope.wait = None
-                self._guarded(scope, _waited)
-            elif kind == "retry":
-                scope = run.scopes[number]
-                scope.wait, scope.resuming = None, True
-                run.ready.append(scope)
-            else:
-                self._time_out_attempt(run.scopes[number], kind)
-            return True
-        return False
+        timer = attempts.next_due(run)
+        if timer is None or timer[0] > run.now:
+            return False
+        heappop(run.timers)
+        if timer[2] == "execution":
+            self._time_out()
+        else:
+            attempts.fire(run, timer)
+        return True
 
-    def _time_out_attempt(self, scope: Scope, kind: str) -> None:
-        run, attempt, resource = self._run, scope.wait, _resource(scope)
-        assert isinstance(attempt, Attempt)  # noqa: S101 - the timer is not stale
-        run.command(CancelAttempt(attempt.number))
-        run.attempts.pop(attempt.number)
-        scope.wait = None
-        failure = Failure(TIMEOUT, None, alias=HEARTBEAT_TIMEOUT if kind == "heartbeat" else None)
-        prefix = EVENT_PREFIX[resource.family]
-        detail = {"error": TIMEOUT, **(_names(resource) if resource.family == "service" else {})}
-        run.advance(scope, f"{prefix}TimedOut", f"{prefix[0].lower()}{prefix[1:]}TimedOutEventDetails", detail)
-        self._fail(scope, failure)
-
-    def _time_out_execution(self) -> None:
+    def _time_out(self) -> None:
         run = self._run
         self._give_up()
         run.record(None, "ExecutionTimedOut", "executionTimedOutEventDetails", {})
         run.outcome = run.step.outcome = Outcome(status="TIMED_OUT", at=run.now)
 
 
-def _waited(run: Run, scope: Scope) -> None:
-    succeed(run, scope, effective_input(run, scope))
-
-
-def _resource(scope: Scope) -> Resource:
-    work = scope.state.work
-    assert isinstance(work, TaskWork)  # noqa: S101 - only tasks have attempts
-    resource = parse_resource(work.resource)
-    assert resource is not None  # noqa: S101 - checked when the attempt was made
-    return resource
-
-
-def _names(resource: Resource) -> dict[str, str]:
-    return {"resource": resource.name, "resourceType": resource.service}
-
-
-_FACTS: dict[type, Callable[[Machine, Fact], None]] = {
-    facts.Started: Machine._on_started,
-    facts.Continued: Machine._on_time,
-    facts.TimerFired: Machine._on_time,
-    facts.AttemptStarted: Machine._on_attempt_started,
-    facts.AttemptSubmitted: Machine._on_attempt_submitted,
-    facts.AttemptHeartbeat: Machine._on_attempt_heartbeat,
-    facts.AttemptSucceeded: Machine._on_attempt_succeeded,
-    facts.AttemptFailed: Machine._on_attempt_failed,
-    facts.AttemptLost: Machine._on_attempt_lost,
-    facts.Stopped: Machine._on_stopped,
+_ATTEMPT_FACTS: dict[type, Callable[[Run, Any], None]] = {
+    facts.AttemptStarted: attempts.on_started,
+    facts.AttemptSubmitted: attempts.on_submitted,
+    facts.AttemptHeartbeat: attempts.on_heartbeat,
+    facts.AttemptSucceeded: attempts.on_succeeded,
+    facts.AttemptFailed: attempts.on_failed,
+    facts.AttemptLost: attempts.on_lost,
 }

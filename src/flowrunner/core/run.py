@@ -81,7 +81,9 @@ class Run:
 
     # --- the step being made
 
-    def record(self, scope: Scope | None, event_type: str, detail_key: str | None = None, detail: dict[str, Any] | None = None, *, previous: int | None = None) -> int:
+    def record(
+        self, scope: Scope | None, event_type: str, detail_key: str | None = None, detail: dict[str, Any] | None = None, *, previous: int | None = None
+    ) -> int:
         """Add a history event and return its id; its causal parent is the scope's last event unless given."""
         if scope is not None and scope.silent:
             return scope.last_event

@@ -1,0 +1,1 @@
+"""The engine: drives machines over a store."""

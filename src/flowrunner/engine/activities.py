@@ -10,7 +10,6 @@ from flowrunner.clock import Clock
 from flowrunner.core import facts
 from flowrunner.core.facts import Fact
 from flowrunner.core.machine import Machine
-
 from flowrunner.errors import Conflict, NotFound
 from flowrunner.ports.executions import ActivityTask, ExecutionStore, Head
 
@@ -97,6 +96,3 @@ class Activities:
                 waiter.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await waiter
-
-
-

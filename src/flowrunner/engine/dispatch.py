@@ -158,7 +158,5 @@ def _facts_of(call: TaskCall, outcome: TaskOutcome) -> list[Callable[[Machine, i
             return [lambda machine, now: _if_open(machine, facts.AttemptFailed(at=now, attempt=number, error=error, cause=cause, phase=phase))]
 
 
-def _if_open(
-    machine: Machine, fact: facts.AttemptSubmitted | facts.AttemptSucceeded | facts.AttemptFailed
-) -> Fact | None:
+def _if_open(machine: Machine, fact: facts.AttemptSubmitted | facts.AttemptSucceeded | facts.AttemptFailed) -> Fact | None:
     return fact if machine.open_attempt(fact.attempt) is not None else None

@@ -72,7 +72,7 @@ class Driver:
         self._point = point
         self._report = report
         self.dispatcher: Dispatcher | None = None  # set once by the engine: the dispatcher posts to the engine, which drives with this
-        self.after_commit: Callable[[Live, StepWrite], None] = lambda live, write: None
+        self.after_commit: Callable[[Live, StepWrite], None] = lambda _live, _write: None
         self.in_background: Callable[[Coroutine[Any, Any, None]], None]  # set by the engine, which owns background work
 
     # --- beginning
@@ -139,10 +139,9 @@ class Driver:
         if head.status in ENDED:
             outcome = Outcome(status=head.status, at=head.stopped_at or 0, output=head.output, error=head.error, cause=head.cause)  # type: ignore[arg-type]  # checked by ENDED
             return Live(head=head, revision=revision, machine=Machine.closed(program, identity, outcome, head.last_seq))
+        machine = Machine(program, identity, self._limits)
         if stored.snapshot is not None:
             machine = Machine.restore(program, identity, stored.snapshot, self._limits)
-        else:
-            machine = Machine(program, identity, self._limits)
         more = False
         for encoded in stored.facts:
             for fact in facts.decode(encoded):

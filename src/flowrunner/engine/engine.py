@@ -12,11 +12,10 @@ from typing import Any
 
 from flowrunner.clock import SECOND, Clock
 from flowrunner.core import facts
-
 from flowrunner.core.facts import Fact
 from flowrunner.core.machine import Machine as Core
-from flowrunner.core.run import read_token
 from flowrunner.engine.activities import Activities
+from flowrunner.engine.callbacks import INVALID, FactOf, alive, answered, named_by, proven
 from flowrunner.engine.children import child_extra, child_name, is_same_child
 from flowrunner.engine.dispatch import Dispatcher
 from flowrunner.engine.driver import Driver
@@ -24,8 +23,9 @@ from flowrunner.engine.feed import ENDED, Feed
 from flowrunner.engine.live import Live, Message, arn_of, identity_of
 from flowrunner.engine.points import Point, no_point
 from flowrunner.engine.programs import Compiler, Programs
+from flowrunner.engine.recovery import take_over
 from flowrunner.engine.timers import Timers
-from flowrunner.errors import Conflict, FlowRunnerError, InvalidToken, NotFound, StoreError, StoreUnavailable, TaskTokenTimedOut
+from flowrunner.errors import Conflict, FlowRunnerError, InvalidToken, NotFound, StoreError, StoreUnavailable
 from flowrunner.ids import execution_id, parse_arn
 from flowrunner.jsonvalue import dumps
 from flowrunner.limits import AWS, Limits
@@ -69,7 +69,7 @@ class Engine:
         point: Point = no_point,
         kept_warm: int = KEPT_WARM,
         drain_seconds: float = 10.0,
-        report: Callable[[str, dict[str, Any]], None] = lambda event, detail: None,
+        report: Callable[[str, dict[str, Any]], None] = lambda _event, _detail: None,
     ) -> None:
         self.store = store
         self.feed = Feed(store.executions)
@@ -134,52 +134,25 @@ class Engine:
                 self._report("lease_not_renewed", {"error": str(error)})
 
     async def _recover(self, *, at_start: bool = False) -> None:
-        """Continue what a node that is gone left: its attempts are in doubt unless they may be repeated (G3)."""
+        """Continue what a node that is gone left."""
         # A store that only one server may open has no other owner that lives, whatever its lease still says.
         everything = at_start and self.store.capabilities.exclusive
         for execution in await self._executions.orphans(FAR_FUTURE if everything else self.clock.now(), MOST_ORPHANS):
             if execution in self._live or execution in self._loading:
                 continue
-            live = await self._bring_back(execution)
-            if live is not None:
-                self._observer.on_takeover()
-                self._take_over(live)
+            try:
+                live = await self._driver.load(execution)
+            except StoreError:
+                raise
+            except FlowRunnerError as error:
+                self._report("execution_not_recovered", {"execution": execution, "error": str(error)})
+                continue
+            self._observer.on_takeover()
+            self._live[execution] = live
+            take_over(live, self._dispatcher, _tick)
+            self._kick(live)
         for delivery in await self._executions.undelivered(MOST_ORPHANS):
             self._deliver(delivery)
-
-    async def _bring_back(self, execution: str) -> Live | None:
-        try:
-            return await self._driver.load(execution)
-        except StoreError:
-            raise
-        except FlowRunnerError as error:
-            self._report("execution_not_recovered", {"execution": execution, "error": str(error)})
-            return None
-
-    def _take_over(self, live: Live) -> None:
-        """Attempts that had not begun begin now; those that had are repeated if they may be, else their outcome is unknown."""
-        self._live[live.id] = live
-        for attempt in live.machine.open_attempts():
-            command = attempt.command
-            if command.resource.family == "activity" or attempt.status == "submitted":
-                continue
-            call = self._dispatcher.call(live, command)
-            number = command.attempt
-            if attempt.status == "started" and not self._dispatcher.idempotent(call):
-                live.mailbox.append(Message(make=_lost(number)))
-                continue
-            live.local.add(number)
-            handler = self._dispatcher.reserve(call)
-            if handler is not None:
-                live.mailbox.append(
-                    Message(
-                        make=_restarted(number),
-                        then=lambda call=call, handler=handler: self._dispatcher.run(call, handler),  # type: ignore[misc]
-                        undo=lambda handler=handler: self._dispatcher.release(handler),  # type: ignore[misc]
-                    )
-                )
-        live.mailbox.append(Message(make=_tick))
-        self._kick(live)
 
     # --- starting
 
@@ -191,7 +164,9 @@ class Engine:
         """
         if machine.type == "EXPRESS" and self._express is not None:
             run = str(uuid.UUID(bytes=self._randomness(16), version=4))
-            return await self._express._start(machine, name, input, {**(extra or {}), "express": run})
+            return await self._express._start(  # noqa: SLF001 - the same class
+                machine, name, input, {**(extra or {}), "express": run}
+            )
         return await self._start(machine, name, input, extra)
 
     async def run_to_end(self, machine: Machine, *, name: str | None = None, input: str = "{}", extra: dict[str, Any] | None = None) -> Head:  # noqa: A002
@@ -258,38 +233,20 @@ class Engine:
 
     async def answer(self, token: str, *, output: str | None = None, error: str | None = None, cause: str | None = None) -> None:
         """End the attempt of a task token: with output (JSON text) it succeeds, else it fails. Raises InvalidToken, TaskTokenTimedOut."""
-
-        def fact_of(attempt: int, now: int) -> Fact:
-            if output is not None:
-                return facts.AttemptSucceeded(at=now, attempt=attempt, output=output)
-            return facts.AttemptFailed(at=now, attempt=attempt, error=error, cause=cause)
-
-        await self._with_token(token, fact_of)
+        await self._with_token(token, answered(output, error, cause))
 
     async def heartbeat(self, token: str) -> None:
         """Tell that the worker of a task token is alive. Raises as `answer`."""
-        await self._with_token(token, lambda attempt, now: facts.AttemptHeartbeat(at=now, attempt=attempt))
+        await self._with_token(token, alive)
 
-    async def _with_token(self, token: str, fact_of: Callable[[int, int], Fact]) -> None:
-        named = read_token(token)
-        if named is None:
-            raise InvalidToken("Invalid Token: 'Invalid token'")
-        execution, attempt = named
-
-        def make(machine: Core, now: int) -> Fact | None:
-            if not machine.owns_token(token, attempt):
-                raise InvalidToken("Invalid Token: 'Invalid token'")
-            if machine.open_attempt(attempt) is None:
-                raise TaskTokenTimedOut("Task Timed Out: 'Provided task does not exist anymore'")
-            return fact_of(attempt, now)
-
-        head = await self._executions.head(execution)
-        if head is None:
-            if self._express is not None:
-                await self._express._with_token(token, fact_of)
-                return
-            raise InvalidToken("Invalid Token: 'Invalid token'")
-        await self.send(execution, make)
+    async def _with_token(self, token: str, fact_of: FactOf) -> None:
+        execution, attempt = named_by(token)
+        if await self._executions.head(execution) is not None:
+            await self.send(execution, proven(token, attempt, fact_of))
+        elif self._express is not None:
+            await self._express._with_token(token, fact_of)  # noqa: SLF001 - the same class
+        else:
+            raise InvalidToken(INVALID)
 
     async def next_activity_task(self, activity_arn: str, *, worker: str | None, wait_seconds: float) -> tuple[str, str] | None:
         """The next task of an activity as (token, input), waiting for one up to this long; None if none came."""
@@ -402,22 +359,7 @@ def _tick(machine: Core, now: int) -> Fact | None:
     return facts.TimerFired(at=now) if due is not None and due <= now else None
 
 
-def _lost(attempt: int) -> Callable[[Core, int], Fact | None]:
-    return lambda machine, now: facts.AttemptLost(at=now, attempt=attempt) if machine.open_attempt(attempt) is not None else None
-
-
-def _restarted(attempt: int) -> Callable[[Core, int], Fact | None]:
-    def make(machine: Core, now: int) -> Fact | None:
-        # An attempt that had begun gets no second start record; the fact still marks that somebody has it in hand again.
-        return facts.AttemptStarted(at=now, attempt=attempt) if machine.open_attempt(attempt) is not None else None
-
-    return make
-
-
 async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-
-
-

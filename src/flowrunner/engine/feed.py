@@ -96,10 +96,7 @@ class Feed:
     async def _read(self, execution: str, after: int) -> list[Entry]:
         chunks = await self._executions.log(execution, after=after, limit=PAGE)
         return [
-            (chunk.first_seq + place, record)
-            for chunk in chunks
-            for place, record in enumerate(orjson.loads(chunk.body))
-            if chunk.first_seq + place > after
+            (chunk.first_seq + place, record) for chunk in chunks for place, record in enumerate(orjson.loads(chunk.body)) if chunk.first_seq + place > after
         ]
 
     async def ended(self, execution: str) -> Head:

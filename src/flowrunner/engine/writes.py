@@ -67,9 +67,7 @@ def _opened(live: Live, step: Step) -> tuple[ActivityTask, ...]:
     if not step.commands:
         return ()
     return tuple(
-        ActivityTask(
-            activity=command.resource.arn, execution=live.id, attempt=command.attempt, input=command.parameters, scheduled_at=step_time(step)
-        )
+        ActivityTask(activity=command.resource.arn, execution=live.id, attempt=command.attempt, input=command.parameters, scheduled_at=step_time(step))
         for command in step.commands
         if isinstance(command, RunAttempt) and command.resource.family == "activity"
     )

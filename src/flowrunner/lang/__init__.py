@@ -1,0 +1,1 @@
+"""Expression languages: paths, templates, intrinsic functions, JSONata."""

@@ -1,0 +1,1 @@
+"""Contracts between the services and their adapters."""

@@ -161,8 +161,10 @@ class ExecutionStore(ABC):
 
     @abstractmethod
     async def log(self, execution: str, *, after: int = 0, limit: int = 1000, reverse: bool = False) -> Sequence[Chunk]:
-        """Chunks that hold the next `limit` records with sequence numbers above `after` (with `reverse`: below `after`, or
-        the last ones when it is 0), oldest chunk first (newest first). Chunks are whole: they may hold records outside the range.
+        """The chunks that hold the next `limit` records, oldest chunk first (with `reverse`: newest first).
+
+        The records have sequence numbers above `after`; with `reverse` below it, or the last ones when it is 0. Chunks are
+        whole: they may hold records outside the range.
         """
 
     @abstractmethod

@@ -1,0 +1,1 @@
+"""The test kit: a clock that stands still, conformance suites."""
