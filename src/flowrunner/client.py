@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -190,8 +191,8 @@ class Client:
 
 def _json(answer: httpx.Response) -> dict[str, Any]:
     try:
-        body = orjson.loads(answer.content)
-    except orjson.JSONDecodeError:
+        body = json.loads(answer.content)  # orjson would round integers beyond 64 bits
+    except ValueError:
         body = None
     if not isinstance(body, dict):
         raise ServerRefused(f"The server's answer is not FlowRunner's (status {answer.status_code}).", status=502, code="not_flowrunner")

@@ -7,6 +7,7 @@ execution: parts are shared between states (copy the containers on the way to a 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import orjson
@@ -17,6 +18,8 @@ JSONValue = Any  # a recursive alias costs mypy more than it finds; values are c
 JSONObject = dict[str, JSONValue]
 
 MAX_DEPTH = 128  # containers within containers; orjson itself stops at 254, Python's own parser at the recursion limit
+_LONG_NUMBER = re.compile(r"[0-9]{19}")  # 2^63 has 19 digits
+_LONG_NUMBER_BYTES = re.compile(rb"[0-9]{19}")
 MAX_DIGITS = 1000  # of one number; CPython refuses 4,300 with a ValueError, AWS's parser (Jackson) 1,000
 
 
@@ -30,19 +33,22 @@ def loads(text: str | bytes) -> JSONValue:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         return _slow_loads(text, error)
+    if (_LONG_NUMBER if isinstance(text, str) else _LONG_NUMBER_BYTES).search(text):  # type: ignore[arg-type]  # each with its own kind
+        return _slow_loads(text, None)  # orjson makes floats of integers beyond 64 bits
     return value
 
 
-def _slow_loads(text: str | bytes, first: orjson.JSONDecodeError) -> JSONValue:
-    """Second reading for what orjson refuses: numbers outside 64 bits are allowed, everything else is still an error."""
+def _slow_loads(text: str | bytes, first: orjson.JSONDecodeError | None) -> JSONValue:
+    """Second reading: numbers outside 64 bits are kept whole, everything else that orjson refuses is still an error."""
     try:
         words = text if isinstance(text, str) else text.decode("utf-8")
         value = json.loads(words, parse_constant=_refuse_constant, parse_int=_bounded_int)
         words.encode("utf-8")
         dumps(value).encode("utf-8")
     except (ValueError, RecursionError) as error:
-        line, column = getattr(error, "lineno", first.lineno), getattr(error, "colno", first.colno)
-        raise InvalidDocument(f"Invalid JSON at line {line} column {column}: {first.msg}", line=line, column=column) from None
+        line, column = getattr(error, "lineno", first.lineno if first else 1), getattr(error, "colno", first.colno if first else 1)
+        said = first.msg if first else str(error)
+        raise InvalidDocument(f"Invalid JSON at line {line} column {column}: {said}", line=line, column=column) from None
     return value
 
 

@@ -1,134 +1,17 @@
 """Engines to test: on each store, warm (machines stay in memory) and cold (replayed for every fact)."""
 
-import json
-import random
 import sys
-import uuid
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from flowrunner.asl.parse import parse_definition
-from flowrunner.engine.engine import Engine
-from flowrunner.errors import InvalidDefinition
-from flowrunner.limits import AWS
-from flowrunner.ports.definitions import Machine, Revision
-from flowrunner.ports.tasks import Failed, Succeeded, TaskHandler
 from flowrunner.stores.open import open_store
 from flowrunner.testing.clock import ManualClock
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "core")]
 
-ACCOUNT = "000000000000"
-
-
-def compiler(revision):
-    """The ASL front end as the engine's compiler."""
-    parsed = parse_definition(revision.definition)
-    if parsed.program is None:
-        raise InvalidDefinition("; ".join(map(str, parsed.diagnostics)), parsed.diagnostics)
-    return parsed.program
-
-
-class Scripted(TaskHandler):
-    """Answers calls from a table like the player of tests/core; counts them, and never sleeps but on the clock."""
-
-    def __init__(self, clock):
-        self.clock = clock
-        self.table = {}
-        self.calls = []
-        self.cancelled = []
-        self.limit = 1000
-        self.may_repeat = False
-
-    def resolve(self, call):
-        """Every call is ours."""
-        return self
-
-    def places(self):
-        return self.limit
-
-    def idempotent(self, call):
-        return self.may_repeat
-
-    async def run(self, call):
-        self.calls.append(call)
-        outcomes = self.table.get(call.resource.arn.rsplit(":", 1)[-1])
-        outcome = {"return": json.loads(call.parameters)} if outcomes is None else outcomes.pop(0) if len(outcomes) > 1 else outcomes[0]
-        try:
-            await self.clock.sleep(outcome.get("after", 0) if "hang" not in outcome else 10**9)
-        except BaseException:
-            self.cancelled.append(call)
-            raise
-        if "return" in outcome:
-            return Succeeded(json.dumps(outcome["return"]))
-        if "lost" in outcome:
-            return Failed("FlowRunner.OutcomeUnknown", "lost")
-        return Failed(outcome["fail"].get("error"), outcome["fail"].get("cause"))
-
-
-class Bench:
-    """One engine with its clock, handler and store."""
-
-    def __init__(self, store, *, kept_warm=1000, limits=AWS, clock=None):
-        self.store = store
-        self.clock = clock or ManualClock()
-        self.handler = Scripted(self.clock)
-        self.reports = []
-        source = random.Random(7)
-        self.engine = Engine(
-            store=store,
-            compiler=compiler,
-            tasks=self.handler,
-            clock=self.clock,
-            randomness=source.randbytes,
-            region="us-east-1",
-            limits=limits,
-            kept_warm=kept_warm,
-            report=lambda event, detail: self.reports.append((event, detail)),
-        )
-
-    async def machine(self, definition, name=None):
-        """Register a definition (a JSON value)."""
-        name = name or f"m-{uuid.uuid4().hex[:8]}"
-        revision = Revision(
-            id=str(uuid.uuid4()), account=ACCOUNT, machine=name, definition=json.dumps(definition), role_arn="arn:aws:iam::000000000000:role/r", created_at=self.clock.now()
-        )
-        return await self.store.definitions.create_machine(
-            Machine(account=ACCOUNT, name=name, type="STANDARD", created_at=self.clock.now(), revision=revision)
-        )
-
-    async def settle(self):
-        """Let everything that can happen now happen; what waits for the clock stays."""
-        import asyncio
-
-        for _ in range(30):
-            while self.engine._background:
-                done, _ = await asyncio.wait(set(self.engine._background), timeout=0.02, return_when=asyncio.FIRST_COMPLETED)
-                if not done:
-                    break
-            await asyncio.sleep(0)
-
-    async def run(self, definition, given=None, *, most=2000, **options):
-        """Start, move the clock until it ends, return the head."""
-        head = await self.engine.start_execution(await self.machine(definition), input=json.dumps({} if given is None else given), **options)
-        return await self.finish(head.id, most=most)
-
-    async def finish(self, execution, *, most=2000):
-        """Move the clock until the execution has ended."""
-        for _ in range(most):
-            await self.settle()
-            head = await self.store.executions.head(execution)
-            if head.status != "RUNNING":
-                return head
-            assert self.clock.jump_to_next(), "nothing will ever happen"
-        raise AssertionError(f"{execution} did not end")
-
-    async def records(self, execution):
-        """Its whole log."""
-        chunks = await self.store.executions.log(execution, limit=100_000)
-        return [record for chunk in chunks for record in json.loads(chunk.body)]
+from enginebench import Bench  # noqa: E402 - found by the line above
 
 
 @pytest.fixture(params=["memory", "sqlite"])

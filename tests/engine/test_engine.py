@@ -5,7 +5,7 @@ import json
 from contextlib import AsyncExitStack
 
 import pytest
-from conftest import ACCOUNT, Bench
+from enginebench import ACCOUNT, Bench
 
 from flowrunner.core import facts
 from flowrunner.engine.engine import ExecutionAlreadyExists
@@ -209,7 +209,14 @@ async def test_a_child_reports_to_its_parent(bench):
     parent = await bench.engine.start_execution(await bench.machine(CALLBACK))
     await bench.settle()
     start = ChildStart(
-        account=ACCOUNT, machine_arn="arn:aws:states:us-east-1:000000000000:stateMachine:child", name=None, input='{"x":1}', key="k", parent=parent.id, attempt=1, wait="json"
+        account=ACCOUNT,
+        machine_arn="arn:aws:states:us-east-1:000000000000:stateMachine:child",
+        name=None,
+        input='{"x":1}',
+        key="k",
+        parent=parent.id,
+        attempt=1,
+        wait="json",
     )
     first = await bench.engine.start_child(start)
     assert await bench.engine.start_child(start) == first

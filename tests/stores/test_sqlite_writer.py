@@ -257,8 +257,7 @@ async def refuses_everything(store):
 
 @pytest.mark.parametrize("operation", ["sync", "write"])
 async def test_io_error(faults, path, open_sqlite, operation):
-    """After a failed sync or write nothing is acknowledged, the handle is never used again and the callback is called once;
-    a new start finds all that was acknowledged."""
+    """After a failed sync or write nothing is acknowledged and the handle never used; a new start finds all that was acknowledged."""
     told = []
     async with open_sqlite(path) as store:
         store.on_fatal(told.append)
@@ -323,3 +322,11 @@ async def test_synchronous(faults, path, open_sqlite, setting, level):
         writes = [place for place, (operation, name) in enumerate(faults.done) if operation == "write" and name == "flow.db-wal"]
         assert (faults.done[-1] == ("sync", "flow.db-wal")) == (level == 2)
         assert writes
+
+
+async def test_the_writer_never_leaves_callers_waiting(store, monkeypatch):
+    """If the writer meets what nobody foresaw, every caller is told, the store counts as failed, and stopping it works."""
+    monkeypatch.setattr(store.session._writer, "_transaction", lambda *_, **__: 1 // 0)
+    answers = await asyncio.gather(*(store.executions.commit(new(number)) for number in (1, 2, 3)), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {StoreUnavailable}
+    await refuses_everything(store)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def client_inside(application: Application) -> Client:
     """A client whose server is the application itself."""
-    settings = application.settings
-    return Client("http://localhost", region=settings.region, account=settings.account, transport=httpx.ASGITransport(application.asgi))
+    settings = application.settings  # the ASGI types of the two libraries are the same and named apart
+    return Client("http://localhost", region=settings.region, account=settings.account, transport=httpx.ASGITransport(cast("Any", application.asgi)))
 
 
 def role_arn(account: str) -> str:

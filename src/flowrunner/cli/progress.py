@@ -114,9 +114,10 @@ class States:
         kind, payload = message["type"], message["payload"]
         if kind == "end":
             self.status = payload["executionStatus"]
+            self._stop(self.top)
             return
         before = self._at.get(payload.get("previousEventId") or 0)
-        visit = self._entered(payload, before) if kind in _OPENS else before
+        visit = self._entered(payload, before) if kind in _OPENS else _meant(kind, payload, before)
         if visit is None:
             return
         if payload.get("eventId") is not None:
@@ -128,6 +129,13 @@ class States:
         elif kind.endswith(_TROUBLE):
             visit.trouble = str(payload.get("error") or kind)
 
+    def _stop(self, visits: list[Visit]) -> None:
+        """Whatever was not left when the run ended was stopped with it."""
+        for visit in visits:
+            if visit.status == "running":
+                visit.status = "stopped"
+            self._stop(visit.children)
+
     def _entered(self, payload: dict[str, Any], before: Visit | None) -> Visit:
         # A branch's first state comes after its container's own event; the next ones after a state that was left.
         parent = before if before is None or (before.kind in ("Parallel", "Map") and before.status == "running") else before.parent
@@ -136,6 +144,19 @@ class States:
         visit = Visit(str(payload.get("name", "")), str(payload.get("stateType", "")), parent)
         (self.top if parent is None else parent.children).append(visit)
         return visit
+
+
+def _meant(kind: str, payload: dict[str, Any], visit: Visit | None) -> Visit | None:
+    """The visit an event is about: what ends a container comes after the last event within it, so look outwards."""
+    if kind in _CLOSES:
+        while visit is not None and (visit.name != payload.get("name") or visit.status != "running"):
+            visit = visit.parent
+        return visit
+    container = "Map" if kind.startswith("map_iteration") else payload.get("stateType")
+    if container in ("Parallel", "Map"):
+        while visit is not None and (visit.kind != container or visit.status != "running"):
+            visit = visit.parent
+    return visit
 
 
 class LiveTree:

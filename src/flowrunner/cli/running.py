@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowrunner.cli.options import Config, Json, NoColor, Output, Quiet, Store, Timeout, form_of, settings_of
-from flowrunner.cli.output import FAILED, INTERRUPTED, RUN_CODES, Ended, Form, as_json, complain, print_text, say, show_document
+from flowrunner.cli.output import CLIENT_TIMEOUT, FAILED, INTERRUPTED, RUN_CODES, Ended, Form, as_json, complain, print_text, say, show_document
 from flowrunner.cli.progress import Kind, on_stderr
 from flowrunner.cli.source import Source, read_input, read_source, sound_program
 
@@ -53,8 +53,8 @@ def run(
         complain("Interrupted; the run goes on when a server opens that store." if kept else "Interrupted; the run was in memory and is gone.")
         raise Ended(INTERRUPTED) from None
     except TimeoutError:
-        complain(f"--timeout {timeout:g} has passed.")
-        raise
+        complain(f"The {timeout:g} seconds of --timeout have passed; the run has not ended.")
+        raise Ended(CLIENT_TIMEOUT) from None
     finally:
         if shown is not None:
             shown.close()

@@ -44,7 +44,7 @@ class Failure:
     recorded: bool = False  # EvaluationFailed stands in the history already: the scope around it does not repeat it
 
 
-class StateFailed(Exception):  # noqa: N818 - it tells what happened, in the past tense, and never leaves the core
+class StateFailed(Exception):
     """Carries a Failure from where it happens to where the machine decides."""
 
     def __init__(self, failure: Failure) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
 from flowrunner.clock import Clock
@@ -94,5 +93,4 @@ class Activities:
         finally:
             for waiter in waiters:
                 waiter.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await waiter
+            await asyncio.gather(*waiters, return_exceptions=True)

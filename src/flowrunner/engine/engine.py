@@ -361,5 +361,4 @@ def _tick(machine: Core, now: int) -> Fact | None:
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await asyncio.gather(task, return_exceptions=True)

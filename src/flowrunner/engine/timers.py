@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
@@ -128,8 +127,7 @@ class Timers:
         finally:
             for waiter in waiters:
                 waiter.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await waiter
+            await asyncio.gather(*waiters, return_exceptions=True)
         return changed.is_set()
 
 

@@ -30,16 +30,21 @@ HITS_ALL = (
 SPACE = (apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_NOMEM)  # a full disk or memory in the disguise of an I/O error; no data was at stake
 
 
+def extended(error: apsw.Error) -> int:
+    """SQLite's extended result code; 0 for an error that a file system written in Python has raised."""
+    return getattr(error, "extendedresult", 0)
+
+
 def is_fatal(error: apsw.Error) -> bool:
     """Whether the file must not be used any more."""
-    return isinstance(error, FATAL) and error.extendedresult not in SPACE
+    return isinstance(error, FATAL) and extended(error) not in SPACE
 
 
 def unavailable(error: apsw.Error, path: str) -> StoreUnavailable:
     """What to tell a caller when the database as a whole did not do it."""
     if isinstance(error, apsw.BusyError | apsw.LockedError | apsw.ProtocolError):
         return StoreUnavailable(f"Another process is writing to {path}.", remedy="Try again; only FlowRunner should write to its file.")
-    if isinstance(error, apsw.FullError) or error.extendedresult == apsw.SQLITE_IOERR_SHMSIZE:
+    if isinstance(error, apsw.FullError) or extended(error) == apsw.SQLITE_IOERR_SHMSIZE:
         return StoreUnavailable(f"The disk that holds {path} is full.", remedy="Free some space; no restart is needed.")
     if isinstance(error, apsw.IOError):
         return StoreUnavailable(f"Reading or writing {path} failed ({error}).", remedy="Look at the disk, then restart FlowRunner.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,8 @@ class Session:
             try:
                 return read()
             finally:
-                self._short.execute("COMMIT")
+                if self._short.connection.in_transaction:  # SQLite ends it itself after some errors
+                    self._short.execute("COMMIT")
         except apsw.Error as error:
             raise self._failed(error) from error
 
@@ -109,7 +111,7 @@ class Session:
             raise self._failed(error) from error
 
     def _open(self) -> None:
-        if self._exclusive and not self.path.is_dir() and self.path.parent.is_dir():
+        if self._exclusive and not os.path.isdir(self.path) and os.path.isdir(self.path.parent):  # noqa: PTH112  # Path raises without rights
             self._lock.acquire()
         self._connections.append(open_writer(self.path, synchronous=self._synchronous))
         self._connections += open_reader(self.path), open_reader(self.path)

@@ -84,7 +84,11 @@ class Writer:
 
     def _run(self) -> None:
         while group := self._take():
-            answers = [self.failure] * len(group) if self.failure else self._commit(group)
+            try:
+                answers = [self.failure] * len(group) if self.failure else self._commit(group)
+            except Exception as error:  # noqa: BLE001  # a thread that ended would leave every caller waiting
+                self.fail(StoreUnavailable(f"The writer of {self._path} met {error!r}.", remedy="Restart FlowRunner."))
+                answers = [self.failure] * len(group)
             self._call(_answer, group, answers)
 
     def _take(self) -> list[_Waiting]:

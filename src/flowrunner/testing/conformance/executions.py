@@ -74,6 +74,15 @@ class CommitConformance:
         assert await store.executions.commit(laden(head(number, name="name-1"), create=True)) == NameTaken(first)
         assert await everything(store, f"{1:032x}", f"{2:032x}") == before
 
+    async def test_a_create_can_be_repeated(self, store: Store) -> None:
+        """Whoever lost the answer to a create and repeats it gets its own execution back as NameTaken, unchanged."""
+        write = laden(head(), create=True)
+        first = await store.executions.commit(write)
+        before = await everything(store, f"{1:032x}", f"{99:032x}")
+        assert isinstance(first, Head)
+        assert await store.executions.commit(write) == NameTaken(first)
+        assert await everything(store, f"{1:032x}", f"{99:032x}") == before
+
     async def test_a_name_is_taken_per_account_and_machine(self, store: Store) -> None:
         """The same name in another account or machine is free; names are compared as they are."""
         await created(store, 1, name="n")

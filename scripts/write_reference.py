@@ -1,0 +1,463 @@
+"""Writes docs/reference/*.md from the tables of the code, so that no reference page can say anything else than the code does.
+
+python scripts/write_reference.py           writes the pages
+python scripts/write_reference.py --check   writes nothing; exit code 1 when a page is not what would be written
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, cast
+
+import typer
+
+import flowrunner
+from flowrunner import config
+from flowrunner.api import health, messages, page, problems, runs, streams
+from flowrunner.api.answer import AWS_CODES
+from flowrunner.api.aws import faults as aws_faults
+from flowrunner.api.aws.handlers import HANDLERS
+from flowrunner.api.aws.operations import OPERATIONS, PAGE_SIZE
+from flowrunner.api.aws.tagging import MOST_TAGS
+from flowrunner.cli import output, protocol
+from flowrunner.cli.main import app
+from flowrunner.core import attempts, enter, faults, groups
+from flowrunner.core.records import details_key
+from flowrunner.errors import FlowRunnerError
+from flowrunner.jsonvalue import MAX_DEPTH
+from flowrunner.limits import KIB, MIB, PROFILES
+from flowrunner.tasks import answers, client, egress, invokers, worker_pool
+from flowrunner.telemetry.names import METRICS, PREFIX
+from flowrunner.wiring import ACTIVITY_POLL_SECONDS
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
+WRITTEN = "<!-- Written by scripts/write_reference.py from the code's own tables. Change those, then run the script. -->"
+NO = "-"
+
+
+def _cell(text: object) -> str:
+    return " ".join(str(text).split()).replace("|", "\\|") or NO
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [list(heads), ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(_cell(cell) for cell in line)} |\n" for line in lines)
+
+
+def _code(text: object) -> str:
+    return f"`{text}`"
+
+
+def _codes(texts: Iterable[object]) -> str:
+    return ", ".join(map(_code, texts))
+
+
+def _first_line(thing: object) -> str:
+    return (getattr(thing, "__doc__", None) or "").strip().partition("\n")[0].replace("``", "`")
+
+
+def _size(number: int) -> str:
+    for unit, name in ((MIB, "MiB"), (KIB, "KiB")):
+        if number >= unit and number % unit == 0:
+            return f"{number // unit} {name}"
+    return f"{number:,}"
+
+
+# --- settings
+
+
+def _default(value: object) -> str:
+    match value:
+        case None | ():
+            return NO
+        case bool():
+            return _code(str(value).lower())
+        case _:
+            return _code(value)
+
+
+def _flags() -> dict[str, list[str]]:
+    """Setting to the options that set it, by the names they share."""
+    names = {row.name for row in config.SETTINGS}
+    found: dict[str, list[str]] = {}
+    for command in _group().commands.values():
+        for option in command.params:
+            if option.name in names and option.param_type_name == "option":
+                longest = max(option.opts, key=len)
+                found.setdefault(option.name, [])
+                if longest not in found[option.name]:
+                    found[option.name].append(longest)
+    return found
+
+
+STORAGE_TYPE = (
+    "`memory` or `sqlite`: a store by its kind alone. `postgres` and `dynamodb`, with the `FLOWRUNNER_POSTGRES_*` and "
+    "`FLOWRUNNER_DYNAMODB_*` variables, are understood, but this version has no such store and refuses to start."
+)
+
+
+def settings() -> str:
+    """Every setting."""
+    flags = _flags()
+    rows = [
+        (
+            _code(row.file_key),
+            _codes(row.variables),
+            _codes(flags.get(row.name, [])),
+            _default(row.default),
+            f"{row.help}{f' In {row.unit}.' if row.unit else ''}",
+        )
+        for row in config.SETTINGS
+    ]
+    functions = [
+        (_code("handler"), '`"FILE.py:FUNCTION"`, the file relative to the folder of the configuration file.'),
+        (_code("url"), "An `http://` or `https://` URL; the event is sent to it with POST."),
+        (_code("idempotent"), "`true` lets an attempt whose outcome is unknown run again under the same key. Default `false`."),
+        (_code("timeout_seconds"), "The longest one attempt may take. Default: `function_pool.timeout_seconds`."),
+    ]
+    return (
+        "# Settings\n\n"
+        "A value comes from the first of these that has one: a command's option, the environment, `.env` in the working folder, "
+        "`flowrunner.toml` (or `[tool.flowrunner]` in `pyproject.toml`), the default. `--config FILE` or `FLOWRUNNER_CONFIG` names another file. "
+        "An unknown key in a file is an error. A dot in a key stands for a table: `log.level` is `level` under `[log]`. "
+        "Relative paths in a file are relative to that file.\n\n"
+        f"{_table(('Key', 'Environment', 'Option', 'Default', 'Meaning'), rows)}\n"
+        "The file also takes `server.host`, `server.port` and `database_url` for `host`, `port` and `store`.\n\n"
+        "## `[functions]`\n\n"
+        'Each entry is `NAME = "FILE.py:FUNCTION"`, `NAME = "URL"`, or a table:\n\n'
+        f"{_table(('Key', 'Meaning'), functions)}\n"
+        "## Other variables\n\n"
+        + _table(
+            ("Variable", "Meaning"),
+            (
+                ("`FLOWRUNNER_CONFIG`", "The configuration file, as `--config`."),
+                (
+                    "`FLOWRUNNER_STORAGE_TYPE`",
+                    STORAGE_TYPE,
+                ),
+                ("`FLOWRUNNER_TRACEBACK`", "Set: an unexpected failure of a command shows where it happened."),
+                ("`NO_COLOR`", "Set: no colours."),
+            ),
+        )
+    )
+
+
+# --- commands
+
+
+def _group() -> Any:
+    return typer.main.get_command(app)
+
+
+def _option(option: Any) -> tuple[str, str]:
+    shown, choices = option.default, _choices(option)
+    takes = "" if option.is_flag else f" {option.metavar or ('WORD' if choices else 'NUMBER')}"
+    name = ", ".join(_code(f"{part}{takes}") for part in [*sorted(option.opts, key=len, reverse=True), *option.secondary_opts])
+    default = "" if shown in (None, False, True, "") else f" Default {_code(getattr(shown, 'value', shown))}."
+    return name, f"{option.help or ''}{f' One of {choices}.' if choices else ''}{default}"
+
+
+def _choices(option: Any) -> str:
+    annotation = option.type_descriptor
+    values = getattr(annotation, "choices", None) or ()
+    return _codes(getattr(value, "value", value) for value in values)
+
+
+def commands() -> str:
+    """Every command with its options, and the exit codes."""
+    said = "`flowrunner COMMAND --help` says the same as this page; `flowrunner --version` prints the version."
+    parts = [f"# Commands\n\nData goes to standard output, everything else to standard error. {said}\n"]
+    for name, command in _group().commands.items():
+        arguments = [param for param in command.params if param.param_type_name == "argument"]
+        options = [param for param in command.params if param.param_type_name == "option" and param.name != "help"]
+        shown = " ".join((param.metavar or param.name.upper()) if param.required else f"[{param.name.upper()}]" for param in arguments)
+        words, _, example = (command.help or "").partition("Example: ")
+        paragraphs = "\n\n".join(" ".join(part.split()) for part in words.strip().split("\n\n"))
+        parts.append(f"\n## {name}\n\n`flowrunner {name} [OPTIONS]{f' {shown}' if shown else ''}`\n\n{paragraphs}\n\nExample: `{example.strip()}`\n\n")
+        rows = [(_code(param.metavar or param.name.upper()), param.help or "") for param in arguments] + [_option(option) for option in options]
+        parts.append(_table(("Argument or option", "Meaning"), rows))
+    parts.append(f"\n## Exit codes\n\n{_table(('Code', 'Meaning'), EXIT_CODES)}")
+    return "".join(parts)
+
+
+EXIT_CODES = (
+    (output.SUCCESS, "Success; for `run` and `watch`: the run SUCCEEDED."),
+    (output.FAILED, "The run FAILED, or something unexpected happened."),
+    (output.USAGE, "The command line or a setting is wrong."),
+    (output.INVALID, "A definition or an input is not valid."),
+    (output.NOT_FOUND, "There is no such thing."),
+    (output.DENIED, "The server does not allow it."),
+    (output.UNREACHABLE, "The server cannot be reached, or the store cannot be used."),
+    (output.TIMED_OUT, "The run TIMED_OUT."),
+    (output.ABORTED, "The run was stopped (ABORTED)."),
+    (output.CLIENT_TIMEOUT, "The time of `--timeout` has passed."),
+    (output.INTERRUPTED, "Interrupted with Ctrl-C."),
+)
+
+
+# --- metrics
+
+
+def metrics() -> str:
+    """Every metric."""
+    rows = [(_code(PREFIX + row.name), row.kind, row.unit, _codes(row.labels), row.meaning) for row in METRICS]
+    return (
+        "# Metrics\n\n`GET /metrics` shows them in Prometheus's text format, without a credential. They count this process only. "
+        "No label holds anything that a user chooses.\n\n" + _table(("Name", "Kind", "Unit", "Labels", "Meaning"), rows)
+    )
+
+
+# --- errors
+
+
+def error_classes() -> list[type[FlowRunnerError]]:
+    """Every public error that FlowRunner raises on purpose, in all its modules."""
+    for found in pkgutil.walk_packages(flowrunner.__path__, "flowrunner."):
+        if not found.name.endswith(("__main__", "function_worker")) and ".testing" not in found.name:
+            importlib.import_module(found.name)
+
+    def below(kind: type[FlowRunnerError]) -> Iterator[type[FlowRunnerError]]:
+        yield kind
+        for part in kind.__subclasses__():
+            yield from below(part)
+
+    return [kind for kind in below(FlowRunnerError) if kind is not aws_faults.AwsFault and not kind.__name__.startswith("_")]
+
+
+def state_errors() -> list[str]:
+    """The error names that FlowRunner itself gives to a failed state."""
+    own = [value for name, value in vars(faults).items() if name.isupper() and isinstance(value, str) and value.startswith(("States.", "FlowRunner."))]
+    return sorted({*own, "FlowRunner.EgressRefused"})
+
+
+def errors() -> str:
+    """Every error code."""
+    by_code: dict[str, type[FlowRunnerError]] = {}
+    for kind in error_classes():
+        by_code.setdefault(kind.code, kind)
+    rows = [
+        (_code(code), kind.status, kind.fault, _code(AWS_CODES[code]) if code in AWS_CODES else NO, _first_line(kind)) for code, kind in sorted(by_code.items())
+    ]
+    plain = [(_code(code), status) for status, code in sorted(problems._CODES.items())]  # noqa: SLF001  # the table is the truth
+    special = (
+        ("`host_not_allowed`", 403, "A development server was called by a name that is not this machine's."),
+        ("`origin_not_allowed`", 403, "A web page of an origin that is not allowed calls."),
+        ("`draining`", 503, "The server is stopping (`/readyz`)."),
+        ("`store_unavailable`", 503, "The store does not answer."),
+        ("`internal_error`", 500, "Something unexpected; the server's log has the reason under the `trace_id`."),
+    )
+    return (
+        "# Errors\n\n## Errors of FlowRunner\n\n"
+        "`code` is stable. *Fault* says who must act. The AWS endpoint answers with the code of the AWS column, "
+        "or `InternalFailure` where there is none; the REST API answers `application/problem+json` with the code and the HTTP status. "
+        "A thing that is absent is `StateMachineDoesNotExist`, `ExecutionDoesNotExist`, `ActivityDoesNotExist` or `ResourceNotFound` on the AWS endpoint.\n\n"
+        f"{_table(('Code', 'HTTP', 'Fault', 'AWS', 'Meaning'), rows)}\n"
+        "An error of a JSONata expression has JSONata's own code, such as `T1006`.\n\n"
+        "## Further codes of the REST API\n\n"
+        f"{_table(('Code', 'HTTP', 'Meaning'), special)}\n"
+        f"Plain HTTP errors have these codes: {', '.join(f'{code} ({status})' for code, status in plain)}.\n\n"
+        "## Common errors of the AWS endpoint\n\nBeside the errors that each operation declares:\n\n"
+        + "".join(f"- `{name}`\n" for name in sorted({*aws_faults.COMMON, "ValidationException", "ServiceUnavailable"}))
+        + "\n## Errors of states\n\n`Retry` and `Catch` match these names; the `FlowRunner.` names are this product's own. "
+        "`States.Runtime` is never retried or caught. `States.ALL` matches every other name but `States.DataLimitExceeded`; `States.TaskFailed` matches as `States.ALL` does, but not `States.Timeout`.\n\n"
+        + "".join(f"- `{name}`\n" for name in state_errors())
+    )
+
+
+# --- limits
+
+_LIMIT_MEANINGS = {
+    "payload_bytes": "Input or output of an execution or a state, UTF-8 bytes",
+    "history_events": "Events in the history of one execution",
+    "definition_bytes": "A definition",
+    "request_bytes": "A request to the AWS endpoint",
+    "name_characters": "Names of state machines, executions and activities",
+    "transitions_per_step": "Transitions of one step; a longer chain of states is several steps",
+    "inline_map_concurrency": "Iterations of an inline Map at once",
+}
+
+
+def limits() -> str:
+    """Both limit profiles, and what is fixed."""
+    profiles = list(PROFILES.values())
+    names = [part.name for part in fields(profiles[0]) if part.name != "name"]
+    rows = [(_code(name), _LIMIT_MEANINGS[name], *(_size(getattr(one, name)) if getattr(one, name) else "none" for one in profiles)) for name in names]
+    fixed = (
+        ("Items of a page of the AWS endpoint", PAGE_SIZE.most),
+        ("Items of a page of `/api/v2/workflows/runs`", page.MAX_LIMIT),
+        ("Tags of a resource", MOST_TAGS),
+        ("Nesting of a JSON document", MAX_DEPTH),
+        ("Seconds of a Wait, a timeout or a heartbeat", f"{enter.LONGEST_WAIT_SECONDS:,}"),
+        ("Iterations of a distributed Map at once", groups.DISTRIBUTED_CONCURRENCY),
+        ("Seconds that GetActivityTask waits for a task", f"{ACTIVITY_POLL_SECONDS:g}"),
+        ("Seconds of an HTTP task", f"{client.DEFAULT_SECONDS:g}"),
+        ("Redirects of an HTTP request", client.MAX_REDIRECTS),
+        ("Ports an HTTP task may call without an exception", ", ".join(map(str, sorted(egress.DEFAULT_PORTS)))),
+        ("Bytes of a result of a registered function", _size(invokers.MAX_RESULT_BYTES)),
+        ("Worker processes, unless set", worker_pool.DEFAULT_SIZE),
+        ("Characters of an error's cause", f"{answers.MAX_CAUSE_CHARACTERS:,}"),
+        ("Characters of an error's name", answers.MAX_ERROR_CHARACTERS),
+        ("Seconds a subscriber of a stream may take for one message", f"{streams.SEND_SECONDS:g}"),
+        ("Seconds between the keep-alive comments of a stream of server-sent events", f"{streams.KEEP_ALIVE_SECONDS:g}"),
+        ("Bytes of a WebSocket message from a client", _size(protocol.MAX_MESSAGE_BYTES)),
+    )
+    return (
+        "# Limits\n\nThe setting `limits` chooses one of two profiles.\n\n"
+        f"{_table(('Limit', 'Of what', *(_code(one.name) for one in profiles)), rows)}\n"
+        f"These hold in both profiles:\n\n{_table(('Of what', 'Limit'), fixed)}"
+    )
+
+
+# --- interfaces
+
+
+def aws_operations() -> str:
+    """Every operation of Step Functions, implemented or not."""
+    there = [operation for name, operation in OPERATIONS.items() if name in HANDLERS]
+    absent = [name for name in OPERATIONS if name not in HANDLERS]
+    rows = [(_code(operation.name), _code(operation.permission), _codes(operation.errors)) for operation in there]
+    return (
+        f"# AWS operations\n\n`POST /` with `X-Amz-Target: AWSStepFunctions.OPERATION`. {len(there)} of the {len(OPERATIONS)} operations of Step Functions are implemented.\n\n"
+        f"## Implemented\n\n{_table(('Operation', 'Permission', 'Errors it declares'), rows)}\n"
+        "## Not implemented\n\nThese are answered with `UnsupportedOperation`:\n\n" + "".join(f"- `{name}`\n" for name in absent)
+    )
+
+
+def _handlers() -> list[Any]:
+    nothing = cast("Any", None)  # the handlers are only looked at
+    return [
+        *health.routes(store=nothing, stopping=nothing, metrics=None),
+        *runs.routes(executions=nothing, region=""),
+        *streams.routes(nothing),
+    ]
+
+
+def routes() -> list[tuple[str, str, str, str]]:
+    """Method, path, permission and meaning of every route."""
+    found = [("POST", "/", "by operation", "The AWS endpoint: see [AWS operations](aws-operations.md).")]
+    for handler in _handlers():
+        for path in sorted(handler.paths):
+            method = ", ".join(sorted(getattr(handler, "http_methods", None) or ["WebSocket"]))
+            found.append((method, path.replace(":str", ""), handler.opt["permission"], _first_line(getattr(handler.fn, "value", handler.fn))))
+    return found
+
+
+def http() -> str:
+    """Every route."""
+    rows = [(method, _code(path), permission, meaning) for method, path, permission, meaning in routes()]
+    return (
+        "# HTTP routes\n\nA route without a permission does not exist: the server does not start with one. `public` needs no credential. "
+        "Every answer has an `x-request-id`; a request's own `x-request-id` is kept.\n\n"
+        + _table(("Method", "Path", "Permission", "Meaning"), rows)
+        + "\nStatuses of a run: "
+        + ", ".join(f"`{exact}` is `{shown}`" for exact, shown in messages.V2_STATUS.items())
+        + ".\n"
+    )
+
+
+_CLOSE_CODES = (
+    (streams.NORMAL, "The run has ended and everything was sent, or the client went away."),
+    (streams.FAILED, "The server failed; its log says why."),
+    (streams.RESTARTING, "The server stops; come back with `?after=`."),
+    (streams.BAD_REQUEST, "`after` is not a sequence number."),
+    (streams.UNKNOWN_RUN, "There is no such run."),
+    (streams.TOO_SLOW, "The client reads too slowly; come back with `?after=`."),
+)
+UNKNOWN_TO_AWS = frozenset({"ActivityStartFailed", "ActivitySubmitFailed", "LambdaFunctionSubmitFailed", "TaskScheduleFailed"})  # nothing makes them
+
+
+BARE = re.compile(
+    r"^ParallelState(?!E)|Aborted$(?<!^ExecutionAborted)(?<!IterationAborted)|^MapState(Succeeded|Failed)$|^MapRunSucceeded$|^LambdaFunctionStarted$"
+)  # no details
+
+
+def event_types() -> list[str]:
+    """The types of history events that the machine makes."""
+    kinds = messages.STATE_KINDS
+    made = ["ExecutionStarted", "ExecutionSucceeded", "ExecutionFailed", "ExecutionTimedOut", "ExecutionAborted", "EvaluationFailed"]
+    made += [f"{kind}StateEntered" for kind in kinds]
+    made += [f"{kind}StateExited" for kind in kinds if kind != "Fail"]
+    made += [f"{kind}StateAborted" for kind in kinds if kind not in ("Pass", "Choice", "Succeed", "Fail")]
+    made += [f"{kind}State{how}" for kind in ("Parallel", "Map") for how in ("Started", "Succeeded", "Failed")]
+    made += [f"MapIteration{how}" for how in ("Started", "Succeeded", "Failed", "Aborted")]
+    made += [f"MapRun{how}" for how in ("Started", "Succeeded", "Failed")]
+    for prefix in enter.EVENT_PREFIX.values():
+        made += [f"{prefix}{how}" for how in ("Scheduled", "Started", "Succeeded", "TimedOut", *attempts.FAILED_EVENT.values())]
+    return [*(event for event in made if event not in UNKNOWN_TO_AWS), "TaskSubmitted"]
+
+
+def streams_page() -> str:
+    """Every type of stream message."""
+    by_type: dict[str, list[str]] = {}
+    for event in event_types():
+        by_type.setdefault(messages.type_of(event), []).append(event)
+    rows = [(_code(kind), _codes(events)) for kind, events in by_type.items()]
+    return (
+        "# Stream messages\n\n"
+        "`GET /api/v2/workflows/runs/{run}/stream`, as WebSocket (one JSON message per frame) or as server-sent events. "
+        "`?after=SEQ` leaves out what is not after that sequence number; a returning EventSource's `Last-Event-ID` does the same.\n\n"
+        "| Member | Meaning |\n| --- | --- |\n"
+        "| `runId` | The run. |\n| `type` | See below. |\n| `seq` | Place in the run's log, from 1 without a gap. `end` has none. |\n"
+        f"| `ts` | When it happened, RFC 3339 in UTC. |\n| `v` | Version of the message, {messages.VERSION}. |\n"
+        "| `payload` | `eventType`, `eventId`, `previousEventId`, `stateType` where there is a state, and the details of the history event. |\n\n"
+        f"{_table(('Type', 'History events'), rows)}"
+        "| `end` | The last message of a run that is over: `status`, `executionStatus`, `lastSeq`, `output` or `error` and `cause`. |\n\n"
+        "As server-sent events `id` is the sequence number, and the last message is of the event type `end`.\n\n"
+        f"## Close codes of the WebSocket\n\n{_table(('Code', 'Meaning'), _CLOSE_CODES)}"
+    )
+
+
+def history_events() -> str:
+    """Every type of history event."""
+    rows = [(_code(event), NO if BARE.search(event) else _code(details_key(event)), _code(messages.type_of(event))) for event in event_types()]
+    return (
+        "# History events\n\nThe events of `GetExecutionHistory`, with the names and shapes of Step Functions. "
+        "`id` counts from 1 without a gap; `previousEventId` names the event that led to this one. "
+        "Some events have no details.\n\n" + _table(("Type", "Details", "Stream type"), rows)
+    )
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings,
+    "commands.md": commands,
+    "http.md": http,
+    "aws-operations.md": aws_operations,
+    "stream-messages.md": streams_page,
+    "history-events.md": history_events,
+    "errors.md": errors,
+    "limits.md": limits,
+    "metrics.md": metrics,
+}
+
+
+def written() -> dict[str, str]:
+    """Every page's name and text."""
+    pages = {}
+    for name, make in PAGES.items():
+        title, _, rest = make().partition("\n")
+        pages[name] = f"{title}\n\n{WRITTEN}\n{rest}"
+    return pages
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the pages, or with ``--check`` tell which are not as they would be written."""
+    stale = [name for name, text in written().items() if not (FOLDER / name).is_file() or (FOLDER / name).read_text(encoding="utf-8") != text]
+    if "--check" in arguments:
+        for name in stale:
+            print(f"docs/reference/{name} is not what the code says; run scripts/write_reference.py", file=sys.stderr)
+        return 1 if stale else 0
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in stale:
+        (FOLDER / name).write_text(written()[name], encoding="utf-8")
+        print(f"docs/reference/{name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

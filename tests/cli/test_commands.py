@@ -1,0 +1,203 @@
+"""The command line as people use it: exit codes, what is on stdout, what is on stderr."""
+
+from __future__ import annotations
+
+import json
+import time
+import xml.etree.ElementTree as ET
+
+import httpx
+import pytest
+from processes import flowrunner, serving
+
+PASS = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": {"done": True}, "End": True}}}
+FAIL = {"StartAt": "A", "States": {"A": {"Type": "Fail", "Error": "Broken", "Cause": "on purpose"}}}
+WAIT = {"StartAt": "A", "States": {"A": {"Type": "Wait", "Seconds": 3600, "End": True}}}
+SHORT = {**WAIT, "TimeoutSeconds": 1}
+BAD = '{\n  "StartAt": "A",\n  "States": {"A": {"Type": "Pass", "Next": "B"}, "C": {"Type": "Succeed"}}\n}'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, machine in (("pass", PASS), ("fail", FAIL), ("wait", WAIT), ("short", SHORT)):
+        (tmp_path / f"{name}.asl.json").write_text(json.dumps(machine))
+    (tmp_path / "bad.asl.json").write_text(BAD)
+    return tmp_path
+
+
+def test_help_is_quick_and_has_examples(folder):
+    """Help loads nothing heavy."""
+    flowrunner("--help", folder=folder)  # byte code is written
+    best = 9.0
+    for _ in range(3):
+        started = time.monotonic()
+        shown = flowrunner("--help", folder=folder)
+        best = min(best, time.monotonic() - started)
+    assert shown.returncode == 0
+    assert "flowrunner serve --dev" in shown.stdout
+    assert best < 0.9  # 0.1 s on an idle machine
+    modules = flowrunner("--version", folder=folder, PYTHONPROFILEIMPORTTIME="1").stderr
+    for heavy in ("litestar", "httpx", "uvicorn", "jsonata", "rich.console"):
+        assert heavy not in modules
+
+
+def test_usage_error(folder):
+    """What the command line does not have is exit code 2."""
+    for words in (("lss",), ("validate",), ("run", "pass.asl.json", "--progress", "odd"), ("graph", "none.asl.json"), ("ls", "--limit", "0")):
+        shown = flowrunner(*words, folder=folder)
+        assert shown.returncode == 2, words
+        assert shown.stdout == ""
+        assert "Traceback" not in shown.stderr
+
+
+def test_validate_tells_file_line_and_column(folder):
+    """A bad definition is exit code 3, its findings are at their places."""
+    shown = flowrunner("validate", "bad.asl.json", folder=folder)
+    assert shown.returncode == 3
+    assert "bad.asl.json:3:36: error: Missing 'Next' target: B at /States/A/Next [MISSING_TRANSITION_TARGET]" in shown.stdout
+    shown = flowrunner("validate", "bad.asl.json", "--json", folder=folder)
+    assert shown.returncode == 3
+    assert {"line": 3, "column": 36, "file": "bad.asl.json"}.items() <= json.loads(shown.stdout)[0].items()
+
+
+@pytest.mark.parametrize(("content", "place"), [(b"{", "1:"), (b'{"a": 1,}', "1:"), (b"[]", ""), (b"\xff", "1:1"), (b"", "")])
+def test_file_that_is_no_definition(folder, content, place):
+    """Whatever is in the file, the answer is exit code 3 and no traceback."""
+    (folder / "x.json").write_bytes(content)
+    for command in ("validate", "graph", "run"):
+        shown = flowrunner(command, "x.json", folder=folder)
+        assert shown.returncode == 3, shown.stderr
+        assert f"x.json:{place}" in shown.stdout + shown.stderr
+        assert "Traceback" not in shown.stderr
+
+
+def test_validate_what_is_valid(folder):
+    """A valid definition, from standard input too, is exit code 0 and a next step."""
+    shown = flowrunner("validate", "pass.asl.json", "wait.asl.json", folder=folder)
+    assert (shown.returncode, shown.stdout) == (0, "")
+    assert "flowrunner run pass.asl.json" in shown.stderr
+    assert flowrunner("validate", "-", folder=folder, text=json.dumps(PASS)).returncode == 0
+
+
+def test_graph_formats(folder):
+    """The graph is drawn in every format."""
+    assert flowrunner("graph", "wait.asl.json", folder=folder).stdout.startswith("flowchart TD\n")
+    assert flowrunner("graph", "wait.asl.json", "-f", "dot", folder=folder).stdout.startswith("digraph machine {")
+    assert ET.fromstring(flowrunner("graph", "wait.asl.json", "-f", "svg", folder=folder).stdout).tag.endswith("svg")
+    assert {node["name"] for node in json.loads(flowrunner("graph", "wait.asl.json", "-f", "json", folder=folder).stdout)["nodes"]} == {"Start", "A", "End"}
+
+
+def test_env_points_the_sdks_here(folder):
+    """The variables are those that SDKs read; settings decide the URL."""
+    shown = flowrunner("env", folder=folder, FLOWRUNNER_PORT="9999")
+    assert shown.returncode == 0
+    assert "export AWS_ENDPOINT_URL_SFN=http://127.0.0.1:9999\n" in shown.stdout
+    assert "export AWS_DISABLE_HOST_PREFIX_INJECTION=true\n" in shown.stdout
+    assert "set -gx AWS_REGION us-east-1" in flowrunner("env", "--shell", "fish", folder=folder).stdout
+    assert json.loads(flowrunner("env", "--json", "--server", "http://h:1", folder=folder).stdout)["AWS_ENDPOINT_URL_SFN"] == "http://h:1"
+
+
+def test_no_server(folder):
+    """A server that does not answer is exit code 6 and what to do."""
+    for words in (("ls",), ("describe", "x"), ("history", "x"), ("watch", "x"), ("stop", "x")):
+        shown = flowrunner(*words, "--server", "http://127.0.0.1:9", folder=folder)
+        assert shown.returncode == 6, shown.stderr
+        assert "flowrunner serve --dev" in shown.stderr
+        assert shown.stdout == ""
+
+
+def test_bad_settings(folder):
+    """A setting that cannot be used is exit code 2, with its place and a remedy."""
+    (folder / "flowrunner.toml").write_text("prot = 1\n")
+    shown = flowrunner("ls", folder=folder)
+    assert shown.returncode == 2
+    assert "flowrunner.toml: there is no setting 'prot'" in shown.stderr
+    assert "Did you mean 'port'?" in shown.stderr
+    (folder / "flowrunner.toml").write_text('store = "postgresql://u:secret@h/d"\n')
+    shown = flowrunner("serve", folder=folder)
+    assert shown.returncode == 2
+    assert "secret" not in shown.stderr
+    shown = flowrunner("serve", "--dev", "--host", "0.0.0.0", folder=folder)
+    assert shown.returncode == 2
+    assert "127.0.0.1" in shown.stderr
+
+
+@pytest.mark.parametrize(("machine", "code", "output"), [("pass", 0, '{\n  "done": true\n}\n'), ("fail", 1, ""), ("short", 7, "")])
+def test_run_ends_as_the_run_ends(folder, machine, code, output):
+    """The output is data, the rest is not; the exit code is the run's."""
+    shown = flowrunner("run", f"{machine}.asl.json", "--follow", folder=folder)
+    assert (shown.returncode, shown.stdout) == (code, output), shown.stderr
+    assert "state_entered  A" in shown.stderr
+
+
+def test_run_takes_input_and_tells_all(folder):
+    """Input comes from a file, progress as JSON lines, the whole run as JSON."""
+    (folder / "in.json").write_text('{"n": 12345678901234567890123}')
+    shown = flowrunner("run", "pass.asl.json", "-i", "@in.json", "--progress", "json", "--json", "--quiet", folder=folder)
+    assert shown.returncode == 0
+    assert [json.loads(line)["type"] for line in shown.stderr.splitlines()] == ["execution_started", "state_entered", "state_exited", "execution_succeeded", "end"]
+    assert json.loads(shown.stdout)["input"] == {"n": 12345678901234567890123}
+    shown = flowrunner("run", "pass.asl.json", "-i", '{"n": }', folder=folder)
+    assert shown.returncode == 3
+    assert "--input:1:" in shown.stderr
+
+
+def test_run_gives_up_after_its_time(folder):
+    """--timeout bounds the waiting."""
+    shown = flowrunner("run", "wait.asl.json", "--timeout", "0.2", folder=folder)
+    assert shown.returncode == 124, shown.stderr
+
+
+def test_runs_of_a_server(folder):
+    """A run is registered by the folder, listed, described, told and stopped; a stopped run is exit code 8."""
+    with serving("dev", ".", "--store", "memory:", folder=folder) as server:
+        while "wait.asl.json: registered" not in server.process.stderr.readline():
+            pass
+        run = start(server.url, "wait")
+        rows = json.loads(flowrunner("ls", "--server", server.url, "--json", folder=folder).stdout)
+        assert [row["executionArn"] for row in rows] == [run]
+        assert rows[0]["executionStatus"] == "RUNNING"
+        found = json.loads(flowrunner("describe", run, "--server", server.url, "--json", folder=folder).stdout)
+        assert found["input"] == {}
+        told = flowrunner("history", found["runId"], "--server", server.url, folder=folder).stdout
+        assert [line.split("\t")[2] for line in told.splitlines()] == ["TYPE", "ExecutionStarted", "WaitStateEntered"]
+        stopped = flowrunner("stop", run, "--cause", "enough", "--server", server.url, folder=folder)
+        assert stopped.returncode == 0, stopped.stderr
+        watched = flowrunner("watch", run, "--server", server.url, "--progress", "json", folder=folder)
+        assert watched.returncode == 8
+        messages = [json.loads(line) for line in watched.stdout.splitlines()]
+        assert [message.get("seq") for message in messages] == [1, 2, 3, None]
+        assert messages[-1]["payload"]["cause"] == "enough"
+        for words in (("describe",), ("history",), ("watch",), ("stop",)):
+            assert flowrunner(*words, "f" * 32, "--server", server.url, folder=folder).returncode == 4
+
+
+def start(url, machine):
+    """Start an execution as an SDK does."""
+    headers = {"x-amz-target": "AWSStepFunctions.StartExecution", "content-type": "application/x-amz-json-1.0"}
+    body = {"stateMachineArn": f"arn:aws:states:us-east-1:000000000000:stateMachine:{machine}"}
+    answer = httpx.post(url + "/", json=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["executionArn"]
+
+
+def test_server_without_dev_lets_nobody_in(folder):
+    """Without accounts and without --dev every call is refused: exit code 5."""
+    with serving("serve", "--store", "memory:", folder=folder) as server:
+        assert flowrunner("ls", "--server", server.url, folder=folder).returncode == 5
+        assert server.stop() == 0
+
+
+def test_server_stops_on_sigterm(folder):
+    """SIGTERM ends a server with a run in it and a client on its stream: exit code 0."""
+    (folder / "flowrunner.toml").write_text('store = "sqlite:///runs.db"\n')
+    with serving("dev", ".", folder=folder) as server:
+        while "wait.asl.json: registered" not in server.process.stderr.readline():
+            pass
+        run = start(server.url, "wait")
+        with httpx.stream("GET", f"{server.url}/api/v2/workflows/runs/{run}/stream") as answer:
+            next(answer.iter_lines())
+            assert server.stop() == 0
+    assert (folder / "runs.db").exists()
+    with serving("serve", "--dev", folder=folder) as server:
+        assert json.loads(flowrunner("describe", run, "--server", server.url, "--json", folder=folder).stdout)["executionStatus"] == "RUNNING"

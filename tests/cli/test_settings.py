@@ -1,0 +1,130 @@
+"""Settings: where they come from, and what is wrong with them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from flowrunner.config import SETTINGS, Settings, load, redacted
+from flowrunner.errors import ConfigurationError
+
+
+def settings(folder, environment=None, **flags):
+    return load(flags=flags, environment=environment or {}, folder=folder)
+
+
+def test_table_and_settings_agree():
+    """Every setting is a row, every row a setting, with a text and a default that its own reader takes."""
+    assert {row.name for row in SETTINGS} | {"functions", "origins"} == {part.name for part in fields(Settings)}
+    for row in SETTINGS:
+        assert row.help.endswith(".")
+        assert row.default is None or row.read(row.default) == row.default
+
+
+def test_precedence(tmp_path):
+    """Flags, environment, .env, file, default: the first that says something."""
+    assert settings(tmp_path).port == 8080
+    (tmp_path / "flowrunner.toml").write_text("port = 1\n")
+    assert settings(tmp_path).port == 1
+    (tmp_path / ".env").write_text("# comment\nexport FLOWRUNNER_PORT='2' # two\nOTHER=x\n")
+    assert settings(tmp_path).port == 2
+    assert settings(tmp_path, {"FLOWRUNNER_SERVER_PORT": "3"}).port == 3
+    found = settings(tmp_path, {"FLOWRUNNER_PORT": "3"}, port=4)
+    assert found.port == 4
+    assert found.origins["port"] == "flag"
+    assert settings(tmp_path, {"FLOWRUNNER_PORT": "3"}, port=None).origins["port"] == "environment FLOWRUNNER_PORT"
+
+
+def test_paths_of_a_file_are_relative_to_it(tmp_path):
+    """A configuration file can be used from anywhere."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "flowrunner.toml").write_text(
+        'mock_config = "mocks.json"\nstore = "sqlite:///runs.db"\n'
+        '[functions]\necho = "fn.py:echo"\nremote = "https://example.org/f"\nslow = { handler = "/abs/fn.py:slow", timeout_seconds = 3, idempotent = true }\n'
+        '[aws]\nendpoint_url = "http://127.0.0.1:5000"\n[http]\nallow = ["10.0.0.0/8"]\n'
+    )
+    base = (tmp_path / "conf").resolve()
+    found = load(config=Path("conf/flowrunner.toml"), environment={}, folder=tmp_path)
+    assert found.mock_config == base / "mocks.json"
+    assert found.store == f"sqlite:///{base}/runs.db"
+    assert found.functions["echo"].target == f"{base}/fn.py:echo"
+    assert found.functions["remote"].target == "https://example.org/f"
+    assert found.functions["slow"].target == "/abs/fn.py:slow"
+    assert found.functions["slow"].timeout_seconds == 3
+    assert found.functions["slow"].idempotent
+    assert found.aws_endpoint_url == "http://127.0.0.1:5000"
+    assert found.http_allow == ("10.0.0.0/8",)
+    assert load(environment={"FLOWRUNNER_CONFIG": "conf/flowrunner.toml"}, folder=tmp_path) == found
+
+
+def test_pyproject_section(tmp_path):
+    """[tool.flowrunner] of pyproject.toml is read when there is no flowrunner.toml."""
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\n[tool.flowrunner]\nregion = "eu-west-1"\n')
+    assert settings(tmp_path).region == "eu-west-1"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("prot = 1", "Did you mean 'port'?"),
+        ("[aws]\nendpoint = 'x'", "Did you mean 'aws.endpoint_url'?"),
+        ("port = 70000", "0 to 65535"),
+        ("port = true", "whole number"),
+        ("dev = 'perhaps'", "true or false"),
+        ("limits = 'none'", "aws, open"),
+        ("account = '12'", "12 digits"),
+        ("store = 'mysql://x'", "store URL"),
+        ("drain_seconds = -1", "above 0"),
+        ("functions = 1", "table"),
+        ("[functions]\nf = 1", "functions.f"),
+        ("[functions]\nf = 'no-colon'", "FILE.py:FUNCTION"),
+        ("[functions.f]\nhandler = 'a.py:f'\nretry = 1", "there is no setting 'retry'"),
+        ("[functions.f]\nhandler = 'a.py:f'\ntimeout_seconds = 0", "above 0"),
+        ("= broken", "cannot be read"),
+    ],
+)
+def test_bad_file(tmp_path, text, said):
+    """What cannot be used is named with its file, and what would do."""
+    (tmp_path / "flowrunner.toml").write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        settings(tmp_path)
+    assert said in str(caught.value)
+    assert "flowrunner.toml" in str(caught.value)
+
+
+def test_named_file_must_be_there(tmp_path):
+    """--config of a file that is not there is an error."""
+    with pytest.raises(ConfigurationError):
+        load(config=Path("none.toml"), environment={}, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("environment", "store"),
+    [
+        ({"FLOWRUNNER_STORAGE_TYPE": "memory"}, "memory:"),
+        ({"FLOWRUNNER_STORAGE_TYPE": "postgres", "FLOWRUNNER_POSTGRES_PASSWORD": "p@ss", "FLOWRUNNER_POSTGRES_SSL_MODE": "require"},
+         "postgresql://flowrunner:p%40ss@localhost:5432/flowrunner?sslmode=require"),
+        ({"FLOWRUNNER_STORAGE_TYPE": "dynamodb", "FLOWRUNNER_DYNAMODB_ENDPOINT": "http://localhost:8000"},
+         "dynamodb://us-west-2?endpoint=http%3A%2F%2Flocalhost%3A8000&prefix=flowrunner_"),
+        ({"FLOWRUNNER_STORAGE_TYPE": "memory", "FLOWRUNNER_DATABASE_URL": "sqlite:///x.db"}, "sqlite:///x.db"),
+    ],
+)  # fmt: skip
+def test_names_of_the_source_documents(tmp_path, environment, store):
+    """The separate variables make one URL; a URL of its own wins."""
+    assert settings(tmp_path, environment).store == store
+
+
+def test_kubernetes_port_variable_is_not_a_port(tmp_path):
+    """A service called flowrunner puts its address into every pod's environment."""
+    assert settings(tmp_path, {"FLOWRUNNER_PORT": "tcp://10.0.0.1:8080"}).port == 8080
+
+
+def test_password_is_not_shown(tmp_path):
+    """Neither the settings' text nor what people are shown has it."""
+    url = "postgresql://u:hunter2@h:5432/d"
+    found = settings(tmp_path, {"FLOWRUNNER_STORE": url})
+    assert "hunter2" not in repr(found)
+    assert redacted(url) == "postgresql://u:***@h:5432/d"
+    assert redacted("memory:") == "memory:"
