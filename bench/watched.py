@@ -3,7 +3,7 @@
     FLOWRUNNER_CALLBACKS=FILE python bench/watched.py serve --dev ...
 
 It runs on asyncio's own loop (uvloop's callbacks cannot be timed), so rates are lower, callbacks the same. SIGUSR1 begins anew;
-at the end FILE holds, as JSON, how many callbacks ran and the longest of them: seconds of wall clock and of CPU, what ran, and
+at the end FILE holds, as JSON, how many callbacks ran and the longest of them: seconds of wall clock, of CPU and of garbage collection, what ran, and
 the stack a sampler saw when it had run for longer than SLOW_SECONDS. Much wall clock with little CPU is waiting: for the GIL,
 for a core, or for the disk.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import gc
 import heapq
 import json
 import os
@@ -29,13 +30,13 @@ SLOW_SECONDS = 0.005
 LONGEST = 40
 FRAMES = 14
 
-_state: dict[str, Any] = {"count": 0, "wall": 0.0, "slow": 0, "longest": [], "began": 0.0, "stack": None}
+_state: dict[str, Any] = {"count": 0, "wall": 0.0, "slow": 0, "longest": [], "began": 0.0, "stack": None, "gc": 0.0, "gc_began": 0.0}
 _run = asyncio.Handle._run  # noqa: SLF001  # the one place every callback passes
 
 
 def _timed(handle: asyncio.Handle) -> None:
     began, cpu = time.perf_counter(), time.thread_time()
-    _state["stack"], _state["began"] = None, began
+    _state["stack"], _state["began"], collecting = None, began, _state["gc"]
     _run(handle)
     wall = time.perf_counter() - began
     _state["began"] = 0.0
@@ -44,8 +45,16 @@ def _timed(handle: asyncio.Handle) -> None:
     if wall > SLOW_SECONDS:
         _state["slow"] += 1
     if wall > SLOW_SECONDS / 5:
-        entry = (wall, time.thread_time() - cpu, _state["count"], _what(handle), _state["stack"])
+        entry = (wall, time.thread_time() - cpu, _state["count"], _state["gc"] - collecting, _what(handle), _state["stack"])
         (heapq.heappush if len(_state["longest"]) < LONGEST else heapq.heappushpop)(_state["longest"], entry)
+
+
+def _collecting(phase: str, info: dict[str, int]) -> None:
+    del info
+    if phase == "start":
+        _state["gc_began"] = time.perf_counter()
+    else:
+        _state["gc"] += time.perf_counter() - _state["gc_began"]
 
 
 def _what(handle: asyncio.Handle) -> str:
@@ -66,17 +75,21 @@ def _sample() -> None:
 
 
 def _begin(*_: object) -> None:
-    _state.update(count=0, wall=0.0, slow=0, longest=[])
+    _state.update(count=0, wall=0.0, slow=0, gc=0.0, longest=[])
 
 
 def _write(file: str) -> None:
-    longest = [{"wall": wall, "cpu": cpu, "what": what, "stack": stack} for wall, cpu, _, what, stack in sorted(_state["longest"], reverse=True)]
-    Path(file).write_text(json.dumps({"count": _state["count"], "wall": _state["wall"], "slow": _state["slow"], "longest": longest}))
+    longest = [
+        {"wall": wall, "cpu": cpu, "gc": collecting, "what": what, "stack": stack}
+        for wall, cpu, _, collecting, what, stack in sorted(_state["longest"], reverse=True)
+    ]
+    Path(file).write_text(json.dumps({"count": _state["count"], "wall": _state["wall"], "gc": _state["gc"], "slow": _state["slow"], "longest": longest}))
 
 
 def main() -> None:
     asyncio.Handle._run = _timed  # type: ignore[method-assign]  # noqa: SLF001
     uvloop.run = asyncio.run
+    gc.callbacks.append(_collecting)
     signal.signal(signal.SIGUSR1, _begin)
     atexit.register(_write, os.environ["FLOWRUNNER_CALLBACKS"])
     threading.Thread(target=_sample, daemon=True).start()

@@ -10,4 +10,4 @@ def ask_for_approval(event: dict[str, Any], context: Any) -> None:
     purchase = event["purchase"]
     print(f"Please approve {purchase['what']} for {purchase['amountCents'] / 100:.2f}:")
     print(f"  python approve.py {event['execution']}")
-    print(f"or, with the token itself: aws stepfunctions send-task-success --task-output '{{\"by\": \"me\"}}' --task-token {event['token']}")
+    print(f'or, with the token itself: aws stepfunctions send-task-success --task-output \'{{"by": "me"}}\' --task-token {event["token"]}')

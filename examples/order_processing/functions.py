@@ -24,19 +24,19 @@ STOCK = 100  # of each article
 BEGIN, EFFECT = "begin", "effect"
 
 
-class InvalidOrder(Exception):  # noqa: N818 - the workflow catches it by this name
+class InvalidOrder(Exception):
     """The order cannot be carried out as it is."""
 
 
-class OutOfStock(Exception):  # noqa: N818 - as above
+class OutOfStock(Exception):
     """There is not enough of an article."""
 
 
-class PaymentGatewayBusy(Exception):  # noqa: N818 - as above
+class PaymentGatewayBusy(Exception):
     """The gateway takes no charges now; nothing was charged."""
 
 
-class PaymentDeclined(Exception):  # noqa: N818 - as above
+class PaymentDeclined(Exception):
     """The card was refused."""
 
 

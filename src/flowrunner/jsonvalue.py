@@ -7,12 +7,13 @@ execution: parts are shared between states (copy the containers on the way to a 
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
 import orjson
 
-from flowrunner.errors import InvalidDocument
+from flowrunner.errors import InvalidDocument, LimitExceeded
 
 JSONValue = Any  # a recursive alias costs mypy more than it finds; values are checked where they enter
 JSONObject = dict[str, JSONValue]
@@ -42,7 +43,7 @@ def _slow_loads(text: str | bytes, first: orjson.JSONDecodeError | None) -> JSON
     """Second reading: numbers outside 64 bits are kept whole, everything else that orjson refuses is still an error."""
     try:
         words = text if isinstance(text, str) else text.decode("utf-8")
-        value = json.loads(words, parse_constant=_refuse_constant, parse_int=_bounded_int)
+        value = json.loads(words, parse_constant=_refuse_constant, parse_int=_bounded_int, parse_float=_finite)
         words.encode("utf-8")
         dumps(value).encode("utf-8")
     except (ValueError, RecursionError) as error:
@@ -62,11 +63,20 @@ def _bounded_int(digits: str) -> int:
     return int(digits)
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError("number out of range")
+    return number
+
+
 def dumps(value: JSONValue) -> str:
-    """Compact JSON text, keys in their own order."""
+    """Compact JSON text, keys in their own order; raises LimitExceeded for a value nested deeper than MAX_DEPTH."""
     try:
         return orjson.dumps(value).decode()
     except TypeError:  # integers beyond 64 bits, deep nesting
+        if depth(value) > MAX_DEPTH:
+            raise LimitExceeded(f"The value is nested more than {MAX_DEPTH} levels deep.") from None
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

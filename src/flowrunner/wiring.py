@@ -106,13 +106,13 @@ class Application:
         """Start a nested execution."""
         return await self.engine.start_child(start)
 
-    async def answer(self, token: str, *, output: str | None = None, error: str | None = None, cause: str | None = None) -> None:
+    async def answer(self, token: str, *, account: str, output: str | None = None, error: str | None = None, cause: str | None = None) -> None:
         """Answer a task token."""
-        await self.engine.answer(token, output=output, error=error, cause=cause)
+        await self.engine.answer(token, account=account, output=output, error=error, cause=cause)
 
-    async def heartbeat(self, token: str) -> None:
+    async def heartbeat(self, token: str, *, account: str) -> None:
         """Tell that the work of a task token goes on."""
-        await self.engine.heartbeat(token)
+        await self.engine.heartbeat(token, account=account)
 
     async def poll_activity(self, account: str, activity_arn: str, worker: str | None) -> tuple[str, str] | None:
         """Wait for an activity's task; raises NotFound for an activity that the account does not have."""

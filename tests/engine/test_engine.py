@@ -92,9 +92,9 @@ async def test_a_task_token_is_good_for_one_answer(bench):
     async def answer(number):
         try:
             if number % 2:
-                await bench.engine.answer(token, output=json.dumps(number))
+                await bench.engine.answer(token, account=ACCOUNT, output=json.dumps(number))
             else:
-                await bench.engine.answer(token, error="E", cause=str(number))
+                await bench.engine.answer(token, account=ACCOUNT, error="E", cause=str(number))
         except TaskTokenTimedOut:
             return None
         return number
@@ -104,12 +104,14 @@ async def test_a_task_token_is_good_for_one_answer(bench):
     ended = await bench.finish(head.id)
     assert (ended.status == "SUCCEEDED") is bool(won[0] % 2)
     with pytest.raises(TaskTokenTimedOut):
-        await bench.engine.answer(token, output="1")
+        await bench.engine.answer(token, account=ACCOUNT, output="1")
     for wrong in ("", "x", token[:-6] + "AAAAA=", token.swapcase(), "é"):
         with pytest.raises(InvalidToken):
-            await bench.engine.answer(wrong, output="1")
+            await bench.engine.answer(wrong, account=ACCOUNT, output="1")
         with pytest.raises(InvalidToken):
-            await bench.engine.heartbeat(wrong)
+            await bench.engine.heartbeat(wrong, account=ACCOUNT)
+    with pytest.raises(InvalidToken):
+        await bench.engine.answer(token, account="111111111111", output="1")
 
 
 async def test_heartbeats_keep_a_callback_alive(bench):
@@ -122,7 +124,7 @@ async def test_heartbeats_keep_a_callback_alive(bench):
     for _ in range(5):
         bench.clock.jump(8)
         await bench.settle()
-        await bench.engine.heartbeat(token)
+        await bench.engine.heartbeat(token, account=ACCOUNT)
     ended = await bench.finish(head.id)
     assert (ended.status, ended.error) == ("FAILED", "States.Timeout")
     assert (ended.stopped_at - ended.started_at) / 1000 == pytest.approx(50, abs=0.1)
@@ -143,7 +145,7 @@ async def test_activities(bench):
     bench.clock.jump(6)
     assert await nobody is None
     for token, given in taken:
-        await bench.engine.answer(token, output=given)
+        await bench.engine.answer(token, account=ACCOUNT, output=given)
     for head, number in zip(heads, (1, 2), strict=True):
         ended = await bench.finish(head.id)
         assert json.loads(ended.output) == number
@@ -321,7 +323,7 @@ async def test_waits_tokens_and_queued_attempts_survive(durable):
     await bench.settle()
     started = [call.resource.arn.rsplit(":", 1)[-1] for call in bench.handler.calls]
     bench = await durable()
-    await bench.engine.answer(token, output='"late"')
+    await bench.engine.answer(token, account=ACCOUNT, output='"late"')
     await bench.settle()
     assert json.loads((await bench.finish(callback.id)).output) == "late"
     assert (await bench.finish(waiting.id)).status == "SUCCEEDED"
@@ -360,8 +362,8 @@ async def test_a_foreign_step_fences_this_one_off(bench):
     other = Bench(bench.store, clock=bench.clock)
     other.handler.may_repeat = True
     token = json.loads(bench.handler.calls[0].parameters)["Payload"]["token"]
-    await other.engine.heartbeat(token)  # moves the epoch behind the first engine's back
-    await bench.engine.answer(token, output="1")
+    await other.engine.heartbeat(token, account=ACCOUNT)  # moves the epoch behind the first engine's back
+    await bench.engine.answer(token, account=ACCOUNT, output="1")
     assert (await bench.finish(head.id)).output == "1"
 
 
@@ -385,3 +387,29 @@ def test_facts_are_kept_apart_from_what_is_not():
 
     with pytest.raises(msgspec.ValidationError):
         facts.decode(b'[{"t":"nonsense","at":1}]')
+
+
+NESTED = {
+    "StartAt": "Deeper",
+    "States": {
+        "Deeper": {"Type": "Pass", "Parameters": {"n.$": "States.MathAdd($.n, 1)", "d.$": "$.d"}, "Next": "Wrap"},
+        "Wrap": {"Type": "Pass", "Parameters": {"n.$": "$.n", "d": {"d.$": "$.d"}}, "Next": "More"},
+        "More": {"Type": "Choice", "Choices": [{"Variable": "$.n", "NumericLessThan": 1000, "Next": "Deeper"}], "Default": "Done"},
+        "Done": {"Type": "Succeed"},
+    },
+}
+
+
+async def test_data_that_grows_without_end_fails_its_execution_only(bench):
+    """A value nested by a loop, or a task's answer that is no JSON, fails the execution with a typed error; the engine lives."""
+    head = await bench.run(NESTED, {"n": 0, "d": 1})
+    assert (head.status, head.error) == ("FAILED", "States.Runtime")
+    assert "levels deep" in head.cause
+    head = await bench.engine.start_execution(await bench.machine(CALLBACK))
+    await bench.settle()
+    token = json.loads(bench.handler.calls[-1].parameters)["Payload"]["token"]
+    await bench.engine.answer(token, account=ACCOUNT, output="[" * 5000 + "]" * 5000)
+    head = await bench.finish(head.id)
+    assert head.status in ("FAILED", "SUCCEEDED")
+    assert not bench.reports
+    assert (await bench.run(PASS, {"still": "alive"})).status == "SUCCEEDED"

@@ -51,11 +51,11 @@ class Starter:
         self.started.append(start)
         return f"arn:aws:states:{REGION}:{ACCOUNT}:execution:child:{start.name or 'made-up'}", 1_745_486_528_077
 
-    async def answer(self, token, *, output=None, error=None, cause=None):
+    async def answer(self, token, *, account, output=None, error=None, cause=None):
         self._fail()
         self.answers.append((token, output, error, cause))
 
-    async def heartbeat(self, token):
+    async def heartbeat(self, token, *, account):
         self._fail()
         self.beats.append(token)
 

@@ -7,7 +7,7 @@ from heapq import heappop
 
 from flowrunner.core import facts
 from flowrunner.core.commands import CancelAttempt
-from flowrunner.core.dataflow import effective_input
+from flowrunner.core.dataflow import effective_input, runtime
 from flowrunner.core.enter import EVENT_PREFIX
 from flowrunner.core.faults import DATA_LIMIT_EXCEEDED, HEARTBEAT_TIMEOUT, OUTCOME_UNKNOWN, TIMEOUT, Failure, StateFailed
 from flowrunner.core.groups import fail_scope
@@ -17,6 +17,7 @@ from flowrunner.core.records import failure_detail, text_detail
 from flowrunner.core.resource import Resource, parse_resource
 from flowrunner.core.run import Run, Timer
 from flowrunner.core.scope import Attempt, Pause, Scope
+from flowrunner.errors import FlowRunnerError
 from flowrunner.jsonvalue import Payload
 
 FAILED_EVENT = {"schedule": "ScheduleFailed", "start": "StartFailed", "submit": "SubmitFailed", "run": "Failed"}
@@ -24,11 +25,16 @@ UNKNOWN_OUTCOME = "The process that ran this attempt ended before it could repor
 
 
 def guarded(run: Run, scope: Scope, act: Callable[[Run, Scope], None]) -> None:
-    """Do something in a scope; if its state fails by that, Retry and Catch have their turn."""
+    """Do something in a scope; if its state fails by that, Retry and Catch have their turn.
+
+    Data that cannot be handled (nested too deep, a task's answer that is no JSON) fails the state, never the machine.
+    """
     try:
         act(run, scope)
     except StateFailed as failed:
         fail_scope(run, scope, failed.failure)
+    except FlowRunnerError as error:
+        fail_scope(run, scope, runtime(scope, error.message).failure)
 
 
 def resource_of(scope: Scope) -> Resource:

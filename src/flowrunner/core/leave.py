@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flowrunner.core.dataflow import Exit, check_size, exit_with, fill, written
+from flowrunner.core.dataflow import Exit, check_size, exit_with, fill, runtime, written
 from flowrunner.core.faults import QUERY_EVALUATION_ERROR, RUNTIME, Failure, StateFailed
 from flowrunner.core.program import Catcher, Template
 from flowrunner.core.records import failure_detail
 from flowrunner.core.retry import Again, Caught, decide
 from flowrunner.core.run import Run
 from flowrunner.core.scope import Pause, Scope
+from flowrunner.errors import FlowRunnerError
 from flowrunner.jsonvalue import Payload
 
 RESULT_KINDS = frozenset({"Task", "Parallel", "Map"})
@@ -65,6 +66,8 @@ def fail(run: Run, scope: Scope, failure: Failure) -> None:
             _catch(run, scope, decision.catcher, failure)
         except StateFailed as again:
             run.end(scope, failure=again.failure)
+        except FlowRunnerError as error:
+            run.end(scope, failure=runtime(scope, error.message).failure)
         return
     run.end(scope, failure=failure)
 

@@ -12,8 +12,8 @@ from flowrunner.core.attempts import resource_of
 from flowrunner.core.commands import CancelAttempt, Outcome, RunAttempt, Step
 from flowrunner.core.enter import attempt_command, enter
 from flowrunner.core.facts import Fact
-from flowrunner.core.faults import RUNTIME, Failure, StateFailed
-from flowrunner.core.groups import fail_scope, settle
+from flowrunner.core.faults import RUNTIME, Failure
+from flowrunner.core.groups import settle
 from flowrunner.core.program import Program
 from flowrunner.core.records import failure_detail, text_detail
 from flowrunner.core.run import Ended, Identity, Run
@@ -175,10 +175,7 @@ class Machine:
         if parent is None:
             self._finish(ended)
             return
-        try:
-            settle(run, ended)
-        except StateFailed as failed:
-            fail_scope(run, parent, failed.failure)
+        attempts.guarded(run, parent, lambda run, _: settle(run, ended))
 
     # --- the end
 

@@ -231,20 +231,24 @@ class Engine:
             raise NotFound("execution", execution)
         return head if head.status in ENDED else await self.send(execution, make)
 
-    async def answer(self, token: str, *, output: str | None = None, error: str | None = None, cause: str | None = None) -> None:
-        """End the attempt of a task token: with output (JSON text) it succeeds, else it fails. Raises InvalidToken, TaskTokenTimedOut."""
-        await self._with_token(token, answered(output, error, cause))
+    async def answer(self, token: str, *, account: str, output: str | None = None, error: str | None = None, cause: str | None = None) -> None:
+        """End the attempt of a task token: with output (JSON text) it succeeds, else it fails.
 
-    async def heartbeat(self, token: str) -> None:
+        A token is good for its own account only. Raises InvalidToken, TaskTokenTimedOut.
+        """
+        await self._with_token(token, account, answered(output, error, cause))
+
+    async def heartbeat(self, token: str, *, account: str) -> None:
         """Tell that the worker of a task token is alive. Raises as `answer`."""
-        await self._with_token(token, alive)
+        await self._with_token(token, account, alive)
 
-    async def _with_token(self, token: str, fact_of: FactOf) -> None:
+    async def _with_token(self, token: str, account: str, fact_of: FactOf) -> None:
         execution, attempt = named_by(token)
-        if await self._executions.head(execution) is not None:
+        head = await self._executions.head(execution)
+        if head is not None and head.account == account:
             await self.send(execution, proven(token, attempt, fact_of))
-        elif self._express is not None:
-            await self._express._with_token(token, fact_of)  # noqa: SLF001 - the same class
+        elif head is None and self._express is not None:
+            await self._express._with_token(token, account, fact_of)  # noqa: SLF001 - the same class
         else:
             raise InvalidToken(INVALID)
 
@@ -295,8 +299,8 @@ class Engine:
     async def _drive(self, live: Live) -> None:
         try:
             await self._driver.drive(live)
-        except FlowRunnerError as error:
-            self._report("execution_stuck", {"execution": live.id, "error": str(error)})
+        except Exception as error:  # noqa: BLE001 - one execution that cannot be stepped must not take the others with it
+            self._report("execution_stuck", {"execution": live.id, "error": repr(error)})
             for message in live.mailbox:
                 message.reject(error)
             live.mailbox.clear()

@@ -117,6 +117,6 @@ class ExecutionStarter(Protocol):
         """Start a nested execution; return its ARN and start time in milliseconds. Raises FlowRunnerError (NotFound, Conflict, ...)."""
         ...
 
-    async def answer(self, token: str, *, output: str | None = None, error: str | None = None, cause: str | None = None) -> None:
-        """Answer a task token on behalf of a task; output given means success. Raises InvalidToken, TaskTokenTimedOut."""
+    async def answer(self, token: str, *, account: str, output: str | None = None, error: str | None = None, cause: str | None = None) -> None:
+        """Answer a task token of this account on behalf of a task; output given means success. Raises InvalidToken, TaskTokenTimedOut."""
         ...

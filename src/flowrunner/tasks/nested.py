@@ -34,7 +34,7 @@ _WAITS: dict[str, Literal["text", "json"] | None] = {"sync": "text", "sync:2": "
 class Callbacks(Protocol):
     """What a task may ask of the engine beyond `ExecutionStarter`; handed over by wiring, absent in small installations."""
 
-    async def heartbeat(self, token: str) -> None:
+    async def heartbeat(self, token: str, *, account: str) -> None:
         """Tell that the work of a token goes on. Raises InvalidToken, TaskTokenTimedOut."""
         ...
 
@@ -195,30 +195,30 @@ class SfnTask(TaskHandler):
             if not isinstance(parameters.get(name), str):
                 return missing_field(call.parameters, name)
         if action == "sendTaskSuccess":
-            await self._check_output(parameters["TaskToken"], parameters["Output"])
-            await self._starter.answer(parameters["TaskToken"], output=parameters["Output"])
+            await self._check_output(call.account, parameters["TaskToken"], parameters["Output"])
+            await self._starter.answer(parameters["TaskToken"], account=call.account, output=parameters["Output"])
             return Succeeded("{}")
         if action == "sendTaskFailure":
             error, cause = (parameters.get(name) for name in ("Error", "Cause"))
             for name, value in (("Error", error), ("Cause", cause)):
                 if not isinstance(value, str | None):
                     return bad_parameters(call.parameters, f"The value for the field '{name}' must be a STRING")
-            await self._starter.answer(parameters["TaskToken"], error=error, cause=cause)
+            await self._starter.answer(parameters["TaskToken"], account=call.account, error=error, cause=cause)
             return Succeeded("{}")
         if self._callbacks is None:
             return failed("Sfn.SdkClientException", f"Unable to execute HTTP request: {action} is not connected in this installation.")
         if action == "sendTaskHeartbeat":
-            await self._callbacks.heartbeat(parameters["TaskToken"])
+            await self._callbacks.heartbeat(parameters["TaskToken"], account=call.account)
             return Succeeded("{}")
         task = await self._callbacks.poll_activity(call.account, parameters["ActivityArn"], parameters.get("WorkerName"))
         return Succeeded(dumps({"Input": task[1], "TaskToken": task[0]}) if task else "{}")
 
-    async def _check_output(self, token: str, output: str) -> None:
+    async def _check_output(self, account: str, token: str, output: str) -> None:
         try:
             loads(output)
         except InvalidDocument:
             if self._callbacks is not None:  # recorded: a token that is wrong is told before the output is
-                await self._callbacks.heartbeat(token)
+                await self._callbacks.heartbeat(token, account=account)
             raise
 
 

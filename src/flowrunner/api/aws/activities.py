@@ -95,23 +95,20 @@ async def get_activity_task(service: Service, caller: Principal, request: Reques
 
 async def send_task_success(service: Service, caller: Principal, request: Request) -> Answer:
     """SendTaskSuccess."""
-    del caller  # a task token is the authority itself: unguessable, and only given to the task's worker
     fault = json_fault(request["output"])
     if fault is not None:
         raise AwsFault("InvalidOutput", f"Invalid Output: '{fault or 'Invalid output.'}'")
-    await service.engine.answer(request["taskToken"], output=request["output"])
+    await service.engine.answer(request["taskToken"], account=caller.account, output=request["output"])
     return {}
 
 
 async def send_task_failure(service: Service, caller: Principal, request: Request) -> Answer:
     """SendTaskFailure."""
-    del caller
-    await service.engine.answer(request["taskToken"], error=request.get("error"), cause=request.get("cause"))
+    await service.engine.answer(request["taskToken"], account=caller.account, error=request.get("error"), cause=request.get("cause"))
     return {}
 
 
 async def send_task_heartbeat(service: Service, caller: Principal, request: Request) -> Answer:
     """SendTaskHeartbeat."""
-    del caller
-    await service.engine.heartbeat(request["taskToken"])
+    await service.engine.heartbeat(request["taskToken"], account=caller.account)
     return {}
