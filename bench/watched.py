@@ -30,7 +30,7 @@ SLOW_SECONDS = 0.005
 LONGEST = 40
 FRAMES = 14
 
-_state: dict[str, Any] = {"count": 0, "wall": 0.0, "slow": 0, "longest": [], "began": 0.0, "stack": None, "gc": 0.0, "gc_began": 0.0}
+_state: dict[str, Any] = {"count": 0, "wall": 0.0, "slow": 0, "longest": [], "began": 0.0, "stack": None, "gc": 0.0, "gc_before": 0.0, "gc_began": 0.0}
 _run = asyncio.Handle._run  # noqa: SLF001  # the one place every callback passes
 
 
@@ -75,7 +75,7 @@ def _sample() -> None:
 
 
 def _begin(*_: object) -> None:
-    _state.update(count=0, wall=0.0, slow=0, gc=0.0, longest=[])
+    _state.update(count=0, wall=0.0, slow=0, gc_before=_state["gc"], longest=[])
 
 
 def _write(file: str) -> None:
@@ -83,7 +83,9 @@ def _write(file: str) -> None:
         {"wall": wall, "cpu": cpu, "gc": collecting, "what": what, "stack": stack}
         for wall, cpu, _, collecting, what, stack in sorted(_state["longest"], reverse=True)
     ]
-    Path(file).write_text(json.dumps({"count": _state["count"], "wall": _state["wall"], "gc": _state["gc"], "slow": _state["slow"], "longest": longest}))
+    Path(file).write_text(
+        json.dumps({"count": _state["count"], "wall": _state["wall"], "gc": _state["gc"] - _state["gc_before"], "slow": _state["slow"], "longest": longest})
+    )
 
 
 def main() -> None:

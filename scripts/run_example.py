@@ -80,6 +80,8 @@ def _interrupt(_number: int, _frame: object) -> None:
 @contextlib.contextmanager
 def _server(port: int, store: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A server as a child process, ready; it is stopped gracefully at the end."""
+    if store == STORE:
+        Path(STORE.removeprefix("sqlite:///")).parent.mkdir(exist_ok=True)
     port = _free(port)
     url = f"http://127.0.0.1:{port}"
     command = [*_flowrunner(), "serve", "--dev", "--quiet", "--port", str(port), "--store", store, "--config", str(EXAMPLE / "flowrunner.toml")]

@@ -72,7 +72,16 @@ class World:
     async def append(self, *records, status="RUNNING"):
         """Commit one step with these records, as the engine does."""
         old = self.head
-        values = {"id": RUN, "account": ACCOUNT, "machine": "orders", "name": "one", "revision": "r", "input": "{}", "seed": b"s" * 16, "started_at": 1_700_000_000_000}
+        values = {
+            "id": RUN,
+            "account": ACCOUNT,
+            "machine": "orders",
+            "name": "one",
+            "revision": "r",
+            "input": "{}",
+            "seed": b"s" * 16,
+            "started_at": 1_700_000_000_000,
+        }
         last = old.last_seq if old else 0
         head = Head(**values, status=status, epoch=old.epoch if old else 0, last_seq=last + len(records), output="7" if status == "SUCCEEDED" else None)
         chunk = Chunk(last + 1, len(records), orjson.dumps(records)) if records else None
@@ -94,7 +103,13 @@ class World:
 
 
 def entered(number, name="A"):
-    return {"id": number, "timestamp": 1_700_000_000 + number, "type": "TaskStateEntered", "previousEventId": 0, "stateEnteredEventDetails": {"name": name, "input": "{}"}}
+    return {
+        "id": number,
+        "timestamp": 1_700_000_000 + number,
+        "type": "TaskStateEntered",
+        "previousEventId": 0,
+        "stateEnteredEventDetails": {"name": name, "input": "{}"},
+    }
 
 
 async def test_past_first_then_live_then_the_end():

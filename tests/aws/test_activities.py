@@ -55,7 +55,7 @@ async def test_worker_succeeds(aws, started):
     task = await aws("GetActivityTask", activityArn=ARN, workerName="w")
     assert task["input"] == '{"a":1}'
     assert await aws("SendTaskHeartbeat", taskToken=task["taskToken"]) == {}
-    assert (await aws.refused("SendTaskSuccess", taskToken=task["taskToken"], output="{")) [0] == "InvalidOutput"
+    assert (await aws.refused("SendTaskSuccess", taskToken=task["taskToken"], output="{"))[0] == "InvalidOutput"
     assert await aws("SendTaskSuccess", taskToken=task["taskToken"], output='"done"') == {}
     assert (await aws.ended(started))["output"] == '"done"'
     timed_out = ("TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'")

@@ -10,7 +10,14 @@ from flowrunner.api.aws.history import _joined
 from flowrunner.ports.executions import Chunk
 
 LONG = orjson.dumps(
-    {"StartAt": "S0", "States": {**{f"S{n}": {"Type": "Pass", "Next": f"S{n + 1}"} for n in range(60)}, "S60": {"Type": "Wait", "Seconds": 0, "Next": "S61"}, "S61": {"Type": "Succeed"}}}
+    {
+        "StartAt": "S0",
+        "States": {
+            **{f"S{n}": {"Type": "Pass", "Next": f"S{n + 1}"} for n in range(60)},
+            "S60": {"Type": "Wait", "Seconds": 0, "Next": "S61"},
+            "S61": {"Type": "Succeed"},
+        },
+    }
 ).decode()
 FAIL = '{"StartAt": "A", "States": {"A": {"Type": "Fail", "Error": "E", "Cause": "C"}}}'
 

@@ -65,7 +65,25 @@ async def test_bad_request(aws, body, headers, status, code):
     assert told["content-type"] == "application/x-amz-json-1.0"
 
 
-VALUES = [None, True, 0, -1, 1.5, "", "x", "\x00", "é" * 2000, [], {}, [None], [[]], [{}], {"type": "x"}, {"destinations": [{}], "level": "ALL"}, [{"key": None}]]
+VALUES = [
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    "",
+    "x",
+    "\x00",
+    "é" * 2000,
+    [],
+    {},
+    [None],
+    [[]],
+    [{}],
+    {"type": "x"},
+    {"destinations": [{}], "level": "ALL"},
+    [{"key": None}],
+]
 
 
 @pytest.mark.parametrize("operation", sorted(OPERATIONS))
@@ -123,7 +141,9 @@ async def test_json_1_1_and_sync_host(aws):
     assert (status, told["content-type"]) == (200, "application/x-amz-json-1.1")
 
 
-@pytest.mark.parametrize(("client", "host"), [(("192.0.2.7", 9), "localhost"), (("127.0.0.1", 9), "evil.example"), (("127.0.0.1", 9), "192.0.2.7:80"), (("nobody", 9), "localhost")])
+@pytest.mark.parametrize(
+    ("client", "host"), [(("192.0.2.7", 9), "localhost"), (("127.0.0.1", 9), "evil.example"), (("127.0.0.1", 9), "192.0.2.7:80"), (("nobody", 9), "localhost")]
+)
 async def test_development_mode_is_local(aws, client, host):
     """The development mode lets in nobody from elsewhere, nor a page that pretends to be local."""
     status, _, answer = await aws.raw(b"{}", {**LIST, "host": host}, client=client)
@@ -147,7 +167,8 @@ async def test_development_account_is_the_access_key(aws):
 
 
 @pytest.mark.parametrize(
-    ("headers", "code"), [({}, "MissingAuthenticationTokenException"), ({"authorization": "AWS4-HMAC-SHA256 Credential=a/b/c/d/e"}, "UnrecognizedClientException")]
+    ("headers", "code"),
+    [({}, "MissingAuthenticationTokenException"), ({"authorization": "AWS4-HMAC-SHA256 Credential=a/b/c/d/e"}, "UnrecognizedClientException")],
 )
 async def test_default_is_to_deny(aws, headers, code):
     """Without accounts nobody is let in, and no body is read."""

@@ -86,7 +86,10 @@ SHAPE = Parts(
         ({"pattern": "A"}, "Value 'A' at 'pattern' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-z]+"),
         ({"size": 10}, "Value '10' at 'size' failed to satisfy constraint: Member must have value less than or equal to 9"),
         ({"size": -1}, "Value '-1' at 'size' failed to satisfy constraint: Member must have value greater than or equal to 0"),
-        ({"tags": [{"key": "a"}, {"key": ""}]}, "Value '' at 'tags.2.member.key' failed to satisfy constraint: Member must have length greater than or equal to 1"),
+        (
+            {"tags": [{"key": "a"}, {"key": ""}]},
+            "Value '' at 'tags.2.member.key' failed to satisfy constraint: Member must have length greater than or equal to 1",
+        ),
         ({"tags": [None]}, "Value null at 'tags.1.member' failed to satisfy constraint: Member must not be null"),
         ({"tags": [{}, {}, {}]}, "Value at 'tags' failed to satisfy constraint: Member must have length less than or equal to 2"),
         ({"inner": {}}, "Value null at 'inner.type' failed to satisfy constraint: Member must not be null"),

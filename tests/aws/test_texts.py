@@ -9,7 +9,9 @@ from flowrunner.api.aws.texts import json_fault
 VALUES = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
 
 
-@pytest.mark.parametrize("text", ["1", "null", '"x"', "{}", " [1, 2.5e3] ", '{"a": {"a": 1}, "a": 2}', "[" * 128 + "]" * 128, "1" * 300, "[" + "{}," * 500 + "{}]"])
+@pytest.mark.parametrize(
+    "text", ["1", "null", '"x"', "{}", " [1, 2.5e3] ", '{"a": {"a": 1}, "a": 2}', "[" * 128 + "]" * 128, "1" * 300, "[" + "{}," * 500 + "{}]"]
+)
 def test_json(text):
     """JSON is JSON: any value, any white space."""
     assert json_fault(text) is None

@@ -135,7 +135,13 @@ def test_run_takes_input_and_tells_all(folder):
     (folder / "in.json").write_text('{"n": 12345678901234567890123}')
     shown = flowrunner("run", "pass.asl.json", "-i", "@in.json", "--progress", "json", "--json", "--quiet", folder=folder)
     assert shown.returncode == 0
-    assert [json.loads(line)["type"] for line in shown.stderr.splitlines()] == ["execution_started", "state_entered", "state_exited", "execution_succeeded", "end"]
+    assert [json.loads(line)["type"] for line in shown.stderr.splitlines()] == [
+        "execution_started",
+        "state_entered",
+        "state_exited",
+        "execution_succeeded",
+        "end",
+    ]
     assert json.loads(shown.stdout)["input"] == {"n": 12345678901234567890123}
     shown = flowrunner("run", "pass.asl.json", "-i", '{"n": }', folder=folder)
     assert shown.returncode == 3

@@ -3,8 +3,6 @@
 import ast
 import importlib.util
 import re
-import subprocess
-import sys
 
 import boto3
 import pytest
@@ -15,6 +13,7 @@ from flowrunner import config
 from flowrunner.api.aws.handlers import HANDLERS
 from flowrunner.api.aws.operations import OPERATIONS
 from flowrunner.cli.main import app
+from flowrunner.core.records import details_key
 from flowrunner.limits import PROFILES
 from flowrunner.telemetry.names import METRICS, PREFIX
 
@@ -43,10 +42,13 @@ def test_the_pages_are_what_the_script_writes_now(script):
         assert text_of(name) == text, f"docs/reference/{name}: run scripts/write_reference.py"
 
 
-def test_check_says_when_a_page_is_stale():
+def test_check_says_when_a_page_is_stale(script, tmp_path, monkeypatch, capsys):
     """`--check` writes nothing and tells by its exit code."""
-    done = subprocess.run([sys.executable, str(SCRIPT), "--check"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert script.main(["--check"]) == 0
+    monkeypatch.setattr(script, "FOLDER", tmp_path)
+    assert script.main(["--check"]) == 1
+    assert "settings.md" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_command_and_option_is_documented():
@@ -131,8 +133,13 @@ def model():
 
 
 def test_every_event_type_is_documented(script):
-    """Each is one of AWS's; each that the machine's source spells out is there."""
+    """Each is one of AWS's, with AWS's details; each that the machine's source spells out is there."""
     listed = script.event_types()
+    details = set(model().shape_for("HistoryEvent").members)
+    shown = dict(re.findall(r"^\| `(\w+)` \| (?:`(\w+)`|-) \|", text_of("history-events.md"), re.MULTILINE))
+    assert list(shown) == listed
+    assert {name for name in shown.values() if name} <= details
+    assert not {event for event, name in shown.items() if not name and details_key(event) in details}
     assert len(listed) == len(set(listed))
     assert set(listed) <= set(model().shape_for("HistoryEventType").enum)
     for path in (SOURCE / "core").glob("*.py"):

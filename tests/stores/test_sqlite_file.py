@@ -295,7 +295,7 @@ async def test_damaged_files(tmp_path, open_sqlite):
                 opened += await use(store)
         except StoreRefused as error:
             assert path.read_bytes() == data, f"seed {seed}: a refused file was changed"
-            assert error.remedy  # noqa: PT017
+            assert error.remedy
         for rest in tmp_path.glob("flow.db-*"):
             rest.unlink()
     assert opened > 5  # flips of text are not seen: SQLite has no checksums

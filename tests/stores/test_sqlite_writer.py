@@ -183,8 +183,8 @@ async def fill(store):
         try:
             stored.append(await created(store, number, write={"chunk": records(1, 200), "snapshot": bytes(20_000)}))
         except StoreUnavailable as error:
-            assert "full" in str(error)  # noqa: PT017
-            assert "no restart" in str(error)  # noqa: PT017
+            assert "full" in str(error)
+            assert "no restart" in str(error)
             return stored
     raise AssertionError("it never became full")
 

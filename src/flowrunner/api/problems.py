@@ -14,7 +14,15 @@ from flowrunner.errors import FlowRunnerError, InvalidDefinition, InvalidDocumen
 
 PROBLEM = "application/problem+json"
 HIDDEN = "The server could not do this; its log says why under this trace_id."
-_CODES = {400: "bad_request", 401: "unauthenticated", 403: "access_denied", 404: "not_found", 405: "method_not_allowed", 406: "not_acceptable", 413: "too_large"}
+_CODES = {
+    400: "bad_request",
+    401: "unauthenticated",
+    403: "access_denied",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    413: "too_large",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,7 @@ def read_document(text: str, syntax: Syntax = "json") -> Document:
     return _read_json(text)
 
 
-class _Repeated(Exception):  # noqa: N818  # a signal within this module
+class _Repeated(Exception):  # a signal within this module
     """A key repeats; raised inside the parser, which knows no places."""
 
 

@@ -47,7 +47,15 @@ def validate(
 
 
 def _row(file: str, found: Any) -> dict[str, Any]:
-    return {"file": file, "line": found.line, "column": found.column, "severity": found.severity, "code": found.code, "message": found.message, "pointer": found.pointer}
+    return {
+        "file": file,
+        "line": found.line,
+        "column": found.column,
+        "severity": found.severity,
+        "code": found.code,
+        "message": found.message,
+        "pointer": found.pointer,
+    }
 
 
 def graph(

@@ -83,7 +83,9 @@ def _announcement(settings: Settings, url: str, folder: Path | None) -> str:
     from flowrunner.config import redacted  # noqa: PLC0415  # as above
 
     server = "" if url == "http://127.0.0.1:8080" else f" --server {url}"
-    who = "any credential is accepted, from this machine only" if settings.dev else "calls need a credential, and there are no accounts yet: add --dev to try it"
+    who = (
+        "any credential is accepted, from this machine only" if settings.dev else "calls need a credential, and there are no accounts yet: add --dev to try it"
+    )
     lines = [
         f"FlowRunner {__version__} listens on {url}",
         f"  store   {redacted(settings.store)}",

@@ -19,7 +19,7 @@ from flowrunner.lang.jsonata_compile import compile_text
 from flowrunner.lang.jsonata_functions import BUILT_IN, natives
 from flowrunner.lang.jsonata_messages import failure
 from flowrunner.lang.jsonata_result import plain
-from flowrunner.lang.jsonata_values import UNDEFINED, UNSUPPORTED, Code, Frame, Run, Wrapper
+from flowrunner.lang.jsonata_values import PLAIN_SECONDS, PLAIN_STEPS, UNDEFINED, UNSUPPORTED, Code, Frame, Run, Wrapper
 from flowrunner.lang.jsonata_variables import free_names
 
 __all__ = ["UNDEFINED", "UNSUPPORTED", "JsonataExpression", "compile_expression", "evaluate"]
@@ -68,7 +68,7 @@ def evaluate(expression: str, data: JSONValue, bindings: dict[str, JSONValue] | 
     Raises JsonataError with JSONata's code; U1001 when the budget ran out.
     """
     _, code = compile_text(expression)
-    run = Run(time_ns() // 1_000_000, Entropy(bytes(16), time_ns()))
+    run = Run(time_ns() // 1_000_000, Entropy(bytes(16), time_ns()), steps=PLAIN_STEPS, seconds=PLAIN_SECONDS)
     root = Frame({**(bindings or {}), "$": data}, _frame({**BUILT_IN, **_EVAL}, run), run)
     focus = UNDEFINED if data is None else data
     if isinstance(data, list):

@@ -25,7 +25,7 @@ _CHUNK_BYTES = 64 * 1024
 _PUBLIC_HEADERS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
 
 
-class Unreachable(FlowRunnerError):  # noqa: N818 - it tells what is, like its fellows in errors.py
+class Unreachable(FlowRunnerError):
     """The server could not be reached, or did not speak HTTP."""
 
     code = "unreachable"

@@ -63,7 +63,7 @@ class _Request:
     body: bytes | None
 
 
-class _BadField(Exception):  # noqa: N818 - becomes a Failed
+class _BadField(Exception):
     """A parameter that cannot be used; the message names it."""
 
 

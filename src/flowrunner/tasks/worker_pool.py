@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 _Key = tuple[Path, tuple[tuple[str, str], ...]]
 
 
-class WorkerExited(Exception):  # noqa: N818 - it tells what happened; the caller makes Lambda's error of it
+class WorkerExited(Exception):
     """The worker ended during a call; the message is Lambda's wording of how."""
 
 

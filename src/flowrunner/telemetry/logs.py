@@ -25,7 +25,9 @@ def configure(level: str = "info", form: Literal["json", "text"] = "json", strea
     ]
     # Tracebacks are plain: prettier ones print local variables, which hold users' data and secrets.
     last: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(serializer=_json) if form == "json" else structlog.dev.ConsoleRenderer(colors=output.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        structlog.processors.JSONRenderer(serializer=_json)
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=output.isatty(), exception_formatter=structlog.dev.plain_traceback)
     )
     traces: list[structlog.typing.Processor] = [structlog.processors.format_exc_info] if form == "json" else []
     structlog.configure(
@@ -35,7 +37,9 @@ def configure(level: str = "info", form: Literal["json", "text"] = "json", strea
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(output)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *traces, last]))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *traces, last])
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(_LEVELS[level], logging.WARNING))  # libraries speak only when something is wrong

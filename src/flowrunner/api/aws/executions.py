@@ -126,7 +126,9 @@ async def list_executions(service: Service, caller: Principal, request: Request)
     position = page_position(request.get("nextToken"), listing, int, str)
     if request.get("redriveFilter") == "REDRIVEN":  # nothing was ever redriven yet
         return {"executions": []}
-    query = ExecutionQuery(account=machine.account, machine=machine.name, status=status, limit=limit + 1, after=(position[0], position[1]) if position else None)
+    query = ExecutionQuery(
+        account=machine.account, machine=machine.name, status=status, limit=limit + 1, after=(position[0], position[1]) if position else None
+    )
     try:
         heads = await service.store.executions.list(query)
     except OverflowError:  # a made-up start time that no database takes
@@ -151,5 +153,3 @@ def _listed(service: Service, head: Head, machine: str) -> dict[str, Any]:
     if head.stopped_at is not None:
         entry["stopDate"] = head.stopped_at / MILLISECONDS
     return entry
-
-

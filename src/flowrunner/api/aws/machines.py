@@ -140,7 +140,9 @@ async def _with_revision(service: Service, answer: dict[str, Any], revision: Rev
 async def update_state_machine(service: Service, caller: Principal, request: Request) -> Answer:
     """UpdateStateMachine: a new revision if anything changed; running executions keep theirs."""
     arn = request["stateMachineArn"]
-    given = [name for name in ("definition", "roleArn", "loggingConfiguration", "tracingConfiguration", "encryptionConfiguration") if request.get(name) is not None]
+    given = [
+        name for name in ("definition", "roleArn", "loggingConfiguration", "tracingConfiguration", "encryptionConfiguration") if request.get(name) is not None
+    ]
     if not given:
         raise AwsFault("MissingRequiredParameter", NOTHING_TO_UPDATE)
     machine = await service.machine(caller, arn, "UpdateStateMachine")

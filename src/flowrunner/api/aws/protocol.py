@@ -105,7 +105,6 @@ class AwsEndpoint:
             raise AwsFault("UnknownOperationException", f"Unknown operation {target[:200]}")
         return found
 
-
     async def _while_connected(self, work: Awaitable[Answer], receive: Receive) -> Answer:
         """Wait for the answer, unless the caller goes away or the server stops first: then the work is given up."""
         answer = asyncio.ensure_future(work)

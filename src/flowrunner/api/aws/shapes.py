@@ -25,7 +25,10 @@ def _unreadable(value: Any, wanted: str) -> AwsFault:
     kinds = {str: "STRING_VALUE", bool: "TRUE_VALUE" if value is True else "FALSE_VALUE", int: "NUMBER_VALUE", float: "NUMBER_VALUE"}
     kind = kinds.get(type(value))
     if kind is None:
-        return AwsFault("SerializationException", "Start of structure or map found where not expected." if isinstance(value, dict) else "Start of list found where not expected")
+        return AwsFault(
+            "SerializationException",
+            "Start of structure or map found where not expected." if isinstance(value, dict) else "Start of list found where not expected",
+        )
     return AwsFault("SerializationException", f"{kind} can not be converted to {wanted}")
 
 
@@ -126,7 +129,9 @@ class Parts:
     def check(self, value: Any, path: str, tell: Tell) -> None:
         """Tell what is wrong with the value."""
         if type(value) is not dict:
-            raise _unreadable(value, "an Object") if not isinstance(value, list) else AwsFault("SerializationException", "Start of list found where not expected")
+            raise (
+                _unreadable(value, "an Object") if not isinstance(value, list) else AwsFault("SerializationException", "Start of list found where not expected")
+            )
         for name in self.required:
             if value.get(name) is None:
                 where = f"{path}.{name}" if path else name

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from served_examples import served
+
+__all__ = ["served"]
