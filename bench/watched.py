@@ -89,8 +89,8 @@ def _write(file: str) -> None:
 
 
 def main() -> None:
-    asyncio.Handle._run = _timed  # type: ignore[method-assign]  # noqa: SLF001
-    uvloop.run = asyncio.run
+    asyncio.Handle._run = _timed  # type: ignore[method-assign,assignment]  # noqa: SLF001
+    uvloop.run = asyncio.run  # type: ignore[assignment]
     gc.callbacks.append(_collecting)
     signal.signal(signal.SIGUSR1, _begin)
     atexit.register(_write, os.environ["FLOWRUNNER_CALLBACKS"])

@@ -35,6 +35,7 @@ from flowrunner.tasks.mocks import read_mocks
 from flowrunner.tasks.registry import Registry
 from flowrunner.telemetry.metrics import Metrics
 
+KEPT_EXPRESS = 10_000  # express executions live in memory; the oldest that have ended are forgotten
 ACTIVITY_POLL_SECONDS = 60.0  # AWS: GetActivityTask holds the connection this long
 
 
@@ -51,7 +52,7 @@ class Application:
         self.store: Store = open_store(settings.store, clock=clock)
         self._express_store = open_store("memory:", clock=clock)
         self._tasks = _registry(settings, limits, clock, self)
-        express = self._engine(self._express_store, limits, clock, None)
+        express = self._engine(self._express_store, limits, clock, None, kept_ended=KEPT_EXPRESS)
         self._express = express
         self.engine = self._engine(self.store, limits, clock, express)
         self.feed: Feed = self.engine.feed
@@ -71,7 +72,7 @@ class Application:
             only_loopback_hosts=settings.dev,
         )
 
-    def _engine(self, store: Store, limits: Limits, clock: Clock, express: Engine | None) -> Engine:
+    def _engine(self, store: Store, limits: Limits, clock: Clock, express: Engine | None, *, kept_ended: int | None = None) -> Engine:
         return Engine(
             store=store,
             compiler=compile_revision,
@@ -82,6 +83,7 @@ class Application:
             limits=limits,
             express=express,
             observer=self.metrics,
+            kept_ended=kept_ended,
             drain_seconds=self.settings.drain_seconds,
             report=self._report,
         )

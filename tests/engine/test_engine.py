@@ -413,3 +413,21 @@ async def test_data_that_grows_without_end_fails_its_execution_only(bench):
     assert head.status in ("FAILED", "SUCCEEDED")
     assert not bench.reports
     assert (await bench.run(PASS, {"still": "alive"})).status == "SUCCEEDED"
+
+
+async def test_express_executions_are_bounded_in_time_and_number():
+    """Express executions end after five minutes at most, and only so many that have ended are kept."""
+    clock = ManualClock()
+    async with AsyncExitStack() as stack:
+        store = open_store("memory:", clock=clock)
+        await store.start(stack)
+        bench = Bench(store, clock=clock)
+        bench.engine._kept_ended = 3
+        await bench.engine.start(stack)
+        slow = json.loads(json.dumps(WAIT).replace("60", "600"))
+        head = await bench.run(slow, extra={"express": "run"})
+        assert (head.status, (head.stopped_at - head.started_at) / 1000) == ("TIMED_OUT", 300)
+        heads = [await bench.run(PASS) for _ in range(5)]
+        await bench.settle()
+        kept = [one.id for one in heads if await store.executions.head(one.id) is not None]
+        assert kept == [one.id for one in heads[2:]]

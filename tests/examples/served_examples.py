@@ -65,7 +65,11 @@ def visited(history):
 
 def exited(history):
     """What each state that was left gave."""
-    return {event["stateExitedEventDetails"]["name"]: loads(event["stateExitedEventDetails"]["output"]) for event in history if event["type"].endswith("StateExited")}
+    return {
+        event["stateExitedEventDetails"]["name"]: loads(event["stateExitedEventDetails"]["output"])
+        for event in history
+        if event["type"].endswith("StateExited")
+    }
 
 
 @pytest.fixture

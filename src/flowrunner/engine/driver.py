@@ -12,11 +12,12 @@ from flowrunner.core import facts
 from flowrunner.core.commands import CancelAttempt, Outcome, RunAttempt, Step
 from flowrunner.core.facts import Fact
 from flowrunner.core.machine import Machine
+from flowrunner.core.program import Program
 from flowrunner.core.run import Identity
 from flowrunner.engine.children import end_delivery
 from flowrunner.engine.dispatch import Dispatcher
 from flowrunner.engine.feed import ENDED, Feed
-from flowrunner.engine.live import Live, Message, identity_of
+from flowrunner.engine.live import Live, Message, extra_of, identity_of
 from flowrunner.engine.points import AFTER_COMMIT, BEFORE_COMMIT, Point
 from flowrunner.engine.programs import Programs
 from flowrunner.engine.writes import step_write
@@ -29,6 +30,7 @@ from flowrunner.ports.tasks import TaskCall, TaskHandler
 FIRST_RETRY_SECONDS = 0.05
 LONGEST_RETRY_SECONDS = 5.0
 MESSAGES_PER_STEP = 200
+EXPRESS_SECONDS = 300
 Answer = TypeVar("Answer")
 
 
@@ -80,7 +82,7 @@ class Driver:
     def begin(self, head: Head, identity: Identity, programs_entry: Any) -> Live:
         """A new execution in memory, its first step not yet made."""
         revision, program = programs_entry
-        return Live(head=head, revision=revision, machine=Machine(program, identity, self._limits))
+        return Live(head=head, revision=revision, machine=Machine(_bounded(program, head), identity, self._limits))
 
     async def create(self, live: Live) -> Head | NameTaken:
         """Make and commit the first step; raises StoreUnavailable. What it started runs when this returns."""
@@ -134,6 +136,7 @@ class Driver:
             raise NotFound("execution", execution)
         head = stored.head
         revision, program = await self._programs.of(head.revision)
+        program = _bounded(program, head)
         identity = identity_of(head, revision, self._region)
         since = 0
         if head.status in ENDED:
@@ -297,6 +300,13 @@ class Driver:
             for call, handler in making.to_run:
                 self.dispatcher.run(call, handler)
         self.after_commit(live, write)
+
+
+def _bounded(program: Program, head: Head) -> Program:
+    """The program with the time that its kind of execution may take: AWS ends express executions after five minutes."""
+    if head.extra is None or "express" not in extra_of(head):
+        return program
+    return replace(program, timeout_seconds=min(program.timeout_seconds or EXPRESS_SECONDS, EXPRESS_SECONDS))
 
 
 def _started(machine: Machine, now: int) -> Fact | None:

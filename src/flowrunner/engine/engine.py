@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -52,7 +52,10 @@ class ExecutionAlreadyExists(Conflict):
 
 
 class Engine:
-    """See the module's docstring. `randomness` gives unpredictable bytes (ids, seeds); everything else is injected too."""
+    """See the module's docstring. `randomness` gives unpredictable bytes (ids, seeds); everything else is injected too.
+
+    `kept_ended` bounds how many executions that have ended stay in the store (express ones live in memory); None keeps all.
+    """
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class Engine:
         observer: Observer | None = None,
         point: Point = no_point,
         kept_warm: int = KEPT_WARM,
+        kept_ended: int | None = None,
         drain_seconds: float = 10.0,
         report: Callable[[str, dict[str, Any]], None] = lambda _event, _detail: None,
     ) -> None:
@@ -81,6 +85,8 @@ class Engine:
         self._drain_seconds = drain_seconds
         self._report = report
         self._kept_warm = kept_warm
+        self._kept_ended = kept_ended
+        self._ended: deque[str] = deque()
         self._live: dict[str, Live] = {}
         self._warm: OrderedDict[str, Live] = OrderedDict()
         self._loading: dict[str, list[Message]] = {}
@@ -352,6 +358,10 @@ class Engine:
                 self._rest(live)
             if head.wake_at is not None:
                 self._timers.watch(head.id, head.wake_at, is_row=head.owner is None)
+        elif self._kept_ended is not None:
+            self._ended.append(head.id)
+            if len(self._ended) > self._kept_ended:
+                self._spawn(self._executions.forget(self._ended.popleft()))
         for delivery in write.deliveries:
             self._deliver(delivery)
         for opened in write.opened:

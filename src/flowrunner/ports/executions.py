@@ -192,5 +192,9 @@ class ExecutionStore(ABC):
         """Open tasks of an activity (its ARN), oldest first; they stay open until a commit closes them."""
 
     @abstractmethod
+    async def forget(self, execution: str) -> None:
+        """Remove an execution that has ended, its log and its name; does nothing to one that is open or not there."""
+
+    @abstractmethod
     async def renew(self, owner: str, until: int | None) -> None:
         """Extend the lease of a node to this wall time; None gives it up at once."""

@@ -157,6 +157,18 @@ class MemoryExecutions(ExecutionStore):
             del self._deliveries[delivery]
         self._inboxes[stored.head.id] = {}
 
+    async def forget(self, execution: str) -> None:
+        """See the contract."""
+        stored = self._executions.get(execution)
+        if stored is None or stored.head.status in OPEN:
+            return
+        head = stored.head
+        del self._executions[execution]
+        del self._names[head.account, head.machine, head.name]
+        for machine in (None, head.machine):
+            starts = self._starts[head.account, machine]
+            del starts[bisect_left(starts, (head.started_at, execution))]
+
     async def load(self, execution: str) -> Stored | None:
         """See the contract."""
         stored = self._executions.get(execution)

@@ -130,6 +130,17 @@ class SqliteExecutions(ExecutionStore):
         rows = self._session.read("activity_tasks", activity, limit)
         return [ActivityTask(activity=row[0], execution=row[1], attempt=row[2], input=row[3], scheduled_at=row[4]) for row in rows]
 
+    async def forget(self, execution: str) -> None:
+        """See the contract."""
+
+        def work(cursor: apsw.Cursor) -> None:
+            for row in cursor.execute(QUERIES["delete_head"], (execution,)).fetchall():
+                number: Any = row[0]
+                cursor.execute(QUERIES["delete_chunks"], (number * PLACES, (number + 1) * PLACES))
+                cursor.execute(QUERIES["delete_input"], (number,))
+
+        await self._session.write(work)
+
     async def renew(self, owner: str, until: int | None) -> None:
         """See the contract."""
 

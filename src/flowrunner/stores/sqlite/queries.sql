@@ -63,6 +63,18 @@ DELETE FROM activity_tasks WHERE execution = ?1 AND attempt = ?2;
 -- An execution that is over has no open tasks.
 DELETE FROM activity_tasks WHERE execution = ?1;
 
+-- name: delete_head
+-- An execution that has ended; no row comes back for one that is open or not there.
+DELETE FROM heads WHERE id = ?1 AND status NOT IN ('RUNNING', 'PENDING_REDRIVE') RETURNING number;
+
+-- name: delete_input
+-- The long input of an execution.
+DELETE FROM inputs WHERE number = ?1;
+
+-- name: delete_chunks
+-- The whole log of one execution.
+DELETE FROM chunks WHERE place >= ?1 AND place < ?2;
+
 -- name: head_by_id
 -- One head with its input, the number first.
 SELECT number, id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed,

@@ -218,6 +218,21 @@ class CommitConformance:
         assert other is not None
         assert other.facts == (b"theirs",)
 
+    async def test_forgetting(self, store: Store) -> None:
+        """An execution that has ended is removed with its log and its name; one that is open, or not there, is left alone."""
+        kept = await created(store, 1, write={"chunk": records(1, 2)})
+        gone = await created(store, 2, write={"chunk": records(1, 2)}, status="SUCCEEDED", input="long " * 5000)
+        for execution in (kept.id, gone.id, f"{9:032x}", gone.id):
+            await store.executions.forget(execution)
+        assert await store.executions.head(kept.id) == kept
+        assert await store.executions.head(gone.id) is None
+        assert await store.executions.log(gone.id) == []
+        assert await store.executions.find(gone.account, gone.machine, gone.name) is None
+        listed = await store.executions.list(ExecutionQuery(account=gone.account))
+        assert [one.id for one in listed] == [kept.id]
+        again = await created(store, 3, name=gone.name)
+        assert await store.executions.log(again.id) == []
+
     async def test_redrive(self, store: Store) -> None:
         """An execution that is over can be written again at its epoch: the store has no rules of its own about statuses."""
         at = await stepped(store, await created(store), status="FAILED", error="E")

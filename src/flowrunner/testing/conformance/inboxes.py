@@ -71,6 +71,12 @@ class InboxConformance:
         await created(store, 1)
         assert await inbox(store, PARENT) == (Delivery("a", PARENT, b"f"),)
 
+    async def test_delivery_before_a_redrive(self, store: Store) -> None:
+        """An execution that waits for its redrive takes deliveries."""
+        await created(store, 1, status="PENDING_REDRIVE")
+        await created(store, 2, write={"deliveries": (Delivery("a", PARENT, b"f"),)})
+        assert await inbox(store, PARENT) == (Delivery("a", PARENT, b"f"),)
+
     async def test_delivery_after_the_end(self, store: Store) -> None:
         """A delivery to an execution that is over goes nowhere, so nobody looks at it for ever."""
         await created(store, 1, status="ABORTED")
