@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import quote
@@ -133,7 +133,7 @@ class Client:
             if page["next_cursor"] is None or len(found) >= limit:
                 return found
 
-    async def follow(self, run: str, *, after: int = 0) -> AsyncIterator[dict[str, Any]]:
+    async def follow(self, run: str, *, after: int = 0) -> AsyncGenerator[dict[str, Any], None]:
         """Messages of a run after a sequence number, past then live; ends with the message ``end``.
 
         A lost connection is taken up again where it broke off; raises ServerUnreachable when that fails too often.
@@ -141,12 +141,13 @@ class Client:
         failures = 0
         while True:
             try:
-                async for message in self._events(run, after):
-                    failures = 0
-                    after = message.get("seq", after)
-                    yield message
-                    if message["type"] == "end":
-                        return
+                async with contextlib.aclosing(self._events(run, after)) as events:
+                    async for message in events:
+                        failures = 0
+                        after = message.get("seq", after)
+                        yield message
+                        if message["type"] == "end":
+                            return
             except httpx.TransportError:
                 pass
             failures += 1
@@ -154,7 +155,7 @@ class Client:
                 raise ServerUnreachable(f"The stream of run {run} broke off and {self.server} does not take it up again.")
             await self._clock.sleep(RECONNECT_SECONDS)
 
-    async def _events(self, run: str, after: int) -> AsyncIterator[dict[str, Any]]:
+    async def _events(self, run: str, after: int) -> AsyncGenerator[dict[str, Any], None]:
         url, headers = f"{RUNS}/{quote(run, safe='')}/stream", {"accept": "text/event-stream"}
         async with contextlib.AsyncExitStack() as stack:
             try:

@@ -5,7 +5,9 @@ import sys
 import apsw
 import pytest
 
+from flowrunner.errors import StoreRefused
 from flowrunner.stores.queries import load_text
+from flowrunner.stores.sqlite import file
 from flowrunner.stores.sqlite import migrate as subject
 from flowrunner.stores.sqlite.migrate import PACKAGE, create, migrate, migrations, version_of
 
@@ -90,6 +92,7 @@ def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
 KILLED = """
 import os, signal, sys
 import apsw
+from flowrunner.stores.sqlite import file
 from flowrunner.stores.sqlite import migrate as subject
 
 present = subject.migrations()
@@ -138,3 +141,19 @@ def test_killed_at_every_statement(tmp_path, monkeypatch, action):
         assert child.returncode == -signal.SIGKILL
     assert outcomes.count(len(following)) == 1
     assert len(outcomes) > 7
+
+
+def test_only_a_server_that_is_alone_migrates(tmp_path, monkeypatch):
+    """A command that shares the file with a running server leaves an older file as it is; a server brings it up to date."""
+    path = tmp_path / "flow.db"
+    old_file(path)
+    following = (*migrations(), NEXT)
+    monkeypatch.setattr(subject, "migrations", lambda: following)
+    monkeypatch.setattr(file, "migrations", lambda: following)
+    monkeypatch.setattr(file, "_objects", lambda _: set())
+    before = path.read_bytes()
+    with pytest.raises(StoreRefused, match="older schema"):
+        file.open_writer(path, synchronous="FULL", alone=False)
+    assert path.read_bytes() == before
+    connection = file.open_writer(path, synchronous="FULL")
+    assert version_of(connection) == len(following)

@@ -27,8 +27,8 @@ WAL_KEPT_BYTES = 64 * 1024 * 1024
 RESTORE = "Restore a backup, or move the file away to begin with an empty one."
 
 
-def open_writer(path: Path, *, synchronous: str) -> apsw.Connection:
-    """The connection that writes; creates or migrates what is ours, raises StoreRefused for everything else."""
+def open_writer(path: Path, *, synchronous: str, alone: bool = True) -> apsw.Connection:
+    """The connection that writes; creates or (when `alone`) migrates what is ours, raises StoreRefused for everything else."""
     try:
         fresh = _probe(path)
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
@@ -44,7 +44,10 @@ def open_writer(path: Path, *, synchronous: str) -> apsw.Connection:
         if fresh:
             create(connection)
         _examine(connection, path)
-        if migrate(connection) < len(migrations()):
+        if version_of(connection) < len(migrations()):
+            if not alone:
+                _refuse_older(path)
+            migrate(connection)
             _examine(connection, path)
         _configure(connection, path, synchronous)
     except apsw.Error as error:
@@ -108,6 +111,10 @@ def _refuse_newer(path: Path, version: int) -> None:
             f"The file {path} has schema version {version}; this FlowRunner knows {known}.",
             remedy="Run the newer FlowRunner that wrote it, or restore a backup from before.",
         )
+
+
+def _refuse_older(path: Path) -> NoReturn:
+    raise StoreRefused(f"The file {path} has an older schema, and a server may be using it.", remedy="Start the server of this version once.")
 
 
 def _examine(connection: apsw.Connection, path: Path) -> None:

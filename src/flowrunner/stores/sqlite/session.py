@@ -113,7 +113,7 @@ class Session:
     def _open(self) -> None:
         if self._exclusive and not os.path.isdir(self.path) and os.path.isdir(self.path.parent):  # noqa: PTH112  # Path raises without rights
             self._lock.acquire()
-        self._connections.append(open_writer(self.path, synchronous=self._synchronous))
+        self._connections.append(open_writer(self.path, synchronous=self._synchronous, alone=self._exclusive))
         self._connections += open_reader(self.path), open_reader(self.path)
 
     async def _stop(self) -> None:
