@@ -29,11 +29,14 @@ class Function:
     """A registered function: `target` is ``/absolute/file.py:function`` or an ``http(s)`` URL.
 
     `idempotent` lets an attempt whose outcome is unknown simply run again. `timeout_seconds` bounds one attempt.
+    `environment` is added to what a Python function finds in its environment, `headers` to the requests to a URL.
     """
 
     target: str
     idempotent: bool = False
     timeout_seconds: float | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +189,7 @@ SETTINGS = (
     Setting(name="server", read=_url, help="The server that client commands talk to."),
 )  # fmt: skip
 _ROWS = {row.file_key: row for row in SETTINGS} | {"server.host": SETTINGS[0], "server.port": SETTINGS[1], "database_url": SETTINGS[2]}
-_FUNCTION_KEYS = ("handler", "url", "idempotent", "timeout_seconds")
+_FUNCTION_KEYS = ("handler", "url", "idempotent", "timeout_seconds", "environment", "headers")
 
 
 def load(
@@ -309,7 +312,11 @@ def _function(name: str, given: object, base: Path, path: Path) -> Function:
         if not colon or not file or not function.isidentifier():
             raise ConfigurationError(f'{where}: {target!r} must be "FILE.py:FUNCTION" or an http(s) URL.')
         target = f"{base / file}:{function}"
-    return Function(target=target, idempotent=idempotent, timeout_seconds=seconds)
+    texts = {key: parts.get(key, {}) for key in ("environment", "headers")}
+    for key, table in texts.items():
+        if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
+            raise ConfigurationError(f"{where}: {key} must be a table of texts.")
+    return Function(target=target, idempotent=idempotent, timeout_seconds=seconds, **texts)
 
 
 # --- variables

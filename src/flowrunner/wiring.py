@@ -17,12 +17,12 @@ from flowrunner.api.identify import DevAuthenticator, NoAccounts
 from flowrunner.asl.findings import format_aws
 from flowrunner.asl.parse import parse_definition
 from flowrunner.clock import Clock, SystemClock
+from flowrunner.config import DEFAULT_STORE, Settings
 from flowrunner.config import Function as FunctionSetting
-from flowrunner.config import Settings
 from flowrunner.core.program import Program
 from flowrunner.engine.engine import Engine
 from flowrunner.engine.feed import Feed
-from flowrunner.errors import InvalidDefinition, NotFound
+from flowrunner.errors import InvalidDefinition, NotFound, StoreUnavailable
 from flowrunner.ids import parse_arn
 from flowrunner.limits import PROFILES, Limits
 from flowrunner.ports.definitions import Revision
@@ -45,6 +45,7 @@ class Application:
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self.settings = settings
         self.stopping = asyncio.Event()
+        self.failure: StoreUnavailable | None = None  # why this process must end, once there is a reason
         clock = clock or SystemClock()
         limits = PROFILES[settings.limits]
         self.metrics = Metrics()
@@ -56,7 +57,8 @@ class Application:
         self._express = express
         self.engine = self._engine(self.store, limits, clock, express)
         self.feed: Feed = self.engine.feed
-        service = Service(engine=self.engine, store=self.store, clock=clock, region=settings.region, limits=limits)
+        has_test_case = self._tasks.mocks.has_case
+        service = Service(has_test_case=has_test_case, engine=self.engine, store=self.store, clock=clock, region=settings.region, limits=limits)
         aws = AwsEndpoint(service, Development(settings.account) if settings.dev else DenyAll(), stopping=self.stopping)
         self.asgi: ASGIApp = create_app(
             store=self.store,
@@ -96,11 +98,20 @@ class Application:
 
         Raises StoreRefused, StoreUnavailable, ConfigurationError.
         """
+        if self.settings.store == DEFAULT_STORE:
+            os.makedirs(".flowrunner", mode=0o700, exist_ok=True)  # noqa: PTH103 - once, before anything is served
         for store in (self.store, self._express_store):
+            store.on_fatal(self._fatal)
             await store.start(stack)
         await self._tasks.start(stack)
         for engine in (self._express, self.engine):
             await engine.start(stack)
+
+    def _fatal(self, failure: StoreUnavailable) -> None:
+        """The store is broken: nothing more is acknowledged, and `stopping` asks whoever serves to end the process."""
+        self._log.critical("store_failed", error=str(failure))
+        self.failure = failure
+        self.stopping.set()
 
     # --- what tasks may ask of the engine (ports.tasks.ExecutionStarter and tasks.nested.Callbacks)
 
@@ -159,4 +170,4 @@ def _functions(settings: Settings) -> dict[str, Function]:
 def _function(function: FunctionSetting, settings: Settings) -> dict[str, Any]:
     timeout = function.timeout_seconds if function.timeout_seconds is not None else settings.function_timeout_seconds
     kind = "url" if function.target.startswith(("http://", "https://")) else "handler"
-    return {kind: function.target, "idempotent": function.idempotent, "timeout": timeout}
+    return {kind: function.target, "idempotent": function.idempotent, "timeout": timeout, "environment": function.environment, "headers": function.headers}

@@ -49,18 +49,14 @@ class OrderServer:
         self._configure()
 
     def _configure(self):
-        """The example's own configuration; workers get nothing of the server's environment, so the ledger's place is given in their file."""
-        lines = [
-            "import os, sys",
-            f"os.environ['ORDER_LEDGER'] = {str(self.ledger_file)!r}",
-            f"sys.path.insert(0, {str(EXAMPLE)!r})",
-            "from functions import *",
-        ]
-        (self.folder / "handlers.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        """The example's own configuration, with a place for the ledger: handlers get nothing of the server's environment."""
         table = ["[functions]"]
         for name, function in FUNCTIONS.items():
-            target = (function["handler"] if isinstance(function, dict) else function).replace("functions.py", "handlers.py")
-            table.append(f'{name} = {{ handler = "{target}", idempotent = {str(name in IDEMPOTENT).lower()} }}')
+            handler = function["handler"] if isinstance(function, dict) else function
+            environment = f"{{ ORDER_LEDGER = {json.dumps(str(self.ledger_file))} }}"
+            table.append(
+                f"{name} = {{ handler = {json.dumps(f'{EXAMPLE}/{handler}')}, idempotent = {str(name in IDEMPOTENT).lower()}, environment = {environment} }}"
+            )
         (self.folder / "flowrunner.toml").write_text("\n".join(table) + "\n", encoding="utf-8")
 
     # --- the process

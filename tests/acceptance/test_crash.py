@@ -20,7 +20,8 @@ def validated(server, execution):
 
 
 def handlers_run(server, execution):
-    return all(server.began()[name] for name in BRANCHES)
+    lost = {function for function, _ in failures(server.history(execution))}  # a crash may come between an attempt's start and its handler
+    return all(server.began()[name] or name in lost for name in BRANCHES)
 
 
 def payment_waits_for_its_retry(server, execution):
@@ -56,9 +57,9 @@ def assert_nothing_ran_without_leave(server, execution, kills):
             assert started[function] == 1
         # Each further attempt is one that a Retry answered a failure with; NotifyCustomer has none.
         assert started[function] <= 1 + sum(count for (name, _), count in failed.items() if name == function)
-    assert server.began()["NotifyCustomer"] == 1
+    assert server.began()["NotifyCustomer"] <= 1
     assert started["NotifyCustomer"] == 1
-    assert set(error for _, error in failed) <= {"PaymentGatewayBusy", "FlowRunner.OutcomeUnknown"}
+    assert {error for _, error in failed} <= {"PaymentGatewayBusy", "FlowRunner.OutcomeUnknown"}
     assert sum(count for (_, error), count in failed.items() if error == "FlowRunner.OutcomeUnknown") <= kills * (len(BRANCHES) - 1)
 
 
@@ -144,7 +145,7 @@ def test_a_server_that_is_told_to_stop_lets_attempts_finish(server):
 def test_a_server_that_is_told_to_stop_hands_over_what_takes_too_long(server):
     assert server.terminate() == 0
     server.start(FLOWRUNNER_DRAIN_SECONDS="0.2")
-    execution = server.order(workSeconds=1.5)
+    execution = server.order(workSeconds=1)
     until(lambda: handlers_run(server, execution), "all handlers run")
     assert server.terminate() == 0
     assert not any(server.done()[name] for name in BRANCHES)

@@ -6,7 +6,7 @@ import asyncio
 
 import orjson
 import pytest
-from conftest import ACCOUNT, REGION
+from awscaller import ACCOUNT, REGION
 
 ARN = f"arn:aws:states:{REGION}:{ACCOUNT}:activity:work"
 TASK = orjson.dumps({"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": ARN, "End": True}}}).decode()

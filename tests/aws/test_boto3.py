@@ -9,7 +9,7 @@ import boto3
 import botocore.config
 import botocore.exceptions
 import pytest
-from conftest import PASS, ROLE, WAIT
+from awscaller import PASS, ROLE, WAIT
 
 from flowrunner.api.aws.handlers import HANDLERS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from conftest import ACCOUNT, PASS, REGION, WAIT
+from awscaller import ACCOUNT, PASS, REGION, WAIT
 
 from flowrunner.api.aws.history import _joined
 from flowrunner.ports.executions import Chunk
@@ -88,8 +88,10 @@ async def test_start_refused(aws, request_, code, message):
 
 
 async def test_test_case(aws):
-    """A test case behind the ARN is kept with the execution."""
+    """A test case behind the ARN is kept with the execution; one that the mock file does not have is refused, not run unmocked."""
+    aws.service.has_test_case = lambda machine, case: case == "Happy"
     machine = await aws.machine()
+    assert (await aws.raw(orjson.dumps({"stateMachineArn": machine + "#Sad"}), {"x-amz-target": "AWSStepFunctions.StartExecution"}))[0] == 400
     arn = (await aws("StartExecution", stateMachineArn=machine + "#Happy"))["executionArn"]
     head = await aws.service.store.executions.find(ACCOUNT, *arn.split(":")[6:])
     assert orjson.loads(head.extra) == {"testCase": "Happy"}

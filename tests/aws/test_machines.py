@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from conftest import ACCOUNT, PASS, REGION, ROLE, WAIT
+from awscaller import ACCOUNT, PASS, REGION, ROLE, WAIT
 
 ARN = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:m"
 LOGS = {"level": "ALL", "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": "arn:aws:logs:us-east-1:000000000000:log-group:g:*"}}]}

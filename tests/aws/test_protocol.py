@@ -8,7 +8,7 @@ import uuid
 import orjson
 import pytest
 import structlog.testing
-from conftest import ACCOUNT, PASS, ROLE, Caller
+from awscaller import ACCOUNT, PASS, ROLE, Caller
 
 from flowrunner.api.aws import AwsEndpoint, DenyAll, Development, Principal
 from flowrunner.api.aws.operations import OPERATIONS

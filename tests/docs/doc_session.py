@@ -21,8 +21,6 @@ LISTENS = re.compile(r"listens on (http://127\.0\.0\.1:(\d+))")
 DOCUMENTED = "127.0.0.1:8080"
 REGISTERED = "registered as"
 SECONDS = 50
-# What `flowrunner watch` says on standard error although nothing is wrong: it leaves its stream without closing it. To be removed with that.
-KNOWN_NOISE = re.compile(r"^an error occurred during closing of asynchronous generator .*\nasyncgen: .*\nRuntimeError: aclose\(\).*\n", re.MULTILINE)
 SHIM = Path(__file__).with_name("aws_shim.py")
 
 
@@ -105,7 +103,7 @@ class Session:
     def _text(self, block, body):
         """Compare with what the block before printed; ``...`` stands for anything."""
         wanted = ".*?".join(re.escape(part) for part in _trimmed(body).split("..."))
-        shown = _trimmed(KNOWN_NOISE.sub("", self.output.replace(f"127.0.0.1:{self.port}", DOCUMENTED)))
+        shown = _trimmed(self.output.replace(f"127.0.0.1:{self.port}", DOCUMENTED))
         if re.fullmatch(wanted, shown, re.DOTALL) is None:
             raise Mismatch(f"{block.place}: the block before prints\n{shown}")
 

@@ -8,9 +8,9 @@ import pytest
 from enginebench import ACCOUNT, Bench
 
 from flowrunner.core import facts
-from flowrunner.engine.engine import ExecutionAlreadyExists
+from flowrunner.engine.live import ExecutionAlreadyExists
 from flowrunner.errors import InvalidToken, NotFound, StoreUnavailable, TaskTokenTimedOut
-from flowrunner.ports.tasks import ChildStart
+from flowrunner.ports.tasks import ChildStart, Succeeded
 from flowrunner.stores.open import open_store
 from flowrunner.testing.clock import ManualClock
 
@@ -226,6 +226,57 @@ async def test_a_child_reports_to_its_parent(bench):
     described = json.loads(ended.output)
     assert (described["Status"], described["Output"], described["Input"]) == ("SUCCEEDED", {"x": 1}, {"x": 1})
     assert not await bench.store.executions.undelivered(10)
+
+
+SYNC = {
+    "StartAt": "T",
+    "States": {
+        "T": {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::states:startExecution.sync",
+            "Parameters": {"StateMachineArn": "x"},
+            "TimeoutSeconds": 30,
+            "End": True,
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("how", ["stop", "timeout"])
+async def test_a_child_does_not_outlive_the_attempt_that_waits_for_it(bench, how):
+    """.sync: when the parent is stopped, or its attempt times out, the child is stopped too."""
+    await bench.machine(WAIT, name="child")
+    bench.handler.table = {}
+    started = asyncio.Event()
+
+    async def run(call):
+        arn, _ = await bench.engine.start_child(
+            ChildStart(
+                account=ACCOUNT,
+                machine_arn="arn:aws:states:us-east-1:000000000000:stateMachine:child",
+                name="c",
+                input="{}",
+                key=call.key,
+                parent=call.execution,
+                attempt=1,
+                wait="text",
+            )
+        )
+        started.set()
+        return Succeeded(json.dumps({"ExecutionArn": arn}))
+
+    bench.handler.run = run
+    parent = await bench.engine.start_execution(await bench.machine(SYNC))
+    await started.wait()
+    if how == "stop":
+        await bench.engine.stop_execution(parent.id)
+    else:
+        bench.clock.jump(31)
+    child = await bench.store.executions.find(ACCOUNT, "child", "c")
+    async with asyncio.timeout(20):  # the clock stands still: only a stop can end it
+        child = await bench.engine.feed.ended(child.id)
+    assert child.status == "ABORTED"
+    assert (await bench.store.executions.head(parent.id)).status == ("ABORTED" if how == "stop" else "FAILED")
 
 
 @pytest.fixture

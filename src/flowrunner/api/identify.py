@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -65,6 +66,7 @@ def check_bind(host: str, *, dev: bool) -> None:
         )
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether this name or address can only be this machine."""
     name = host.strip("[]").rstrip(".").lower()

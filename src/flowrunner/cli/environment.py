@@ -50,7 +50,8 @@ def env(
         show_document(variables, form)
         return
     print_text("".join(f"{_LINES[shell](name, value)}\n" for name, value in variables.items()))
-    say(f'# {url}; in a POSIX shell: eval "$(flowrunner env)"', quiet=shell is not Shell.posix)
+    asked = "" if server is None else f" --server {shlex.quote(url)}"
+    say(f'# {url}; in a POSIX shell: eval "$(flowrunner env{asked})"', quiet=shell is not Shell.posix)
 
 
 _LINES: dict[Shell, Callable[[str, str], str]] = {

@@ -89,6 +89,7 @@ def on_submitted(run: Run, fact: facts.AttemptSubmitted) -> None:
         return
     scope, attempt = found
     attempt.status = "submitted"
+    attempt.job = fact.output if resource_of(scope).pattern.startswith("sync") else None
     run.advance(scope, "TaskSubmitted", "taskSubmittedEventDetails", {**text_detail("output", fact.output), **_names(resource_of(scope))})
     _beat(run, scope, attempt)
     if attempt.early is not None:
@@ -201,7 +202,7 @@ def fire(run: Run, timer: Timer) -> None:
 def _timed_out(run: Run, scope: Scope, *, missed_heartbeat: bool) -> None:
     attempt = scope.wait
     assert isinstance(attempt, Attempt)  # noqa: S101 - the timer is not stale
-    run.command(CancelAttempt(attempt.number))
+    run.command(CancelAttempt(attempt.number, attempt.job))
     run.attempts.pop(attempt.number)
     scope.wait = None
     _ended(run, scope, "TimedOut", {"error": TIMEOUT})

@@ -32,9 +32,13 @@ class RunAttempt:
 
 @dataclass(frozen=True, slots=True)
 class CancelAttempt:
-    """Stop an attempt: it timed out or its execution goes on without it. Closes its activity task too."""
+    """Stop an attempt: it timed out or its execution goes on without it. Closes its activity task too.
+
+    `job` is what the call that started its job answered (JSON text), when it had one that must be stopped too.
+    """
 
     attempt: int
+    job: str | None = None
 
 
 Command = RunAttempt | CancelAttempt

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from flowrunner.core.choice import holds
 from flowrunner.core.commands import RunAttempt
 from flowrunner.core.dataflow import arguments, cause_in, effective_input, field_value, fill, query_failed, runtime
-from flowrunner.core.faults import NO_CHOICE_MATCHED, Failure, StateFailed
+from flowrunner.core.faults import ITEM_READER_FAILED, NO_CHOICE_MATCHED, RESULT_WRITER_FAILED, Failure, StateFailed
 from flowrunner.core.groups import open_map, open_parallel
 from flowrunner.core.leave import choose, succeed
 from flowrunner.core.program import ChoiceWork, FailWork, Field, MapWork, ParallelWork, PassWork, TaskWork, WaitWork
@@ -284,8 +284,9 @@ def _map(run: Run, scope: Scope) -> None:
 
 def _items(run: Run, scope: Scope, work: MapWork, given: Payload) -> list[JSONValue]:
     if work.reader is not None:
-        text = "ItemReader is not available in this version: it comes with the distributed Map."
-        raise StateFailed(Failure("States.ItemReaderFailed", text))
+        raise StateFailed(Failure(ITEM_READER_FAILED, "ItemReader is not available in this version of FlowRunner."))
+    if work.writer is not None:
+        raise StateFailed(Failure(RESULT_WRITER_FAILED, "ResultWriter is not available in this version of FlowRunner."))
     value = given.value if work.items is None else field_value(run, scope, work.items, given.value)
     if isinstance(value, list):
         return value

@@ -177,7 +177,7 @@ def cancel_children(run: Run, scope: Scope) -> None:
     """Give up whatever the scope waits for: attempts are cancelled, states in them aborted, children closed."""
     wait = scope.wait
     if isinstance(wait, Attempt):
-        run.command(CancelAttempt(wait.number))
+        run.command(CancelAttempt(wait.number, wait.job))
         run.attempts.pop(wait.number, None)
     elif isinstance(wait, Group):
         for child in wait.open.values():

@@ -199,7 +199,8 @@ class Machine:
         """Cancel every attempt that runs; the history names no aborted states here, as AWS does not."""
         run = self._run
         for number in sorted(run.attempts):
-            run.command(CancelAttempt(number))
+            attempt = run.attempts[number].wait
+            run.command(CancelAttempt(number, attempt.job if isinstance(attempt, Attempt) else None))
         run.attempts.clear()
         run.ready.clear()
         run.ended.clear()

@@ -25,7 +25,7 @@ class Pause:
 class Attempt:
     """One attempt of a task that has been asked for. Times are milliseconds since 1970 UTC.
 
-    `early` is the end of its job (a fact, encoded) that came before the call that started the job was answered.
+    `job` is what the call that started a job answered (JSON text); `early` is the end of its job (a fact, encoded) that came before the call that started the job was answered.
     """
 
     number: int
@@ -36,6 +36,7 @@ class Attempt:
     due: int | None = None
     heartbeat_seconds: int | None = None
     heartbeat_due: int | None = None
+    job: str | None = None
     early: str | None = None
 
 

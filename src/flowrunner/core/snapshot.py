@@ -91,7 +91,7 @@ def _pack_wait(wait: Waiting, shared: _Shared) -> list[Any]:
             return ["pause", wait.due, wait.kind]
         case Attempt():
             timing = [wait.due, wait.heartbeat_seconds, wait.heartbeat_due]
-            return ["attempt", wait.number, wait.status, wait.parameters, wait.token, wait.credentials, *timing, wait.early]
+            return ["attempt", wait.number, wait.status, wait.parameters, wait.token, wait.credentials, *timing, wait.job, wait.early]
         case Group():
             results = [None if result is None else shared.place(result) for result in wait.results]
             children = [_pack_scope(child, shared) for child in wait.open.values()]
@@ -144,7 +144,7 @@ def _unpack_wait(run: Run, scope: Scope, packed: list[Any], values: list[Payload
         run.set_timer(packed[1], scope.id, packed[2])
         return Pause(packed[1], packed[2])
     if packed[0] == "attempt":
-        _, number, status, parameters, token, credentials, due, heartbeat, heartbeat_due, early = packed
+        _, number, status, parameters, token, credentials, due, heartbeat, heartbeat_due, job, early = packed
         run.attempts[number] = scope
         if due is not None:
             run.set_timer(due, scope.id, "timeout", number)
@@ -152,7 +152,8 @@ def _unpack_wait(run: Run, scope: Scope, packed: list[Any], values: list[Payload
             run.set_timer(heartbeat_due, scope.id, "heartbeat", number)
         return Attempt(
             number=number, status=status, parameters=parameters, token=token, credentials=credentials,
-            due=due, heartbeat_seconds=heartbeat, heartbeat_due=heartbeat_due, early=early,
+            due=due, heartbeat_seconds=heartbeat, heartbeat_due=heartbeat_due, job=job,
+            early=early,
         )  # fmt: skip
     _, counts, results, items, tolerated, percentage, map_run, children = packed
     total, limit, next_index, done, failed, first, last = counts

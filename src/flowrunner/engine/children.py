@@ -2,18 +2,79 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import uuid
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from flowrunner.core import facts
 from flowrunner.core.commands import Outcome
-from flowrunner.engine.live import Live, arn_of, extra_of
-from flowrunner.ids import machine_arn
-from flowrunner.jsonvalue import JSONValue, Payload, dumps
+from flowrunner.engine.live import ExecutionAlreadyExists, Live, arn_of, extra_of
+from flowrunner.errors import FlowRunnerError, NotFound
+from flowrunner.ids import machine_arn, parse_arn
+from flowrunner.jsonvalue import JSONValue, Payload, dumps, loads
 from flowrunner.ports.executions import Delivery, Head
+from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import ChildStart
 
 _NAMESPACE = uuid.UUID("6f1b0b0e-5f4e-4a53-9a5c-6a54c7f7d9a1")  # ours; makes a child's name from its attempt's key
+
+
+class Children:
+    """Starts and stops nested executions on behalf of attempts; `start_execution` and `stop_execution` are the engine's."""
+
+    def __init__(
+        self,
+        store: Store,
+        region: str,
+        start_execution: Callable[..., Awaitable[Head]],
+        stop_execution: Callable[..., Awaitable[Head]],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._store = store
+        self._region = region
+        self._start_execution = start_execution
+        self._stop_execution = stop_execution
+        self._spawn = spawn
+
+    async def start(self, start: ChildStart) -> tuple[str, int]:
+        """See Engine.start_child."""
+        starting = asyncio.ensure_future(self._start(start))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            if start.wait is not None:
+                self._spawn(self._stop_started(starting))
+            raise
+
+    async def _start(self, start: ChildStart) -> tuple[str, int]:
+        arn = parse_arn(start.machine_arn)
+        machine = await self._store.definitions.machine(start.account, arn.name) if arn is not None and arn.account == start.account else None
+        if machine is None:
+            raise NotFound("state machine", start.machine_arn)
+        try:
+            head = await self._start_execution(machine, name=child_name(start), input=start.input, extra=child_extra(start))
+        except ExecutionAlreadyExists as taken:
+            if not is_same_child(taken.head, start):
+                raise
+            head = taken.head
+        return arn_of(head, self._region), head.started_at
+
+    async def _stop_started(self, starting: asyncio.Future[tuple[str, int]]) -> None:
+        with contextlib.suppress(FlowRunnerError):
+            arn, _ = await starting
+            await self.stop(dumps({"ExecutionArn": arn}))
+
+    async def stop(self, answer: str) -> None:
+        """Stop the execution that a ``.sync`` attempt started (its first answer, JSON text) and now goes without; AWS stops it too."""
+        described = loads(answer)
+        arn = parse_arn(str(described.get("ExecutionArn"))) if isinstance(described, dict) else None
+        if arn is None or arn.execution is None:
+            return
+        head = await self._store.executions.find(arn.account, arn.name, arn.execution)
+        if head is not None:
+            await self._stop_execution(head.id, cause="The execution that waited for this one goes on without it.")
 
 
 def child_name(start: ChildStart) -> str:

@@ -17,6 +17,7 @@ from flowrunner.ids import machine_arn
 from flowrunner.ports.tasks import Completed, Failed, Succeeded, TaskCall, TaskHandler, TaskOutcome, TaskResolver
 
 Post = Callable[[str, Message], None]
+Make = Callable[[Machine, int], Fact | None]
 Report = Callable[[str, dict[str, Any]], None]
 
 
@@ -37,6 +38,7 @@ class Dispatcher:
         self._queues: dict[TaskHandler, deque[tuple[str, TaskCall]]] = {}
         self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._stopping = False
+        self.abandon: Callable[[str], None] = lambda _answer: None  # set by the engine: stops a job that nobody waits for any more
 
     def call(self, live: Live, command: RunAttempt) -> TaskCall:
         """The attempt as its handler sees it."""
@@ -107,8 +109,21 @@ class Dispatcher:
             self._report("handler_broke", {"call": call.key, "resource": call.resource.arn, "error": repr(error)})
             outcome = Failed("States.TaskFailed", f"The handler of {call.resource.arn} broke: {type(error).__name__}: {error}")
         self._point(AFTER_RESULT)
-        for make in _facts_of(call, outcome):
+        for make in self._facts_of(call, outcome):
             self._post(call.execution, Message(make=make))
+
+    def _facts_of(self, call: TaskCall, outcome: TaskOutcome) -> list[Make]:
+        made = _facts_of(call, outcome)
+        if not call.resource.pattern.startswith("sync") or not isinstance(outcome, Succeeded):
+            return made
+
+        def submitted(machine: Machine, now: int) -> Fact | None:
+            fact = made[0](machine, now)
+            if fact is None:  # the attempt was given up while its job was being started
+                self.abandon(outcome.output)
+            return fact
+
+        return [submitted]
 
     def cancel(self, execution: str, attempt: int) -> None:
         """Stop an attempt, wherever it stands; nothing happens if it is not here."""
@@ -142,7 +157,7 @@ def _start_of(call: TaskCall) -> Callable[[Machine, int], Fact | None]:
     return make
 
 
-def _facts_of(call: TaskCall, outcome: TaskOutcome) -> list[Callable[[Machine, int], Fact | None]]:
+def _facts_of(call: TaskCall, outcome: TaskOutcome) -> list[Make]:
     number = call.attempt
     match outcome:
         case Succeeded(output) if call.resource.is_submitted:

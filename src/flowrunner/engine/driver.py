@@ -75,6 +75,7 @@ class Driver:
         self._report = report
         self.dispatcher: Dispatcher | None = None  # set once by the engine: the dispatcher posts to the engine, which drives with this
         self.after_commit: Callable[[Live, StepWrite], None] = lambda _live, _write: None
+        self.stop_job: Callable[[str], Coroutine[Any, Any, None]]  # set by the engine
         self.in_background: Callable[[Coroutine[Any, Any, None]], None]  # set by the engine, which owns background work
 
     # --- beginning
@@ -89,9 +90,11 @@ class Driver:
         making = self._making([Message(make=_started)], live)
         self._finish_making(live, making)
         write = step_write(live, making.step, making.facts, node=self._node, create=True, deliveries=self._deliveries(live, making.step))
+        began = self._clock.monotonic()
         try:
             self._point(BEFORE_COMMIT)
             stored = await self._executions.commit(write)
+            self._observer.on_store_operation("create", self._clock.monotonic() - began)
         except StoreError:
             self.in_background(self._resolve_create(live, making, write))
             raise
@@ -131,7 +134,9 @@ class Driver:
 
     async def load(self, execution: str) -> Live:
         """Bring an execution back into memory; raises NotFound, StoreUnavailable, ReplayMismatch."""
+        began = self._clock.monotonic()
         stored = await self._executions.load(execution)
+        self._observer.on_store_operation("load", self._clock.monotonic() - began)
         if stored is None:
             raise NotFound("execution", execution)
         head = stored.head
@@ -183,6 +188,7 @@ class Driver:
         the second try and the head tells that it was ours.
         """
         tried = False
+        began = self._clock.monotonic()
 
         async def commit() -> Head | NameTaken:
             nonlocal tried
@@ -197,6 +203,7 @@ class Driver:
                 return head
 
         stored = await self._surely(commit)
+        self._observer.on_store_operation("commit", self._clock.monotonic() - began)
         assert isinstance(stored, Head)  # noqa: S101 - only a create can meet a taken name
         return stored
 
@@ -297,6 +304,8 @@ class Driver:
             for command in making.step.commands:
                 if isinstance(command, CancelAttempt):
                     self.dispatcher.cancel(live.id, command.attempt)
+                    if command.job is not None:
+                        self.in_background(self.stop_job(command.job))
             for call, handler in making.to_run:
                 self.dispatcher.run(call, handler)
         self.after_commit(live, write)

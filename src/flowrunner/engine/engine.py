@@ -16,17 +16,17 @@ from flowrunner.core.facts import Fact
 from flowrunner.core.machine import Machine as Core
 from flowrunner.engine.activities import Activities
 from flowrunner.engine.callbacks import INVALID, FactOf, alive, answered, named_by, proven
-from flowrunner.engine.children import child_extra, child_name, is_same_child
+from flowrunner.engine.children import Children
 from flowrunner.engine.dispatch import Dispatcher
 from flowrunner.engine.driver import Driver
 from flowrunner.engine.feed import ENDED, Feed
-from flowrunner.engine.live import Live, Message, arn_of, identity_of
+from flowrunner.engine.live import ExecutionAlreadyExists, Live, Message, arn_of, identity_of
 from flowrunner.engine.points import Point, no_point
 from flowrunner.engine.programs import Compiler, Programs
 from flowrunner.engine.recovery import take_over
 from flowrunner.engine.timers import Timers
-from flowrunner.errors import Conflict, FlowRunnerError, InvalidToken, NotFound, StoreError, StoreUnavailable
-from flowrunner.ids import execution_id, parse_arn
+from flowrunner.errors import FlowRunnerError, InvalidToken, NotFound, StoreError, StoreUnavailable
+from flowrunner.ids import execution_id
 from flowrunner.jsonvalue import dumps
 from flowrunner.limits import AWS, Limits
 from flowrunner.ports.definitions import Machine
@@ -39,16 +39,6 @@ LEASE = 15 * SECOND  # how long a node's executions stay its own after it was la
 FAR_FUTURE = 2**62  # later than any lease
 MOST_ORPHANS = 1_000_000  # taken over in one go; each is an id of 32 characters here
 KEPT_WARM = 1000  # executions that only wait, but are kept in memory to save the loading
-
-
-class ExecutionAlreadyExists(Conflict):
-    """An execution of this name exists, with other input or already ended."""
-
-    code = "execution_already_exists"
-
-    def __init__(self, head: Head, arn: str) -> None:
-        self.head = head
-        super().__init__(f"Execution Already Exists: '{arn}'")
 
 
 class Engine:
@@ -101,8 +91,11 @@ class Engine:
         )  # fmt: skip
         self._dispatcher = Dispatcher(tasks, region=region, post=self.post, point=point, report=report)
         self._driver.dispatcher = self._dispatcher
+        self._dispatcher.abandon = lambda answer: self._spawn(self._children.stop(answer))
         self._driver.after_commit = self._after_commit
         self._driver.in_background = self._spawn
+        self._children = Children(store, region, self.start_execution, self.stop_execution, self._spawn)
+        self._driver.stop_job = self._children.stop
         self._timers = Timers(store.executions, clock, self._fire, observer.on_timer_lag)
         self._activities = Activities(store.executions, clock, self.send)
 
@@ -199,7 +192,7 @@ class Engine:
             started_at=now,
             extra=dumps(extra) if extra else None,
         )
-        live = self._driver.begin(head, identity_of(head, revision, self.region), self._programs.keep(revision))
+        live = self._driver.begin(head, identity_of(head, revision, self.region), await self._programs.compiled(revision))
         stored = await self._driver.create(live)
         if isinstance(stored, NameTaken):
             found = stored.head
@@ -209,18 +202,11 @@ class Engine:
         return stored
 
     async def start_child(self, start: ChildStart) -> tuple[str, int]:
-        """Start a nested execution for an attempt; the same attempt always gets the same child. See ports.tasks."""
-        arn = parse_arn(start.machine_arn)
-        machine = await self.store.definitions.machine(start.account, arn.name) if arn is not None and arn.account == start.account else None
-        if machine is None:
-            raise NotFound("state machine", start.machine_arn)
-        try:
-            head = await self.start_execution(machine, name=child_name(start), input=start.input, extra=child_extra(start))
-        except ExecutionAlreadyExists as taken:
-            if not is_same_child(taken.head, start):
-                raise
-            head = taken.head
-        return arn_of(head, self.region), head.started_at
+        """Start a nested execution for an attempt; the same attempt always gets the same child. See ports.tasks.
+
+        When the attempt is given up meanwhile (cancelled), a child that it would have waited for is stopped once it has started.
+        """
+        return await self._children.start(start)
 
     # --- stopping and answering
 

@@ -13,6 +13,7 @@ import orjson
 from flowrunner.core.facts import Fact
 from flowrunner.core.machine import Machine
 from flowrunner.core.run import Identity
+from flowrunner.errors import Conflict
 from flowrunner.ids import execution_arn, express_arn, machine_arn
 from flowrunner.ports.definitions import Revision
 from flowrunner.ports.executions import Head
@@ -64,6 +65,16 @@ class Live:
     def id(self) -> str:
         """The execution's id."""
         return self.head.id
+
+
+class ExecutionAlreadyExists(Conflict):
+    """An execution of this name exists, with other input or already ended."""
+
+    code = "execution_already_exists"
+
+    def __init__(self, head: Head, arn: str) -> None:
+        self.head = head
+        super().__init__(f"Execution Already Exists: '{arn}'")
 
 
 def extra_of(head: Head) -> dict[str, Any]:

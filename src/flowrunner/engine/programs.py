@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from flowrunner.ports.definitions import DefinitionStore, Revision
 
 Compiler = Callable[[Revision], Program]
 KEPT_PROGRAMS = 1000
+THREAD_CHARACTERS = 32_768  # about 5 ms of compiling
 
 
 class Programs:
@@ -30,13 +32,15 @@ class Programs:
         stored = await self._definitions.revision(revision)
         if stored is None:
             raise NotFound("revision", revision)
-        return self.keep(stored)
+        return await self.compiled(stored)
 
-    def keep(self, revision: Revision) -> tuple[Revision, Program]:
-        """Compile a revision that is at hand, or take the program kept."""
+    async def compiled(self, revision: Revision) -> tuple[Revision, Program]:
+        """Compile a revision that is at hand, or take the program kept; a large one is compiled beside the event loop."""
         found = self._programs.get(revision.id)
         if found is None:
-            found = self._programs[revision.id] = (revision, self._compiler(revision))
+            large = len(revision.definition) > THREAD_CHARACTERS
+            program = await asyncio.to_thread(self._compiler, revision) if large else self._compiler(revision)
+            found = self._programs[revision.id] = (revision, program)
             if len(self._programs) > self._kept:
                 self._programs.popitem(last=False)
         return found

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
+from flowrunner.errors import StoreUnavailable
 from flowrunner.ports.definitions import DefinitionStore
 from flowrunner.ports.executions import ExecutionStore
 
@@ -35,6 +37,10 @@ class Store(Protocol):
 
         Raises StoreRefused, naming the file or server and the remedy, for what is foreign, newer, damaged or in use.
         """
+        ...
+
+    def on_fatal(self, callback: Callable[[StoreUnavailable], None]) -> None:
+        """Have `callback` called, once, when the store can no longer be trusted: the process must end and be started again."""
         ...
 
     async def check(self) -> None:

@@ -10,7 +10,7 @@ from flowrunner.telemetry.names import METRICS, PREFIX, Metric
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _STATUSES = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
-_OPERATIONS = ("commit", "load", "head", "find", "log", "list", "due")
+_OPERATIONS = ("create", "commit", "load")
 _ERRORS = ("States.Timeout", "States.HeartbeatTimeout", "States.TaskFailed", "States.Permissions", "FlowRunner.OutcomeUnknown", "other")
 
 

@@ -50,6 +50,8 @@ async def _to_start(service: Service, caller: Principal, request: Request, actio
     name = request.get("name")
     if name is not None and not is_name(name):
         raise invalid_name(name)
+    if test_case and not service.has_test_case(machine.name, test_case):
+        raise validation(f"The mock configuration has no test case '{test_case}' for the state machine '{machine.name}'")
     extra = {key: value for key, value in (("testCase", test_case), ("traceHeader", request.get("traceHeader"))) if value}
     return machine, extra or None
 

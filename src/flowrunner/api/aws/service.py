@@ -47,6 +47,7 @@ class Service:
     region: str
     limits: Limits = AWS
     activity_poll_seconds: float = 60.0
+    has_test_case: Callable[[str, str], bool] = lambda _machine, _case: False
     new_id: Callable[[], str] = _random_id
     _references: OrderedDict[str, Mapping[str, Any]] = field(default_factory=OrderedDict)
 

@@ -9,8 +9,10 @@ from flowrunner.stores.memory.definitions import MemoryDefinitions
 from flowrunner.stores.memory.executions import MemoryExecutions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AsyncExitStack
 
+    from flowrunner.errors import StoreUnavailable
     from flowrunner.ports.definitions import DefinitionStore
     from flowrunner.ports.executions import ExecutionStore
 
@@ -27,6 +29,9 @@ class MemoryStore:
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Nothing to open."""
+
+    def on_fatal(self, callback: Callable[[StoreUnavailable], None]) -> None:
+        """Memory does not break."""
 
     async def check(self) -> None:
         """Memory can always be written."""

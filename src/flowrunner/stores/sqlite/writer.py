@@ -46,6 +46,7 @@ class Writer:
         self._queue: deque[_Waiting] = deque()
         self._filled = threading.Condition(threading.Lock())
         self._stopping = False
+        self._waking = False
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self.failure: StoreUnavailable | None = None
         self.transactions = 0
@@ -62,10 +63,17 @@ class Writer:
             failure = self.failure or (StoreUnavailable(f"The store {self._path} is stopped.") if self._stopping else None)
             if failure is None:
                 self._queue.append(waiting)
-                self._filled.notify()
         if failure is not None:
             waiting.answer.set_exception(failure)
+        elif not self._waking:  # once per turn of the loop: what the same turn still submits is in the same transaction
+            self._waking = True
+            self._loop.call_soon(self._wake)
         return waiting.answer
+
+    def _wake(self) -> None:
+        self._waking = False
+        with self._filled:
+            self._filled.notify()
 
     def stop(self) -> None:
         """Commit what waits and end the thread; returns when it has ended (run it off the event loop)."""
