@@ -21,7 +21,7 @@ from flowrunner.engine.live import Live, Message, extra_of, identity_of
 from flowrunner.engine.points import AFTER_COMMIT, BEFORE_COMMIT, Point
 from flowrunner.engine.programs import Programs
 from flowrunner.engine.writes import step_write
-from flowrunner.errors import Fenced, FlowRunnerError, NotFound, ReplayMismatch, StoreError
+from flowrunner.errors import Fenced, FlowRunnerError, NotFound, ReplayMismatch, StoreUnavailable
 from flowrunner.limits import Limits
 from flowrunner.ports.executions import ExecutionStore, Head, NameTaken, StepWrite
 from flowrunner.ports.observe import Observer
@@ -95,7 +95,7 @@ class Driver:
             self._point(BEFORE_COMMIT)
             stored = await self._executions.commit(write)
             self._observer.on_store_operation("create", self._clock.monotonic() - began)
-        except StoreError:
+        except StoreUnavailable:
             self.in_background(self._resolve_create(live, making, write))
             raise
         except BaseException:
@@ -125,9 +125,7 @@ class Driver:
         while True:
             try:
                 return await ask()
-            except Fenced:
-                raise
-            except StoreError as error:
+            except StoreUnavailable as error:
                 self._report("store_unavailable", {"error": str(error)})
                 await self._clock.sleep(delay * (0.5 + random.random() / 2))  # noqa: S311 - spreads retries, guards nothing
                 delay = min(delay * 2, LONGEST_RETRY_SECONDS)

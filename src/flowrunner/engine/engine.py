@@ -114,8 +114,11 @@ class Engine:
         """Finish or hand over: nothing new starts, what runs may finish for a while, the rest is left for the next node."""
         self._stopping = True
         await self._dispatcher.stop(self._drain_seconds)
-        while self._background:
-            await asyncio.wait(self._background)
+        if self._background:  # steps on their way; with a store that is away they would wait for ever
+            _, late = await asyncio.wait(self._background, timeout=self._drain_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         with contextlib.suppress(StoreError):
             await self._executions.renew(self.node, None)
 
