@@ -120,6 +120,8 @@ def settings() -> str:
         (_code("url"), "An `http://` or `https://` URL; the event is sent to it with POST."),
         (_code("idempotent"), "`true` lets an attempt whose outcome is unknown run again under the same key. Default `false`."),
         (_code("timeout_seconds"), "The longest one attempt may take. Default: `function_pool.timeout_seconds`."),
+        (_code("environment"), "A table of texts added to the environment of a Python function; it has little else of the server's."),
+        (_code("headers"), "A table of texts sent as headers to a URL."),
     ]
     return (
         "# Settings\n\n"
