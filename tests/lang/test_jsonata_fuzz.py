@@ -8,7 +8,7 @@ import pytest
 
 from flowrunner.errors import ExpressionError
 from flowrunner.lang.jsonata import INTERNAL, evaluate
-from flowrunner.lang.jsonata_functions import BUILT_IN
+from flowrunner.lang.jsonata.functions import BUILT_IN
 
 VALUES = [
     "1",

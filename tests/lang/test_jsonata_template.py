@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowrunner.lang.environment import Environment
-from flowrunner.lang.jsonata_template import TemplateFailure, TemplateSyntaxError, compile_jsonata_template
+from flowrunner.lang.jsonata.template import TemplateFailure, TemplateSyntaxError, compile_jsonata_template
 
 
 def environment(**states):

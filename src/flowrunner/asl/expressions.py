@@ -15,7 +15,7 @@ from flowrunner.core.program import Field, Language, Template
 from flowrunner.errors import ExpressionError
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.jsonata import compile_expression
-from flowrunner.lang.jsonata_template import compile_jsonata_template, expression_text, is_expression
+from flowrunner.lang.jsonata.template import compile_jsonata_template, expression_text, is_expression
 from flowrunner.lang.jsonpath import Path, compile_path
 from flowrunner.lang.reference import is_reference
 from flowrunner.lang.template import compile_template, compile_value

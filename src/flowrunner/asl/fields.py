@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from flowrunner.asl.findings import Findings, Place
 from flowrunner.core.program import Kind, Language
 from flowrunner.jsonvalue import JSONObject, JSONValue
-from flowrunner.lang.jsonata_template import is_expression
+from flowrunner.lang.jsonata.template import is_expression
 from flowrunner.lang.moment import is_timestamp
 
 Check = Callable[[JSONValue], str | None]  # the complaint, or None

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flowrunner.errors import ExpressionError
-from flowrunner.lang.jsonata_parse import parse
+from flowrunner.lang.jsonata.parse import parse
 
 UNSUPPORTED_JSONATA = "UNSUPPORTED_JSONATA_EXPRESSION"
 _CONTEXT_NAMES = {"": "$", "$": "$$"}  # how the parser calls the variables that stand for the context item and the root

@@ -16,7 +16,7 @@ from flowrunner.core.scope import Scope
 from flowrunner.errors import ExpressionError, IntrinsicError, PathNotFound
 from flowrunner.jsonvalue import JSONValue, Payload, dumps
 from flowrunner.lang.environment import Environment
-from flowrunner.lang.jsonata_template import TemplateFailure
+from flowrunner.lang.jsonata.template import TemplateFailure
 from flowrunner.lang.jsonpath import Path
 from flowrunner.lang.template import TemplateFieldNotFound
 

@@ -1,6 +1,6 @@
 """JSONata 2.0.6 as Step Functions speaks it: compile once, evaluate many times, within a budget.
 
-The syntax tree comes from jsonata-python's parser (`jsonata_parse`); evaluation is our own (`jsonata_compile`), because values
+The syntax tree comes from jsonata-python's parser (`parse`); evaluation is our own (`compile`), because values
 are large, shared and never copied, because ``null`` and undefined differ, and because a hostile expression must end in an
 error: see ``docs/decisions``. Safe from any thread: an evaluation keeps all its state in a `Run`.
 """
@@ -15,12 +15,12 @@ from flowrunner.entropy import Entropy
 from flowrunner.errors import BudgetExceeded, ExpressionSyntaxError, JsonataError
 from flowrunner.jsonvalue import JSONValue
 from flowrunner.lang.environment import Environment
-from flowrunner.lang.jsonata_compile import compile_text
-from flowrunner.lang.jsonata_functions import BUILT_IN, natives
-from flowrunner.lang.jsonata_messages import failure
-from flowrunner.lang.jsonata_result import plain
-from flowrunner.lang.jsonata_values import PLAIN_SECONDS, PLAIN_STEPS, UNDEFINED, UNSUPPORTED, Code, Frame, Run, Wrapper
-from flowrunner.lang.jsonata_variables import free_names
+from flowrunner.lang.jsonata.compile import compile_text
+from flowrunner.lang.jsonata.functions import BUILT_IN, natives
+from flowrunner.lang.jsonata.messages import failure
+from flowrunner.lang.jsonata.result import plain
+from flowrunner.lang.jsonata.values import PLAIN_SECONDS, PLAIN_STEPS, UNDEFINED, UNSUPPORTED, Code, Frame, Run, Wrapper
+from flowrunner.lang.jsonata.variables import free_names
 
 __all__ = ["UNDEFINED", "UNSUPPORTED", "JsonataExpression", "compile_expression", "evaluate"]
 

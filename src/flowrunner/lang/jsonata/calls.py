@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from flowrunner.errors import BudgetExceeded
-from flowrunner.lang.jsonata_messages import failure
-from flowrunner.lang.jsonata_operators import Compile
-from flowrunner.lang.jsonata_parse import Node, signature_of
-from flowrunner.lang.jsonata_signature import Signature
-from flowrunner.lang.jsonata_values import (
+from flowrunner.lang.jsonata.messages import failure
+from flowrunner.lang.jsonata.parse import Node, signature_of
+from flowrunner.lang.jsonata.signature import Signature
+from flowrunner.lang.jsonata.values import (
     HOLE,
     MAX_CALL_DEPTH,
     UNDEFINED,
     Array,
     Code,
+    Compile,
     Frame,
     Function,
     Lambda,

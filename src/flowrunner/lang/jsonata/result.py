@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from flowrunner.errors import BudgetExceeded
-from flowrunner.lang.jsonata_messages import failure
-from flowrunner.lang.jsonata_values import UNDEFINED, UNSUPPORTED, Array, Function, Object, Run, Sentinel
+from flowrunner.lang.jsonata.messages import failure
+from flowrunner.lang.jsonata.values import UNDEFINED, UNSUPPORTED, Array, Function, Object, Run, Sentinel
 
 MAX_RESULT_PARTS = 2_000_000  # values in a result, each counted as often as it will be written
 

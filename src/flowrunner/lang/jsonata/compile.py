@@ -6,20 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from flowrunner.errors import JsonataError
-from flowrunner.lang import jsonata_calls as calls
-from flowrunner.lang import jsonata_operators as operators
-from flowrunner.lang.jsonata_groups import constructor, group_code
-from flowrunner.lang.jsonata_messages import failure
-from flowrunner.lang.jsonata_parse import Node, parse
-from flowrunner.lang.jsonata_paths import filter_code, path
-from flowrunner.lang.jsonata_values import UNDEFINED, Code, Frame, Sequence, normal
+from flowrunner.lang.jsonata import calls, operators
+from flowrunner.lang.jsonata.groups import constructor, group_code
+from flowrunner.lang.jsonata.messages import failure
+from flowrunner.lang.jsonata.parse import Node, parse
+from flowrunner.lang.jsonata.paths import filter_code, path
+from flowrunner.lang.jsonata.values import UNDEFINED, Code, Compile, Frame, Sequence, normal
 
 
-def _unary(node: Node, compile_node: operators.Compile) -> Code:
+def _unary(node: Node, compile_node: Compile) -> Code:
     return constructor(node, compile_node) if str(node.value) == "{" else operators.unary(node, compile_node)
 
 
-KINDS: dict[str, Callable[[Node, operators.Compile], Code]] = {
+KINDS: dict[str, Callable[[Node, Compile], Code]] = {
     "apply": calls.chain,
     "binary": operators.binary,
     "bind": operators.bind,

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from flowrunner.lang.jsonata_messages import failure
-from flowrunner.lang.jsonata_values import UNDEFINED, Array, Function, Run, Wrapper
+from flowrunner.lang.jsonata.messages import failure
+from flowrunner.lang.jsonata.values import UNDEFINED, Array, Function, Run, Wrapper
 
 _PLURALS = {"a": "arrays", "b": "booleans", "f": "functions", "n": "numbers", "o": "objects", "s": "strings"}
 _CACHED_CALLS = 64  # shapes of arguments remembered per signature

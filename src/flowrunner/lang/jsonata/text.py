@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from flowrunner.lang.jsonata_calls import apply
-from flowrunner.lang.jsonata_messages import failure, refused
-from flowrunner.lang.jsonata_regex import Regex
-from flowrunner.lang.jsonata_values import UNDEFINED, Array, Frame, Function, Object, Run, Sentinel, Sequence, Wrapper
+from flowrunner.lang.jsonata.calls import apply
+from flowrunner.lang.jsonata.messages import failure, refused
+from flowrunner.lang.jsonata.regex import Regex
+from flowrunner.lang.jsonata.values import UNDEFINED, Array, Frame, Function, Object, Run, Sentinel, Sequence, Wrapper
 
 Table = dict[str, tuple[str, Any]]  # name -> (signature, function of the run and the arguments)
 

@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from flowrunner.lang.jsonata_messages import failure
-from flowrunner.lang.jsonata_parse import Node, well_formed
-from flowrunner.lang.jsonata_values import (
+from flowrunner.lang.jsonata.messages import failure
+from flowrunner.lang.jsonata.parse import Node, well_formed
+from flowrunner.lang.jsonata.values import (
     UNDEFINED,
     Array,
     Code,
+    Compile,
     Frame,
     Sequence,
     Wrapper,
@@ -23,7 +24,6 @@ from flowrunner.lang.jsonata_values import (
     same,
 )
 
-Compile = Callable[[Node], Code]
 MAX_RANGE_ITEMS = 10_000_000  # JSONata's own limit (D2014); the step budget ends larger ranges than it allows first
 _EXACT = 1 << 53  # whole numbers up to here are exact as doubles
 
@@ -250,7 +250,7 @@ def _whole(value: Any) -> bool:
 
 
 def _concatenate(left: Any, right: Any, frame: Frame) -> str:
-    from flowrunner.lang.jsonata_text import text_of  # noqa: PLC0415  # the functions call back into the evaluator
+    from flowrunner.lang.jsonata.text import text_of  # noqa: PLC0415  # the functions call back into the evaluator
 
     a, b = ("" if value is UNDEFINED else value if type(value) is str else text_of(value, frame.run) for value in (left, right))
     frame.run.text(len(a) + len(b))
@@ -267,7 +267,7 @@ _OTHERS: dict[str, Callable[[Any, Any, Frame], Any]] = {
 
 
 def unary(node: Node, compile_node: Compile) -> Code:
-    """``-a`` and ``[a, b]``; objects are in `jsonata_groups`."""
+    """``-a`` and ``[a, b]``; objects are in `groups`."""
     if str(node.value) == "-":
         operand = compile_node(node.expression)
         sign = str(node.value)

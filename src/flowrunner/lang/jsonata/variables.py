@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowrunner.lang.jsonata_parse import Node
+from flowrunner.lang.jsonata.parse import Node
 
 
 def free_names(tree: Node) -> frozenset[str]:

@@ -9,11 +9,11 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
 from flowrunner.errors import JsonataError
-from flowrunner.lang.jsonata_messages import MESSAGES, failure, refused
-from flowrunner.lang.jsonata_parse import library
-from flowrunner.lang.jsonata_picture import format_number
-from flowrunner.lang.jsonata_text import Table
-from flowrunner.lang.jsonata_values import UNDEFINED, Run, is_number, number
+from flowrunner.lang.jsonata.messages import MESSAGES, failure, refused
+from flowrunner.lang.jsonata.parse import library
+from flowrunner.lang.jsonata.picture import format_number
+from flowrunner.lang.jsonata.text import Table
+from flowrunner.lang.jsonata.values import UNDEFINED, Run, is_number, number
 
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[Ee][-+]?[0-9]+)?")
 _OTHER_BASES = re.compile(r"0[xX][0-9A-Fa-f]+|0[oO][0-7]+|0[bB][01]+")

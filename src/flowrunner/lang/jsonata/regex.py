@@ -14,8 +14,8 @@ from typing import Any
 import re2  # type: ignore[import-untyped]
 
 from flowrunner.errors import BudgetExceeded
-from flowrunner.lang.jsonata_messages import failure
-from flowrunner.lang.jsonata_values import Function
+from flowrunner.lang.jsonata.messages import failure
+from flowrunner.lang.jsonata.values import Function
 
 MAX_BACKTRACKING_TEXT_CHARS = 512
 MAX_BACKTRACKING_REPEATS = 2

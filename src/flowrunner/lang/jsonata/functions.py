@@ -8,13 +8,13 @@ from typing import Any
 from flowrunner.entropy import Entropy
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import loads
-from flowrunner.lang.jsonata_calls import apply, clone, hof_arguments
-from flowrunner.lang.jsonata_messages import failure, refused
-from flowrunner.lang.jsonata_numbers import NUMBERS
-from flowrunner.lang.jsonata_operators import field
-from flowrunner.lang.jsonata_signature import Signature, letter
-from flowrunner.lang.jsonata_text import CONTEXTUAL_TEXT, TEXT, Table, text_of
-from flowrunner.lang.jsonata_values import UNDEFINED, Array, Frame, Function, Native, Object, Run, Sequence, boolean, extend, joined, normal, same
+from flowrunner.lang.jsonata.calls import apply, clone, hof_arguments
+from flowrunner.lang.jsonata.messages import failure, refused
+from flowrunner.lang.jsonata.numbers import NUMBERS
+from flowrunner.lang.jsonata.operators import field
+from flowrunner.lang.jsonata.signature import Signature, letter
+from flowrunner.lang.jsonata.text import CONTEXTUAL_TEXT, TEXT, Table, text_of
+from flowrunner.lang.jsonata.values import UNDEFINED, Array, Frame, Function, Native, Object, Run, Sequence, boolean, extend, joined, normal, same
 
 _HASHES = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-384": "sha384", "SHA-512": "sha512"}
 _TYPES = {"s": "string", "n": "number", "b": "boolean", "l": "null", "a": "array", "o": "object", "f": "function"}

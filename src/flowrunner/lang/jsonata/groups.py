@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowrunner.lang.jsonata_messages import failure
-from flowrunner.lang.jsonata_operators import Compile
-from flowrunner.lang.jsonata_parse import Node, well_formed
-from flowrunner.lang.jsonata_values import UNDEFINED, Code, Frame, Object, Tuples, joined
+from flowrunner.lang.jsonata.messages import failure
+from flowrunner.lang.jsonata.parse import Node, well_formed
+from flowrunner.lang.jsonata.values import UNDEFINED, Code, Compile, Frame, Object, Tuples, joined
 
 
 def constructor(node: Node, compile_node: Compile) -> Code:

@@ -7,11 +7,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from flowrunner.lang.jsonata_groups import group_code
-from flowrunner.lang.jsonata_messages import failure
-from flowrunner.lang.jsonata_operators import Compile
-from flowrunner.lang.jsonata_parse import Node, well_formed
-from flowrunner.lang.jsonata_values import UNDEFINED, Array, Code, Frame, Sequence, Tuples, boolean, is_number, sequence
+from flowrunner.lang.jsonata.groups import group_code
+from flowrunner.lang.jsonata.messages import failure
+from flowrunner.lang.jsonata.parse import Node, well_formed
+from flowrunner.lang.jsonata.values import UNDEFINED, Array, Code, Compile, Frame, Sequence, Tuples, boolean, is_number, sequence
 
 Items = Any  # a list, or UNDEFINED
 Step = Callable[[Items, Frame], Items]

@@ -1,6 +1,6 @@
 """From text to JSONata's syntax tree, with the parser of jsonata-python.
 
-Only its tokenizer and parser are used (and its date pictures, in `jsonata_dates`): they follow the reference closely. What it
+Only its tokenizer and parser are used (and its date pictures, in `dates`): they follow the reference closely. What it
 gets wrong is put right here: the operands shared by ``?:`` and ``??``, surrogate pairs, signatures, errors without a code.
 """
 
@@ -10,9 +10,9 @@ import sys
 from typing import Any
 
 from flowrunner.errors import JsonataError
-from flowrunner.lang.jsonata_messages import MESSAGES, failure
-from flowrunner.lang.jsonata_regex import Regex
-from flowrunner.lang.jsonata_signature import Parameter, Signature
+from flowrunner.lang.jsonata.messages import MESSAGES, failure
+from flowrunner.lang.jsonata.regex import Regex
+from flowrunner.lang.jsonata.signature import Parameter, Signature
 
 _LIMIT = sys.getrecursionlimit()
 import jsonata as library  # noqa: E402  # sets the recursion limit of the whole process to 10,000 ...

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from flowrunner.lang.jsonata_messages import failure
+from flowrunner.lang.jsonata.messages import failure
 
 _DEFAULTS = {
     "decimal-separator": ".",

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from flowrunner.entropy import Entropy
 from flowrunner.errors import BudgetExceeded
-from flowrunner.lang.jsonata_messages import failure
+from flowrunner.lang.jsonata.messages import failure
 
 MAX_STEPS = 250_000  # per evaluation in a state: list items visited or made, calls, 64 characters of text made
 MAX_CALL_DEPTH = 100  # calls of functions defined in the expression within each other; the reference's suite expects 100 to work
@@ -119,6 +119,7 @@ class Frame:
 
 
 Code = Callable[[Any, Frame], Any]  # a compiled expression: (context value, names) -> value
+Compile = Callable[[Any], Code]  # a node of the syntax tree to its function
 
 
 class Function:
