@@ -159,10 +159,15 @@ def _group() -> Any:
 
 def _option(option: Any) -> tuple[str, str]:
     shown, choices = option.default, _choices(option)
-    takes = "" if option.is_flag else f" {option.metavar or ('WORD' if choices else 'NUMBER')}"
+    takes = "" if option.is_flag else f" {option.metavar or ('WORD' if choices else 'NUMBER' if _is_number(option) else 'TEXT')}"
     name = ", ".join(_code(f"{part}{takes}") for part in [*sorted(option.opts, key=len, reverse=True), *option.secondary_opts])
     default = "" if shown in (None, False, True, "") else f" Default {_code(getattr(shown, 'value', shown))}."
     return name, f"{option.help or ''}{f' One of {choices}.' if choices else ''}{default}"
+
+
+def _is_number(option: Any) -> bool:
+    annotation = getattr(option.type_descriptor, "annotation", str)
+    return annotation in (int, float, int | None, float | None)
 
 
 def _choices(option: Any) -> str:

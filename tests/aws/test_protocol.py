@@ -215,7 +215,7 @@ async def test_stopping_ends_polls(aws):
     ],
 )
 async def test_our_own_failure(aws, monkeypatch, *, raised, status, code):
-    """A failure of the server is logged with the request's id; its text is not told."""
+    """A failure of the server is logged with the request's id; its text is not told. A store that is away needs no traceback."""
 
     async def machines(*arguments, **named):
         raise raised
@@ -226,4 +226,5 @@ async def test_our_own_failure(aws, monkeypatch, *, raised, status, code):
     assert (got, answer["__type"].partition("#")[2]) == (status, code)
     assert "secret" not in answer["message"]
     assert [entry["request_id"] for entry in logged] == [told["x-amzn-requestid"]]
-    assert logged[0]["exc_info"] is True
+    assert logged[0].get("exc_info", False) is (status == 500)
+    assert told.get("retry-after") == ("1" if status == 503 else None)

@@ -482,3 +482,21 @@ async def test_express_executions_are_bounded_in_time_and_number():
         await bench.settle()
         kept = [one.id for one in heads if await store.executions.head(one.id) is not None]
         assert kept == [one.id for one in heads[2:]]
+
+
+COSTLY = "{% ($f := function($n) { $n = 0 ? 'done' : $f($n - 1) }; $f(8000)) %}"
+
+
+async def test_costly_expressions_do_not_hold_the_event_loop(bench):
+    """A chain of states with costly expressions is cut into short steps; one state's expressions share one budget."""
+    states = {f"S{number}": {"Type": "Pass", "Output": COSTLY, "Next": f"S{number + 1}"} for number in range(20)}
+    definition = {"StartAt": "S0", "QueryLanguage": "JSONata", "States": {**states, "S20": {"Type": "Succeed"}}}
+    commits = []
+    original = bench.store.executions.commit
+    bench.store.executions.commit = lambda write: (commits.append(write), original(write))[1]
+    assert (await bench.run(definition)).status == "SUCCEEDED"
+    assert len(commits) >= 5
+    many = {f"f{number}": COSTLY for number in range(200)}
+    head = await bench.run({"StartAt": "A", "QueryLanguage": "JSONata", "States": {"A": {"Type": "Pass", "Output": many, "End": True}}})
+    assert (head.status, head.error) == ("FAILED", "States.QueryEvaluationError")
+    assert "steps" in head.cause

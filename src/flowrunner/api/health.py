@@ -40,6 +40,6 @@ def routes(*, store: Store, stopping: asyncio.Event, metrics: Callable[[], bytes
     async def show_metrics() -> Response[bytes]:
         """Show the metrics of this process; they hold no names of users' things."""
         body = b"" if metrics is None else metrics()
-        return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(body, media_type="text/plain; version=0.0.4")
 
     return [health, ready, show_metrics]

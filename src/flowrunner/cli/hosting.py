@@ -33,7 +33,7 @@ async def host(settings: Settings, announce: Callable[[Application, str], None],
         await application.start(stack)
         server = Server(configuration(application.asgi, drain_seconds=settings.drain_seconds))
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, _stop, application, server, number)
+            asyncio.get_running_loop().add_signal_handler(number, _stop, application, server, number)  # the second one does not wait
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await _accepting(server, serving)
@@ -42,6 +42,10 @@ async def host(settings: Settings, announce: Callable[[Application, str], None],
             companions = [beside(application)] if beside is not None else []
             tasks = {stack.enter_context(_cancelled(asyncio.create_task(_forever(work)))) for work in (application.stopping.wait(), *companions)}
             await asyncio.wait({serving, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            # The port stays open while what runs may finish: readiness says so, and workers can still answer.
+            application.stopping.set()
+            drained = stack.enter_context(_cancelled(asyncio.create_task(application.engine.drain())))
+            await asyncio.wait({serving, drained}, return_when=asyncio.FIRST_COMPLETED)
             server.should_exit = True
             await serving
         finally:
@@ -61,8 +65,10 @@ def _settle_memory() -> None:
 
 
 def _stop(application: Application, server: uvicorn.Server, number: int) -> None:
+    if application.stopping.is_set():
+        application.engine.hurry()
+        server.handle_exit(number, None)
     application.stopping.set()
-    server.handle_exit(number, None)
 
 
 async def _accepting(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:

@@ -22,6 +22,7 @@ from flowrunner.core.snapshot import pack, unpack
 from flowrunner.jsonvalue import Payload
 from flowrunner.limits import AWS, Limits
 
+EXPRESSION_STEPS = 20_000  # of expressions in one step, then it is cut: about 20 ms, so that no chain of states holds the event loop
 MOST_ATTEMPTS = 2**32 - 1  # the number has four bytes in a task token
 
 
@@ -135,6 +136,8 @@ class Machine:
         """Take one fact; return the records to keep and the commands to carry out."""
         run = self._run
         run.step = Step()
+        run.meter.spent = 0
+        run.meter.refill()
         run.fact_count += 1
         if run.outcome is not None:
             return run.step
@@ -157,6 +160,9 @@ class Machine:
         for _ in range(run.limits.transitions_per_step):
             if run.outcome is not None:
                 return
+            if run.meter.spent > EXPRESSION_STEPS:
+                break
+            run.meter.refill()
             if run.limits.history_events and run.last_id >= run.limits.history_events - 1:
                 text = f"The execution reached the maximum number of history events ({run.limits.history_events})."
                 self._finish_failed(Failure(RUNTIME, text))

@@ -16,7 +16,7 @@ from flowrunner.core.records import Record
 from flowrunner.core.scope import Attempt, Scope
 from flowrunner.entropy import Entropy, derived
 from flowrunner.jsonvalue import JSONValue, Payload
-from flowrunner.lang.environment import Environment
+from flowrunner.lang.environment import Environment, Meter
 from flowrunner.lang.moment import format_timestamp
 from flowrunner.limits import Limits
 
@@ -77,6 +77,7 @@ class Run:
         self.ended: deque[Ended] = deque()
         self.outcome: Outcome | None = None
         self.step = Step()
+        self.meter = Meter()
         self._fixed_context: dict[str, JSONValue] | None = None
 
     # --- the step being made
@@ -175,6 +176,7 @@ class Run:
             states={"input": scope.input.value, "context": context, **states} if scope.state.language == "JSONata" else None,
             entropy=self.entropy,
             now=self.now,
+            meter=self.meter,
         )
 
     # --- tokens

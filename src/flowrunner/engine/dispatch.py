@@ -137,6 +137,11 @@ class Dispatcher:
                     queue.remove(entry)
                     return
 
+    def cancel_all(self) -> None:
+        """Stop every attempt at once."""
+        for task in self._running.values():
+            task.cancel()
+
     async def stop(self, seconds: float) -> None:
         """Start nothing more, let what runs finish within `seconds`, then cancel it."""
         self._stopping = True

@@ -30,6 +30,7 @@ from flowrunner.ports.tasks import TaskCall, TaskHandler
 FIRST_RETRY_SECONDS = 0.05
 LONGEST_RETRY_SECONDS = 5.0
 MESSAGES_PER_STEP = 200
+LONGEST_MAKING_SECONDS = 0.005  # on the event loop in one go; a single state with costly expressions may take longer
 EXPRESS_SECONDS = 300
 Answer = TypeVar("Answer")
 
@@ -228,7 +229,10 @@ class Driver:
         consumed = []
         if live.more:
             self._apply(live, making, facts.Continued(at=now))
-        for message in messages:
+        for place, message in enumerate(messages):
+            if place and self._clock.monotonic() - making.began > LONGEST_MAKING_SECONDS:  # the rest is another step: others have their turn
+                live.mailbox.extendleft(reversed(messages[place:]))
+                break
             try:
                 fact = message.make(live.machine, now)
             except FlowRunnerError as error:

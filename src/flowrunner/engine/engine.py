@@ -110,10 +110,19 @@ class Engine:
             task = asyncio.get_running_loop().create_task(service)
             stack.push_async_callback(_cancelled, task)
 
-    async def _stop(self) -> None:
-        """Finish or hand over: nothing new starts, what runs may finish for a while, the rest is left for the next node."""
+    def hurry(self) -> None:
+        """Give what runs no more time."""
+        self._drain_seconds = 0.0
+        self._dispatcher.cancel_all()
+
+    async def drain(self) -> None:
+        """Start nothing new; return when what runs has finished, or the time for that is over."""
         self._stopping = True
         await self._dispatcher.stop(self._drain_seconds)
+
+    async def _stop(self) -> None:
+        """Finish or hand over: nothing new starts, what runs may finish for a while, the rest is left for the next node."""
+        await self.drain()
         if self._background:  # steps on their way; with a store that is away they would wait for ever
             _, late = await asyncio.wait(self._background, timeout=self._drain_seconds)
             for task in late:

@@ -12,6 +12,31 @@ from flowrunner.jsonvalue import JSONValue
 _EMPTY: Mapping[str, JSONValue] = {}
 
 
+STEPS_PER_STATE = 250_000  # of all expressions that one state evaluates; about 1 µs each (reliability R25: 256 ms at most)
+
+
+class Meter:
+    """How much evaluating has cost, in the expression languages' own steps: a count, so replay comes to the same.
+
+    `left` is what the state at hand may still spend, `spent` what the machine's step has spent so far.
+    """
+
+    __slots__ = ("left", "spent")
+
+    def __init__(self) -> None:
+        self.left = STEPS_PER_STATE
+        self.spent = 0
+
+    def refill(self) -> None:
+        """Another state: it has the whole budget."""
+        self.left = STEPS_PER_STATE
+
+    def take(self, steps: int) -> None:
+        """An expression has cost this much."""
+        self.left -= steps
+        self.spent += steps
+
+
 @dataclass(slots=True, kw_only=True)
 class Environment:
     """The names an expression can reach; nothing else exists for it.
@@ -26,6 +51,7 @@ class Environment:
     states: JSONValue = None
     entropy: Entropy = field(default_factory=lambda: Entropy(bytes(16)))
     now: int = 0
+    meter: Meter = field(default_factory=Meter)
 
 
 class Expression(Protocol):

@@ -20,7 +20,7 @@ from flowrunner.api.aws.faults import AwsFault, unsupported, wire_type
 from flowrunner.api.aws.handlers import HANDLERS
 from flowrunner.api.aws.operations import OPERATIONS, Operation
 from flowrunner.api.aws.shapes import Parts, check, with_limits
-from flowrunner.errors import FlowRunnerError
+from flowrunner.errors import FlowRunnerError, StoreUnavailable
 
 if TYPE_CHECKING:
     from flowrunner.api.aws.authentication import Authenticator, Headers
@@ -66,7 +66,9 @@ class AwsEndpoint:
             status, body = fault.http_status, _error(fault.aws_code, fault.message)
         except FlowRunnerError as error:
             told = aws_answer(error)
-            if told.status >= 500:
+            if isinstance(error, StoreUnavailable):
+                _log.warning("store_unavailable", request_id=request_id, target=_target(headers), reason=error.message)
+            elif told.status >= 500:
                 _log.exception("request_failed", request_id=request_id, trace_id=scope.get("trace_id"), target=_target(headers))
             status, body = told.status, _error(told.code, told.message)
         except Exception:  # noqa: BLE001 - the last line of defence: logged, and answered as AWS does
@@ -74,6 +76,8 @@ class AwsEndpoint:
             status, body = 500, _error("InternalFailure", f"The server failed; its log has the reason under request id {request_id}.")
         kind = JSON_1_1 if headers.get(b"content-type", b"").startswith(JSON_1_1) else JSON_1_0
         sent = [(b"x-amzn-requestid", request_id.encode()), (b"content-type", kind), (b"content-length", b"%d" % len(body))]
+        if status == 503:
+            sent.append((b"retry-after", b"1"))
         await send({"type": "http.response.start", "status": status, "headers": sent})
         await send({"type": "http.response.body", "body": body})
 

@@ -10,7 +10,7 @@ import json
 import re
 
 from flowrunner.errors import InvalidDocument
-from flowrunner.jsonvalue import MAX_DEPTH, depth, loads
+from flowrunner.jsonvalue import MAX_DEPTH, MAX_DIGITS, depth, loads
 
 _WORD = re.compile(r"[A-Za-z_$][\w$]*")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
@@ -39,8 +39,10 @@ def _message(text: str) -> str:
         return _at(text, error.pos, error.msg)
     except _Constant as found:
         return f"Unrecognized token '{found}': was expecting {_VALUES}"
-    except (RecursionError, ValueError):
+    except RecursionError:
         return f"Document nesting depth exceeds the maximum allowed ({MAX_DEPTH})"
+    except ValueError:  # CPython's limit for the digits of an integer
+        return f"Number value length exceeds the maximum allowed ({MAX_DIGITS})"
     return "Invalid UTF-16 surrogate in a string, or a number out of range"
 
 

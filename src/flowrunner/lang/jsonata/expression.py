@@ -49,9 +49,15 @@ class JsonataExpression:
 
         ``$states`` is the environment's `states`, ``$name`` its variables; ``$`` and ``$$`` are undefined, as in AWS.
         """
-        run = Run(environment.now, environment.entropy)
+        meter = environment.meter
+        if meter.left <= 0:
+            raise BudgetExceeded("The expressions of this state took too many steps together.")
+        run = Run(environment.now, environment.entropy, steps=meter.left)
         frame = Frame({"states": environment.states}, Frame(environment.variables, _frame(BUILT_IN, run), run), run)
-        return _evaluated(self._code, UNDEFINED, frame)
+        try:
+            return _evaluated(self._code, UNDEFINED, frame)
+        finally:
+            meter.take(run.spent)
 
     def __repr__(self) -> str:
         return f"JsonataExpression({self.text!r})"

@@ -73,10 +73,15 @@ class Run:
         self.now = now
         self.entropy = entropy
         self.depth = 0
-        self.fuel = _STEPS_PER_LOOK
         self._steps, self._seconds = steps, seconds
-        self._left = steps - _STEPS_PER_LOOK
+        self.fuel = min(_STEPS_PER_LOOK, steps)
+        self._left = steps - self.fuel
         self._deadline = perf_counter() + seconds
+
+    @property
+    def spent(self) -> int:
+        """How many steps were taken so far."""
+        return self._steps - max(self._left, 0) - max(self.fuel, 0)
 
     def spend(self, steps: int) -> None:
         """Take `steps` off the budget; raises BudgetExceeded when there are none left."""
