@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from flowrunner.cli.output import as_json, colour
+from flowrunner.errors import InvalidDocument
+from flowrunner.jsonvalue import loads
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -67,20 +69,34 @@ class JsonLines:
 
 
 class Lines:
-    """``time  type  name  what went wrong``."""
+    """``time  type  name  what went wrong``; a task's events have the name of the state they follow from."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._names: dict[int, str] = {}
 
     def show(self, message: Message) -> None:
         """Print it."""
         payload = message["payload"]
-        parts = [message.get("ts", ""), message["type"], str(payload.get("name") or payload.get("executionStatus") or "")]
-        parts += [_printable(f"{payload.get('error') or ''} {payload.get('cause') or ''}")]
+        name = str(payload.get("name") or payload.get("executionStatus") or "")
+        if message["type"].startswith("task_"):
+            name = self._names.get(payload.get("previousEventId", 0), "")
+        self._names[payload.get("eventId", 0)] = name
+        parts = [message.get("ts", ""), message["type"], name]
+        parts += [_printable(f"{payload.get('error') or ''} {_said(payload.get('cause') or '')}")]
         print("  ".join(part for part in parts if part.strip()), file=self._stream, flush=True)
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _said(cause: str) -> str:
+    """What a cause says: a function's own message out of Lambda's error object, anything else as it is."""
+    try:
+        told = loads(cause)
+    except InvalidDocument:
+        return cause
+    return str(told["errorMessage"]) if isinstance(told, dict) and "errorMessage" in told else cause
 
 
 def _printable(text: str) -> str:
