@@ -1,5 +1,6 @@
 """An engine with everything around it, for tests: a clock that stands still, scripted tasks, a real store."""
 
+import itertools
 import json
 import random
 import uuid
@@ -13,6 +14,7 @@ from flowrunner.ports.tasks import Failed, Succeeded, TaskHandler
 from flowrunner.testing.clock import ManualClock
 
 ACCOUNT = "000000000000"
+SEEDS = itertools.count()
 
 
 def compiler(revision):
@@ -68,7 +70,7 @@ class Bench:
         self.clock = clock or ManualClock()
         self.handler = Scripted(self.clock)
         self.reports = []
-        source = random.Random(7)
+        source = random.Random(next(SEEDS))  # every engine is another node
         self.engine = Engine(
             store=store,
             compiler=compiler,

@@ -50,7 +50,7 @@ def test_numbers_without_gap(tmp_path, monkeypatch):
             migrations()
 
 
-NEXT = "CREATE TABLE later (a); INSERT INTO later VALUES (1); ALTER TABLE leases ADD COLUMN note TEXT; CREATE INDEX later_a ON later (a);"
+NEXT = "CREATE TABLE later (a); INSERT INTO later VALUES (1); ALTER TABLE nodes ADD COLUMN note TEXT; CREATE INDEX later_a ON later (a);"
 
 
 def old_file(path):
@@ -59,7 +59,7 @@ def old_file(path):
     connection = apsw.Connection(str(path))
     create(connection)
     connection.pragma("journal_mode", "wal")
-    connection.execute("INSERT INTO leases VALUES ('node', 1)")
+    connection.execute("INSERT INTO nodes VALUES ('node', 1)")
     connection.close()
 
 
@@ -72,7 +72,7 @@ def test_an_older_file_is_brought_up_to_date(tmp_path, monkeypatch):
     assert migrate(connection) == len(present)
     assert version_of(connection) == len(present) + 1
     assert migrate(connection) == len(present) + 1
-    assert connection.execute("SELECT owner, note FROM leases").fetchall() == [("node", None)]
+    assert connection.execute("SELECT node, note FROM nodes").fetchall() == [("node", None)]
     assert connection.execute("SELECT count(*) FROM later").get == 1
 
 

@@ -123,10 +123,10 @@ async def test_missing_table(path, open_sqlite):
     """A file of ours that lacks a table, an index or a column is refused, and the message names it."""
     await make(open_sqlite, path)
     connection = apsw.Connection(str(path))
-    connection.execute("DROP TABLE facts; DROP INDEX heads_due; ALTER TABLE leases RENAME COLUMN until TO til")
+    connection.execute("DROP TABLE facts; DROP INDEX heads_due; ALTER TABLE nodes RENAME COLUMN beats TO beets")
     connection.close()
     message = await refused(open_sqlite, path)
-    for name in ("column facts.body", "table facts", "index heads_due", "column leases.until"):
+    for name in ("column facts.body", "table facts", "index heads_due", "column nodes.beats"):
         assert name in message
 
 

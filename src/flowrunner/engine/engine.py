@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-from flowrunner.clock import SECOND, Clock
+from flowrunner.clock import Clock
 from flowrunner.core import facts
 from flowrunner.core.facts import Fact
 from flowrunner.core.machine import Machine as Core
@@ -21,6 +21,7 @@ from flowrunner.engine.dispatch import Dispatcher
 from flowrunner.engine.driver import Driver
 from flowrunner.engine.feed import ENDED, Feed
 from flowrunner.engine.live import ExecutionAlreadyExists, Live, Message, arn_of, identity_of
+from flowrunner.engine.membership import LEASE_SECONDS, Membership
 from flowrunner.engine.points import Point, no_point
 from flowrunner.engine.programs import Compiler, Programs
 from flowrunner.engine.recovery import take_over
@@ -35,8 +36,6 @@ from flowrunner.ports.observe import NullObserver, Observer
 from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import ChildStart, TaskResolver
 
-LEASE = 15 * SECOND  # how long a node's executions stay its own after it was last heard of
-FAR_FUTURE = 2**62  # later than any lease
 MOST_ORPHANS = 1_000_000  # taken over in one go; each is an id of 32 characters here
 KEPT_WARM = 1000  # executions that only wait, but are kept in memory to save the loading
 
@@ -63,6 +62,7 @@ class Engine:
         kept_warm: int = KEPT_WARM,
         kept_ended: int | None = None,
         drain_seconds: float = 10.0,
+        lease_seconds: float = LEASE_SECONDS,
         report: Callable[[str, dict[str, Any]], None] = lambda _event, _detail: None,
     ) -> None:
         self.store = store
@@ -84,6 +84,7 @@ class Engine:
         self._stopping = False
         self._executions = store.executions
         self._observer = observer = observer or NullObserver()
+        self._members = Membership(store.executions, clock, self.node, shared=not store.capabilities.exclusive, lease_seconds=lease_seconds)
         self._programs = Programs(store.definitions, compiler)
         self._driver = Driver(
             executions=store.executions, programs=self._programs, clock=clock, limits=limits, region=region, node=self.node,
@@ -103,9 +104,9 @@ class Engine:
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Take over what nobody owns and begin to fire timers; clean-up goes on `stack`. Raises StoreUnavailable."""
-        await self._renew()
+        gone = await self._members.beat()
         stack.push_async_callback(self._stop)
-        await self._recover(at_start=True)
+        await self._recover(gone)
         for service in (self._timers.run(), self._keep_lease()):
             task = asyncio.get_running_loop().create_task(service)
             stack.push_async_callback(_cancelled, task)
@@ -129,26 +130,21 @@ class Engine:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         with contextlib.suppress(StoreError):
-            await self._executions.renew(self.node, None)
-
-    async def _renew(self) -> None:
-        await self._executions.renew(self.node, self.clock.now() + LEASE)
+            await self._members.leave()
 
     async def _keep_lease(self) -> None:
-        while True:
-            await self.clock.sleep(LEASE / SECOND / 3)
+        """Show that this node lives, and take over from those that do not, for as long as others may be there."""
+        while self._members.shared:
+            await self.clock.sleep(self._members.period)
             try:
-                await self._renew()
-                if not self.store.capabilities.exclusive:
-                    await self._recover()
+                await self._recover(await self._members.beat())
             except StoreError as error:
                 self._report("lease_not_renewed", {"error": str(error)})
 
-    async def _recover(self, *, at_start: bool = False) -> None:
-        """Continue what a node that is gone left."""
-        # A store that only one server may open has no other owner that lives, whatever its lease still says.
-        everything = at_start and self.store.capabilities.exclusive
-        for execution in await self._executions.orphans(FAR_FUTURE if everything else self.clock.now(), MOST_ORPHANS):
+    async def _recover(self, gone: set[str]) -> None:
+        """Continue what nodes that are gone left."""
+        orphans = [execution for node in gone for execution in await self._executions.owned(node, MOST_ORPHANS)]
+        for execution in orphans:
             if execution in self._live or execution in self._loading:
                 continue
             try:

@@ -30,6 +30,7 @@ def step_write(
     return StepWrite(
         head=head,
         create=create,
+        before=None if create else live.head,
         chunk=chunk,
         fact_number=machine.fact_count,
         facts=None if ended or snapshot is not None or not facts else fact_codec.encode(facts),

@@ -12,7 +12,7 @@ one execution, dead or paused or partitioned (reliability G2, R13, R15).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,8 +25,8 @@ class Head:
 
     `id` is 32 hex digits, ordered by start time (UUID version 7). `machine` is the state machine's name, `revision` the
     immutable revision it runs. Times are milliseconds since 1970 UTC. `seed` (16 bytes) makes its randomness. `epoch` is
-    the fence. `owner` is the node whose attempts are running in it, None when it only waits. `wake_at` is when it must be
-    looked at next, None for never. `last_seq` is the number of records in its log. `extra` is JSON text of rarely used
+    the fence. `owner` names the nodes that have work of it in hand (sorted, joined by commas; mostly one), None when it only
+    waits. `wake_at` is when it must be looked at next, None for never. `last_seq` is the number of records in its log. `extra` is JSON text of rarely used
     attributes (trace header, test case, parent).
     """
 
@@ -84,7 +84,8 @@ class StepWrite:
     """One step of one execution: everything in it is stored, or nothing.
 
     `head` is the head after the step, with the epoch that was *read* (0 with `create`); the store writes epoch + 1.
-    `create` inserts; otherwise the row must still have that epoch. `chunk` is appended to the log. `facts` (encoded) is
+    `create` inserts; otherwise the row must still have that epoch, and `before` is the head as read: a store that keeps
+    its own indexes learns from it which entries to move. `chunk` is appended to the log. `facts` (encoded) is
     appended to the facts since the last snapshot, under the number `fact_number`; `snapshot` replaces the snapshot and
     all facts before it. A head whose status is not RUNNING or PENDING_REDRIVE drops snapshot, facts, inbox and open
     activity tasks. `deliveries` go to other executions' inboxes, `consumed` (delivery ids) leave this one's.
@@ -92,6 +93,7 @@ class StepWrite:
 
     head: Head
     create: bool = False
+    before: Head | None = None
     chunk: Chunk | None = None
     fact_number: int = 0
     facts: bytes | None = None
@@ -110,6 +112,15 @@ class Stored:
     snapshot: bytes | None
     facts: tuple[bytes, ...]
     inbox: tuple[Delivery, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far an execution has come: its fence, the length of its log and its status."""
+
+    epoch: int
+    last_seq: int
+    status: Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +167,10 @@ class ExecutionStore(ABC):
         """The head alone, by id."""
 
     @abstractmethod
+    async def positions(self, executions: Sequence[str]) -> Mapping[str, Position]:
+        """How far each of these executions has come, in one request where the database allows it; unknown ids are left out."""
+
+    @abstractmethod
     async def find(self, account: str, machine: str, name: str) -> Head | None:
         """The head by its names (which an execution ARN holds)."""
 
@@ -172,16 +187,16 @@ class ExecutionStore(ABC):
         """One page, newest start first, ties by id descending. `input` and `output` may be left empty."""
 
     @abstractmethod
-    async def due(self, now: int, limit: int) -> Sequence[str]:
-        """Ids of running executions without an owner whose wake_at is at or before `now`, earliest first."""
+    async def due(self, now: int, limit: int, *, hide_seconds: float = 0.0) -> Sequence[str]:
+        """Ids of running executions without an owner whose wake_at is at or before `now`, earliest first.
+
+        A store that several nodes share may claim them for the caller: it keeps them from every other call for
+        `hide_seconds` of its own clock, or until their next commit. The fence decides in any case; a claim saves work.
+        """
 
     @abstractmethod
     async def next_wake(self) -> int | None:
-        """The earliest wake_at of a running execution without an owner."""
-
-    @abstractmethod
-    async def orphans(self, now: int, limit: int) -> Sequence[str]:
-        """Ids of running executions whose owner holds no lease that is valid at `now`."""
+        """The earliest wake_at of a running execution without an owner, hidden ones included."""
 
     @abstractmethod
     async def undelivered(self, limit: int) -> Sequence[Delivery]:
@@ -195,6 +210,23 @@ class ExecutionStore(ABC):
     async def forget(self, execution: str) -> None:
         """Remove an execution that has ended, its log and its name; does nothing to one that is open or not there."""
 
+    # --- the nodes that share the store
+
     @abstractmethod
-    async def renew(self, owner: str, until: int | None) -> None:
-        """Extend the lease of a node to this wall time; None gives it up at once."""
+    async def beat(self, node: str) -> Mapping[str, int]:
+        """Raise the node's counter by one (from 0), and return the counters of all nodes that have not left.
+
+        Who is dead is not the store's judgement, nor a matter of clocks: each node watches whether the others' counters move.
+        """
+
+    @abstractmethod
+    async def leave(self, node: str) -> None:
+        """The node counts no longer: what it owns may be taken over at once. Not an error for an unknown node."""
+
+    @abstractmethod
+    async def owners(self) -> Sequence[str]:
+        """The nodes that own running executions, whether they still count or not; may name some that own none any more."""
+
+    @abstractmethod
+    async def owned(self, node: str, limit: int) -> Sequence[str]:
+        """Ids of running executions that this node owns, alone or with others."""

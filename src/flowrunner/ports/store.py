@@ -17,7 +17,7 @@ class Capabilities:
     """What a store can and cannot do; tests of what it cannot are skipped out loud.
 
     `durable`: survives the process. `exclusive`: one server at a time, enforced at start, so whatever owner a row names
-    when a server starts is dead.
+    when a server starts is dead; otherwise several nodes may share the store.
     """
 
     durable: bool

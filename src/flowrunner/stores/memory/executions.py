@@ -22,12 +22,13 @@ from flowrunner.ports.executions import (
     ExecutionStore,
     Head,
     NameTaken,
+    Position,
     StepWrite,
     Stored,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 OPEN = ("RUNNING", "PENDING_REDRIVE")
 
@@ -55,7 +56,7 @@ class MemoryExecutions(ExecutionStore):
         self._inboxes: defaultdict[str, dict[str, Delivery]] = defaultdict(dict)
         self._deliveries: dict[str, Delivery] = {}  # oldest first
         self._activities: defaultdict[str, dict[tuple[str, int], tuple[int, ActivityTask]]] = defaultdict(dict)
-        self._leases: dict[str, int] = {}
+        self._beats: dict[str, int] = {}
         self._order = count()
 
     async def commit(self, write: StepWrite) -> Head | NameTaken:
@@ -182,6 +183,11 @@ class MemoryExecutions(ExecutionStore):
         stored = self._executions.get(execution)
         return stored.head if stored else None
 
+    async def positions(self, executions: Sequence[str]) -> Mapping[str, Position]:
+        """See the contract."""
+        heads = [self._executions[execution].head for execution in executions if execution in self._executions]
+        return {head.id: Position(head.epoch, head.last_seq, head.status) for head in heads}
+
     async def find(self, account: str, machine: str, name: str) -> Head | None:
         """See the contract."""
         named = self._names.get((account, machine, name))
@@ -213,18 +219,14 @@ class MemoryExecutions(ExecutionStore):
             if query.status in (None, head.status):
                 yield replace(head, input="", output=None)
 
-    async def due(self, now: int, limit: int) -> Sequence[str]:
-        """See the contract."""
+    async def due(self, now: int, limit: int, *, hide_seconds: float = 0.0) -> Sequence[str]:
+        """See the contract; nobody else is there to be kept from them."""
+        del hide_seconds
         return [execution for wake_at, execution in self._wakes[:limit] if wake_at <= now]
 
     async def next_wake(self) -> int | None:
         """See the contract."""
         return self._wakes[0][0] if self._wakes else None
-
-    async def orphans(self, now: int, limit: int) -> Sequence[str]:
-        """See the contract."""
-        alive = {owner for owner, until in self._leases.items() if until > now}
-        return nsmallest(limit, (execution for execution in self._owned if self._executions[execution].head.owner not in alive))
 
     async def undelivered(self, limit: int) -> Sequence[Delivery]:
         """See the contract."""
@@ -235,9 +237,22 @@ class MemoryExecutions(ExecutionStore):
         waiting = self._activities.get(activity, {}).values()
         return [task for _, task in nsmallest(limit, waiting, key=lambda entry: (entry[1].scheduled_at, entry[0]))]
 
-    async def renew(self, owner: str, until: int | None) -> None:
+    async def beat(self, node: str) -> Mapping[str, int]:
         """See the contract."""
-        if until is None:
-            self._leases.pop(owner, None)
-        else:
-            self._leases[owner] = until
+        self._beats[node] = self._beats.get(node, -1) + 1
+        return dict(self._beats)
+
+    async def leave(self, node: str) -> None:
+        """See the contract."""
+        self._beats.pop(node, None)
+
+    async def owners(self) -> Sequence[str]:
+        """See the contract."""
+        return sorted({node for execution in self._owned for node in self._owners_of(execution)})
+
+    async def owned(self, node: str, limit: int) -> Sequence[str]:
+        """See the contract."""
+        return nsmallest(limit, (execution for execution in self._owned if node in self._owners_of(execution)))
+
+    def _owners_of(self, execution: str) -> list[str]:
+        return (self._executions[execution].head.owner or "").split(",")

@@ -14,13 +14,14 @@ from flowrunner.ports.executions import (
     ExecutionStore,
     Head,
     NameTaken,
+    Position,
     StepWrite,
     Stored,
 )
 from flowrunner.stores.sqlite.session import QUERIES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import apsw
 
@@ -68,6 +69,11 @@ class SqliteExecutions(ExecutionStore):
         rows = self._session.read("head_by_id", execution)
         return _head(rows[0]) if rows else None
 
+    async def positions(self, executions: Sequence[str]) -> Mapping[str, Position]:
+        """See the contract."""
+        rows = [row for execution in executions for row in self._session.read("position", execution)]
+        return {execution: Position(epoch, last_seq, status) for execution, epoch, last_seq, status in rows}
+
     async def find(self, account: str, machine: str, name: str) -> Head | None:
         """See the contract."""
         rows = self._session.read("head_by_name", account, machine, name)
@@ -103,23 +109,15 @@ class SqliteExecutions(ExecutionStore):
             rows = await self._session.scan("list_machine_status", *arguments, query.machine)
         return [_head(row) for row in rows]
 
-    async def due(self, now: int, limit: int) -> Sequence[str]:
-        """See the contract."""
+    async def due(self, now: int, limit: int, *, hide_seconds: float = 0.0) -> Sequence[str]:
+        """See the contract; one server holds the file, so nobody else is there to be kept from them."""
+        del hide_seconds
         return [execution for (execution,) in self._session.read("due", now, limit)]
 
     async def next_wake(self) -> int | None:
         """See the contract."""
         rows = self._session.read("next_wake")
         return rows[0][0] if rows else None
-
-    async def orphans(self, now: int, limit: int) -> Sequence[str]:
-        """See the contract."""
-        found: list[str] = []
-        for (owner,) in self._session.read("owners", now):
-            found += [execution for (execution,) in self._session.read("owned", owner, limit - len(found))]
-            if len(found) >= limit:
-                break
-        return found
 
     async def undelivered(self, limit: int) -> Sequence[Delivery]:
         """See the contract."""
@@ -141,16 +139,36 @@ class SqliteExecutions(ExecutionStore):
 
         await self._session.write(work)
 
-    async def renew(self, owner: str, until: int | None) -> None:
+    async def beat(self, node: str) -> Mapping[str, int]:
+        """See the contract."""
+
+        def work(cursor: apsw.Cursor) -> dict[str, int]:
+            cursor.execute(QUERIES["beat"], (node,))
+            rows: list[Any] = cursor.execute(QUERIES["nodes"]).fetchall()
+            return dict(rows)
+
+        counters: dict[str, int] = await self._session.write(work)
+        return counters
+
+    async def leave(self, node: str) -> None:
         """See the contract."""
 
         def work(cursor: apsw.Cursor) -> None:
-            if until is None:
-                cursor.execute(QUERIES["delete_lease"], (owner,))
-            else:
-                cursor.execute(QUERIES["renew_lease"], (owner, until))
+            cursor.execute(QUERIES["delete_node"], (node,))
 
         await self._session.write(work)
+
+    async def owners(self) -> Sequence[str]:
+        """See the contract."""
+        return sorted({node for (owner,) in self._session.read("owners") for node in owner.split(",")})
+
+    async def owned(self, node: str, limit: int) -> Sequence[str]:
+        """See the contract."""
+        found: list[str] = []
+        for (owner,) in self._session.read("owners"):
+            if node in owner.split(","):
+                found += [execution for (execution,) in self._session.read("owned", owner, limit - len(found))]
+        return found
 
 
 def _store(cursor: apsw.Cursor, write: StepWrite) -> Head | NameTaken:

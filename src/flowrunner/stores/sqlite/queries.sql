@@ -147,15 +147,14 @@ SELECT id FROM heads WHERE status = 'RUNNING' AND owner IS NULL AND wake_at IS N
 SELECT wake_at FROM heads WHERE status = 'RUNNING' AND owner IS NULL AND wake_at IS NOT NULL ORDER BY wake_at LIMIT 1;
 
 -- name: owners
--- The nodes whose attempts are running and whose lease is over: hops from owner to owner through the index, so thousands of
--- executions of a living node cost one step.
+-- Who owns running executions: hops from owner to owner through the index, so thousands of executions of one owner cost one step.
 WITH RECURSIVE owners (owner) AS (
   SELECT (SELECT min(owner) FROM heads WHERE status = 'RUNNING' AND owner IS NOT NULL)
   UNION ALL
   SELECT (SELECT min(heads.owner) FROM heads WHERE status = 'RUNNING' AND heads.owner IS NOT NULL AND heads.owner > owners.owner)
   FROM owners WHERE owners.owner IS NOT NULL
 )
-SELECT owner FROM owners WHERE owner IS NOT NULL AND owner NOT IN (SELECT owner FROM leases WHERE until > ?1);
+SELECT owner FROM owners WHERE owner IS NOT NULL;
 
 -- name: owned
 -- The running executions of one owner.
@@ -169,13 +168,21 @@ SELECT id, execution, fact FROM inbox ORDER BY place LIMIT ?1;
 -- Open tasks of one activity, oldest first.
 SELECT activity, execution, attempt, input, scheduled_at FROM activity_tasks WHERE activity = ?1 ORDER BY scheduled_at, place LIMIT ?2;
 
--- name: renew_lease
--- A node lives until then.
-INSERT INTO leases (owner, until) VALUES (?1, ?2) ON CONFLICT (owner) DO UPDATE SET until = excluded.until;
+-- name: beat
+-- A node shows that it is alive.
+INSERT INTO nodes (node, beats) VALUES (?1, 0) ON CONFLICT (node) DO UPDATE SET beats = beats + 1;
 
--- name: delete_lease
--- A node gives up its executions.
-DELETE FROM leases WHERE owner = ?1;
+-- name: nodes
+-- The counters of all nodes.
+SELECT node, beats FROM nodes;
+
+-- name: delete_node
+-- A node counts no longer.
+DELETE FROM nodes WHERE node = ?1;
+
+-- name: position
+-- How far an execution has come.
+SELECT id, epoch, last_seq, status FROM heads WHERE id = ?1;
 
 -- name: insert_revision
 -- Revisions never change: one that is there stays as it is.

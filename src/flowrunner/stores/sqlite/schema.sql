@@ -90,10 +90,10 @@ CREATE TABLE activity_tasks (
 
 CREATE INDEX activity_tasks_waiting ON activity_tasks (activity, scheduled_at);
 
--- Nodes that are alive, until when.
-CREATE TABLE leases (
-  owner TEXT PRIMARY KEY,
-  until INTEGER NOT NULL
+-- The nodes that serve this file. `beats` counts up as long as the node is alive.
+CREATE TABLE nodes (
+  node TEXT PRIMARY KEY,
+  beats INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Every revision that ever was; executions pin them, so deleting a machine leaves them. `settings` is JSON.

@@ -28,7 +28,7 @@ class DurableStoreConformance:
             parts = {"snapshot": b"s", "chunk": records(1, 3), "opened": (task,), "deliveries": (Delivery("d", head().id, b"f"),)}
             await created(store, 1, write=parts, wake_at=5, last_seq=3, input="x" * 100_000)
             await created(store, 2, status="SUCCEEDED", owner="n")
-            await store.executions.renew("n", 77)
+            await store.executions.beat("n")
             await store.definitions.create_machine(example_machine())
             await store.definitions.create_activity(example_activity())
             before = await _answers(store)

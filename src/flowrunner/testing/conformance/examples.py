@@ -77,6 +77,6 @@ async def created(store: Store, number: int = 1, *, write: dict[str, Any] | None
 
 async def stepped(store: Store, before: Head, *, write: dict[str, Any] | None = None, **changes: Any) -> Head:
     """Commit one more step and return the head as stored."""
-    answer = await store.executions.commit(StepWrite(head=replace(before, **changes), **(write or {})))
+    answer = await store.executions.commit(StepWrite(head=replace(before, **changes), before=before, **(write or {})))
     assert isinstance(answer, Head)
     return answer

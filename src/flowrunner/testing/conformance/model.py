@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from flowrunner.errors import Fenced
-from flowrunner.ports.executions import ActivityTask, Chunk, Delivery, ExecutionQuery, Head, NameTaken, Status, StepWrite, Stored
+from flowrunner.ports.executions import ActivityTask, Chunk, Delivery, ExecutionQuery, Head, NameTaken, Position, Status, StepWrite, Stored
 from flowrunner.testing.conformance.examples import ACCOUNT, head
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 OPEN = ("RUNNING", "PENDING_REDRIVE")
 EXECUTIONS = range(1, 7)
 MACHINES = ("orders", "returns")
-OWNERS = (None, None, "a", "b")
+NODES = ("a", "b")
+OWNERS = (None, None, *NODES, "a,b")
 TIMES = range(5)
 STATUSES: tuple[Status | None, ...] = (None, "RUNNING", "SUCCEEDED", "FAILED")
 
@@ -37,7 +38,7 @@ class Model:
     facts: dict[str, list[bytes]] = field(default_factory=dict)
     inbox: list[Delivery] = field(default_factory=list)
     tasks: list[ActivityTask] = field(default_factory=list)
-    leases: dict[str, int] = field(default_factory=dict)
+    beats: dict[str, int] = field(default_factory=dict)
 
     def commit(self, write: StepWrite) -> Head | NameTaken | type[Fenced]:
         """What the store must answer."""
@@ -88,9 +89,9 @@ class Model:
         found = [one for one in self.heads.values() if one.status == "RUNNING" and one.owner is None and one.wake_at is not None]
         return sorted(found, key=lambda one: one.wake_at or 0)
 
-    def orphans(self, now: int) -> set[str]:
-        """Running executions without a living owner."""
-        return {one.id for one in self.heads.values() if one.status == "RUNNING" and one.owner and self.leases.get(one.owner, now) <= now}
+    def owned(self, node: str) -> set[str]:
+        """Running executions that this node owns."""
+        return {one.id for one in self.heads.values() if one.status == "RUNNING" and node in (one.owner or "").split(",")}
 
     def listed(self, machine: str | None, status: str | None) -> list[Head]:
         """What a list must show, newest first."""
@@ -146,19 +147,19 @@ class _Comparison(RuleBasedStateMachine):
     def create(self, number: int, name: str, machine: str, step: dict[str, Any], parts: dict[str, Any]) -> None:
         """Create an execution, perhaps under a name or an id that exists; ids 1 and 2, 3 and 4, ... start together."""
         begun = head(number, name=name, machine=machine, started_at=number // 2, input="i" * (number * 1000), **step)
-        self._commit(begun, parts, create=True)
+        self._commit(begun, parts, before=None)
 
     @rule(number=st.sampled_from(EXECUTIONS), stale=st.sampled_from([0, 0, 0, 0, 0, 1, -1]), step=STEPS, parts=PARTS)
     def step(self, number: int, stale: int, step: dict[str, Any], parts: dict[str, Any]) -> None:
         """Commit a step, perhaps with another epoch, perhaps of an execution that is not there."""
         before = self.model.heads.get(f"{number:032x}", head(number))
-        self._commit(replace(before, epoch=before.epoch + stale, **step), parts, create=False)
+        self._commit(replace(before, epoch=before.epoch + stale, **step), parts, before=before)
 
     @rule(steps=st.lists(st.tuples(st.sampled_from(EXECUTIONS), STEPS), min_size=2, max_size=6))
     def crowd(self, steps: list[tuple[int, dict[str, Any]]]) -> None:
         """Commit concurrently; of those that read the same epoch one wins, whichever, and the model follows."""
         known = [(self.model.heads[f"{number:032x}"], step) for number, step in steps if f"{number:032x}" in self.model.heads]
-        writes = [StepWrite(head=replace(before, **step)) for before, step in known]
+        writes = [StepWrite(head=replace(before, **step), before=before) for before, step in known]
 
         async def commit_all() -> list[Any]:
             return await asyncio.gather(*map(self.store.executions.commit, writes), return_exceptions=True)
@@ -168,22 +169,26 @@ class _Comparison(RuleBasedStateMachine):
         for write, answer in winners:
             assert self.model.commit(write) == answer
 
-    @rule(owner=st.sampled_from("ab"), until=st.none() | st.sampled_from(TIMES))
-    def renew(self, owner: str, until: int | None) -> None:
-        """Extend or give up a lease."""
-        self.runner.run(self.store.executions.renew(owner, until))
-        if until is None:
-            self.model.leases.pop(owner, None)
-        else:
-            self.model.leases[owner] = until
+    @rule(node=st.sampled_from(NODES))
+    def beat(self, node: str) -> None:
+        """A node lives."""
+        self.model.beats[node] = self.model.beats.get(node, -1) + 1
+        assert self.runner.run(self.store.executions.beat(node)) == self.model.beats
 
-    def _commit(self, now: Head, parts: dict[str, Any], *, create: bool) -> None:
+    @rule(node=st.sampled_from(NODES))
+    def leave(self, node: str) -> None:
+        """A node leaves."""
+        self.runner.run(self.store.executions.leave(node))
+        self.model.beats.pop(node, None)
+
+    def _commit(self, now: Head, parts: dict[str, Any], *, before: Head | None) -> None:
         logged = sum(chunk.count for chunk in self.model.logs.get(now.id, ()))
         records = parts["records"]
         self.numbers += 10
         write = StepWrite(
             head=replace(now, last_seq=logged + records),
-            create=create,
+            create=before is None,
+            before=before,
             chunk=Chunk(logged + 1, records, b"%d" % self.numbers) if records else None,
             fact_number=self.numbers,
             facts=parts["facts"],
@@ -223,7 +228,10 @@ class _Comparison(RuleBasedStateMachine):
         for now in TIMES:
             due = [one.wake_at for one in waiting if one.wake_at is not None and one.wake_at <= now]
             assert [model.heads[execution].wake_at for execution in await of.due(now, 100)] == due
-            assert set(await of.orphans(now, 100)) == model.orphans(now)
+        for node in NODES:
+            assert set(await of.owned(node, 100)) == model.owned(node)
+        positions = {one.id: Position(one.epoch, one.last_seq, one.status) for one in model.heads.values()}
+        assert await of.positions([f"{number:032x}" for number in EXECUTIONS]) == positions
         for machine in (None, *MACHINES):
             for status in STATUSES:
                 found = await of.list(ExecutionQuery(account=ACCOUNT, machine=machine, status=status))
