@@ -52,7 +52,7 @@ class World:
 
     def __init__(self, **changes):
         self.store = MemoryStore()
-        self.feed = Feed(self.store.executions)
+        self.feed = Feed(self.store.executions, SystemClock())
         self.observer = Closings()
         self.stopping = asyncio.Event()
         settings = {"authenticator": DevAuthenticator(ACCOUNT), **changes}

@@ -13,6 +13,7 @@ from flowrunner.errors import Conflict, NotFound
 from flowrunner.ports.executions import ActivityTask, ExecutionStore, Head
 
 Send = Callable[[str, Callable[[Machine, int], Fact | None]], Awaitable[Head]]
+ASK_SECONDS = 1.0  # how often to look for tasks that other nodes opened
 
 
 class _Gone(Conflict):
@@ -22,10 +23,11 @@ class _Gone(Conflict):
 class Activities:
     """Waiting workers of this node, by activity."""
 
-    def __init__(self, executions: ExecutionStore, clock: Clock, send: Send) -> None:
+    def __init__(self, executions: ExecutionStore, clock: Clock, send: Send, *, shared: bool) -> None:
         self._executions = executions
         self._clock = clock
         self._send = send
+        self._longest_wait = ASK_SECONDS if shared else float("inf")
         self._news: dict[str, asyncio.Event] = {}
         self._waiting: dict[str, int] = {}
         self._offered: set[tuple[str, int]] = set()
@@ -50,7 +52,7 @@ class Activities:
                 left = deadline - self._clock.monotonic()
                 if left <= 0:
                     return None
-                await self._wait(news, left)
+                await self._wait(news, min(left, self._longest_wait))
         finally:
             self._waiting[activity] -= 1
             if not self._waiting[activity]:

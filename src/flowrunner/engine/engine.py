@@ -22,9 +22,10 @@ from flowrunner.engine.driver import Driver
 from flowrunner.engine.feed import ENDED, Feed
 from flowrunner.engine.live import ExecutionAlreadyExists, Live, Message, arn_of, identity_of
 from flowrunner.engine.membership import LEASE_SECONDS, Membership
+from flowrunner.engine.ownership import NOBODY
 from flowrunner.engine.points import Point, no_point
 from flowrunner.engine.programs import Compiler, Programs
-from flowrunner.engine.recovery import take_over
+from flowrunner.engine.recovery import Recovery, tick
 from flowrunner.engine.timers import Timers
 from flowrunner.errors import FlowRunnerError, InvalidToken, NotFound, StoreError, StoreUnavailable
 from flowrunner.ids import execution_id
@@ -36,7 +37,6 @@ from flowrunner.ports.observe import NullObserver, Observer
 from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import ChildStart, TaskResolver
 
-MOST_ORPHANS = 1_000_000  # taken over in one go; each is an id of 32 characters here
 KEPT_WARM = 1000  # executions that only wait, but are kept in memory to save the loading
 
 
@@ -66,7 +66,7 @@ class Engine:
         report: Callable[[str, dict[str, Any]], None] = lambda _event, _detail: None,
     ) -> None:
         self.store = store
-        self.feed = Feed(store.executions)
+        self.feed = Feed(store.executions, clock)
         self.node = uuid.UUID(bytes=randomness(16), version=4).hex
         self.region = region
         self.clock = clock
@@ -88,7 +88,7 @@ class Engine:
         self._programs = Programs(store.definitions, compiler)
         self._driver = Driver(
             executions=store.executions, programs=self._programs, clock=clock, limits=limits, region=region, node=self.node,
-            feed=self.feed, observer=observer, point=point, report=report,
+            shared=self._members.shared, feed=self.feed, observer=observer, point=point, report=report,
         )  # fmt: skip
         self._dispatcher = Dispatcher(tasks, region=region, post=self.post, point=point, report=report)
         self._driver.dispatcher = self._dispatcher
@@ -97,8 +97,14 @@ class Engine:
         self._driver.in_background = self._spawn
         self._children = Children(store, region, self.start_execution, self.stop_execution, self._spawn)
         self._driver.stop_job = self._children.stop
-        self._timers = Timers(store.executions, clock, self._fire, observer.on_timer_lag)
-        self._activities = Activities(store.executions, clock, self.send)
+        self._recovery = Recovery(
+            executions=store.executions, members=self._members, clock=clock, live=self._live,
+            send=self.send, post=self.post, deliver=self._deliver, report=report,
+        )  # fmt: skip
+        if self._members.shared:
+            self._dispatcher.is_ours = self._recovery.is_ours
+        self._timers = Timers(store.executions, clock, self._fire, observer.on_timer_lag, members=self._members)
+        self._activities = Activities(store.executions, clock, self.send, shared=self._members.shared)
 
     # --- life
 
@@ -106,10 +112,13 @@ class Engine:
         """Take over what nobody owns and begin to fire timers; clean-up goes on `stack`. Raises StoreUnavailable."""
         gone = await self._members.beat()
         stack.push_async_callback(self._stop)
-        await self._recover(gone)
-        for service in (self._timers.run(), self._keep_lease()):
+        services = [self._timers.run()]
+        if self._members.shared:  # from now on: recovery may take longer than a lease
+            services += [self._recovery.run(), self.feed.watch()]
+        for service in services:
             task = asyncio.get_running_loop().create_task(service)
             stack.push_async_callback(_cancelled, task)
+        await self._recovery.recover(gone, deliveries=True)
 
     def hurry(self) -> None:
         """Give what runs no more time."""
@@ -131,35 +140,6 @@ class Engine:
             await asyncio.gather(*late, return_exceptions=True)
         with contextlib.suppress(StoreError):
             await self._members.leave()
-
-    async def _keep_lease(self) -> None:
-        """Show that this node lives, and take over from those that do not, for as long as others may be there."""
-        while self._members.shared:
-            await self.clock.sleep(self._members.period)
-            try:
-                await self._recover(await self._members.beat())
-            except StoreError as error:
-                self._report("lease_not_renewed", {"error": str(error)})
-
-    async def _recover(self, gone: set[str]) -> None:
-        """Continue what nodes that are gone left."""
-        orphans = [execution for node in gone for execution in await self._executions.owned(node, MOST_ORPHANS)]
-        for execution in orphans:
-            if execution in self._live or execution in self._loading:
-                continue
-            try:
-                live = await self._driver.load(execution)
-            except StoreError:
-                raise
-            except FlowRunnerError as error:
-                self._report("execution_not_recovered", {"execution": execution, "error": str(error)})
-                continue
-            self._observer.on_takeover()
-            self._live[execution] = live
-            take_over(live, self._dispatcher, _tick)
-            self._kick(live)
-        for delivery in await self._executions.undelivered(MOST_ORPHANS):
-            self._deliver(delivery)
 
     # --- starting
 
@@ -258,10 +238,10 @@ class Engine:
 
     # --- messages
 
-    async def send(self, execution: str, make: Callable[[Core, int], Fact | None]) -> Head:
+    async def send(self, execution: str, make: Callable[[Core, int], Fact | None], *, heir_of: frozenset[str] = frozenset()) -> Head:
         """Post a message and wait until it is stored; raises what `make` raised."""
         done: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
-        self.post(execution, Message(make=make, done=done))
+        self.post(execution, Message(make=make, done=done, heir_of=heir_of))
         return await done
 
     def post(self, execution: str, message: Message) -> None:
@@ -288,6 +268,10 @@ class Engine:
             self._report("execution_not_loaded", {"execution": execution, "error": str(error)})
             return
         live.mailbox.extend(self._loading.pop(execution))
+        live.begun = live.local & self._dispatcher.known(execution)
+        if live.local - live.begun:  # their outcome went astray, unless it is in the mailbox
+            live.others[NOBODY], live.local = live.local - live.begun, set(live.begun)
+            live.mailbox.append(Message(make=tick, heir_of=frozenset({NOBODY})))
         self._live[execution] = live
         self._kick(live)
 
@@ -316,7 +300,8 @@ class Engine:
             return
         if self._live.pop(live.id, None) is None:
             return
-        self._timers.forget(live.id)
+        if live.head.owner is None:  # else this node answers for its timers, though others run its attempts
+            self._timers.forget(live.id)
         if live.machine.outcome is None and self._kept_warm:
             self._warm[live.id] = live
             if len(self._warm) > self._kept_warm:
@@ -328,7 +313,7 @@ class Engine:
         task.add_done_callback(self._background.discard)
 
     def _fire(self, execution: str) -> None:
-        self.post(execution, Message(make=_tick))
+        self.post(execution, Message(make=tick))
 
     def _deliver(self, delivery: Delivery) -> None:
         [fact] = facts.decode(delivery.fact)
@@ -360,11 +345,6 @@ class Engine:
             self._deliver(delivery)
         for opened in write.opened:
             self._activities.opened(opened.activity)
-
-
-def _tick(machine: Core, now: int) -> Fact | None:
-    due = machine.wake_at
-    return facts.TimerFired(at=now) if due is not None and due <= now else None
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
