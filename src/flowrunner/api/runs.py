@@ -16,7 +16,7 @@ from flowrunner.api.identify import RUNS_READ, Principal
 from flowrunner.api.messages import V2_STATUS, moment
 from flowrunner.api.page import cursor, limit_of, place_of
 from flowrunner.api.problems import Refused, of_status
-from flowrunner.engine.live import arn_of
+from flowrunner.engine.live import arn_of, name_of
 from flowrunner.errors import NotFound
 from flowrunner.ids import parse_arn
 from flowrunner.ports.executions import ExecutionQuery, ExecutionStore, Head, Status
@@ -57,7 +57,7 @@ def run_of(head: Head, region: str, *, whole: bool) -> Run:
     return Run(
         run_id=head.id,
         workflow_id=head.machine,
-        name=head.name,
+        name=name_of(head),
         execution_arn=arn_of(head, region),
         status=V2_STATUS[head.status],
         execution_status=head.status,
