@@ -22,6 +22,7 @@ from flowrunner.config import Function as FunctionSetting
 from flowrunner.core.program import Program
 from flowrunner.engine.engine import Engine
 from flowrunner.engine.feed import Feed
+from flowrunner.engine.points import Point, no_point
 from flowrunner.errors import InvalidDefinition, NotFound, StoreUnavailable
 from flowrunner.ids import parse_arn
 from flowrunner.limits import PROFILES, Limits
@@ -42,8 +43,9 @@ ACTIVITY_POLL_SECONDS = 60.0  # AWS: GetActivityTask holds the connection this l
 class Application:
     """Everything a server needs, put together but not started: start it with an exit stack, serve `asgi`."""
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, point: Point = no_point) -> None:
         self.settings = settings
+        self._point = point
         self.stopping = asyncio.Event()
         self.failure: StoreUnavailable | None = None  # why this process must end, once there is a reason
         clock = clock or SystemClock()
@@ -87,6 +89,8 @@ class Application:
             observer=self.metrics,
             kept_ended=kept_ended,
             drain_seconds=self.settings.drain_seconds,
+            lease_seconds=self.settings.lease_seconds,
+            point=self._point,
             report=self._report,
         )
 
@@ -135,9 +139,9 @@ class Application:
         return await self.engine.next_activity_task(activity_arn, worker=worker, wait_seconds=ACTIVITY_POLL_SECONDS)
 
 
-def build(settings: Settings, *, clock: Clock | None = None) -> Application:
+def build(settings: Settings, *, clock: Clock | None = None, point: Point = no_point) -> Application:
     """The application of these settings; raises ConfigurationError."""
-    return Application(settings, clock=clock)
+    return Application(settings, clock=clock, point=point)
 
 
 def compile_revision(revision: Revision) -> Program:
