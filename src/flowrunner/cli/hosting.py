@@ -31,7 +31,7 @@ async def host(settings: Settings, announce: Callable[[Application, str], None],
     logs.configure(settings.log_level, settings.log_format)
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(_listener(settings.host, settings.port)))
-        application = build(settings, point=_point(settings))
+        application = build(settings, point=_crash_at(settings))
         await application.start(stack)
         server = Server(configuration(application.asgi, drain_seconds=settings.drain_seconds))
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,7 +56,7 @@ async def host(settings: Settings, announce: Callable[[Application, str], None],
         raise application.failure
 
 
-def _point(settings: Settings) -> Point:
+def _crash_at(settings: Settings) -> Point:
     point = point_of(os.environ)
     if point is not no_point and not is_loopback(settings.host):
         raise ConfigurationError(f"{VARIABLE} is set, and the server would listen on {settings.host}.", remedy="Crash tests run on loopback only.")
