@@ -71,6 +71,30 @@ def test_file_that_is_no_definition(folder, content, place):
         assert "Traceback" not in shown.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "line", "column", "said"),
+    [
+        ('{\n  "StartAt": "A",\n}', 3, 1, "expecting property name enclosed in double quotes"),
+        ('{"StartAt" "A"}', 1, 12, "expecting ':' delimiter"),
+        ("[]", 1, 1, "The definition is not an object."),
+        ("", 1, 1, "expecting value"),
+        (json.dumps({"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "A"}}}, indent=1), 1, 1, "Workflow has no terminal state"),
+    ],
+)
+def test_finding_is_told_once_with_its_place(folder, content, line, column, said):
+    """What cannot be read is one finding: what was expected, at a line and column that text and JSON agree on."""
+    (folder / "x.json").write_text(content)
+    for command in ("validate", "run"):
+        shown = flowrunner(command, "x.json", folder=folder)
+        lines = [text for text in (shown.stdout + shown.stderr).splitlines() if text.startswith("x.json:")]
+        assert len(lines) == 1, lines
+        assert lines[0].startswith(f"x.json:{line}:{column}: error: ")
+        assert said in lines[0]
+    (found,) = json.loads(flowrunner("validate", "x.json", "--json", folder=folder).stdout)
+    assert (found["line"], found["column"], found["severity"]) == (line, column, "ERROR")
+    assert said in found["message"]
+
+
 def test_validate_what_is_valid(folder):
     """A valid definition, from standard input too, is exit code 0 and a next step."""
     shown = flowrunner("validate", "pass.asl.json", "wait.asl.json", folder=folder)

@@ -184,4 +184,5 @@ def _cell(value: Any) -> str:
 def finding(found: Diagnostic, file: str) -> str:
     """A diagnostic as compilers print it: ``file:line:column: error: ...``."""
     place = f"{file}:{found.line or 1}:{found.column or 1}"
-    return f"{place}: {found.severity.lower()}: {found.message} at {found.pointer or '/'} [{found.code}]"
+    where = f" at {found.pointer}" if found.pointer else ""  # nothing can be pointed at in what is no document
+    return f"{place}: {found.severity.lower()}: {found.message}{where} [{found.code}]"
