@@ -50,6 +50,14 @@ def test_usage_error(folder):
         assert "Traceback" not in shown.stderr
 
 
+def test_unknown_status_is_a_usage_error(folder):
+    """A status that no run can have is told with those that are, without asking a server."""
+    shown = flowrunner("ls", "--status", "nope", "--server", "http://127.0.0.1:9", folder=folder)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert "'nope' must be one of running, success, failed, cancelled, RUNNING, " in shown.stderr
+    assert flowrunner("ls", "-s", "TIMED_OUT", "--server", "http://127.0.0.1:9", folder=folder).returncode == 6
+
+
 def test_validate_tells_file_line_and_column(folder):
     """A bad definition is exit code 3, its findings are at their places."""
     shown = flowrunner("validate", "bad.asl.json", folder=folder)
@@ -193,6 +201,10 @@ def test_runs_of_a_server(folder):
         assert [line.split("\t")[2] for line in told.splitlines()] == ["TYPE", "ExecutionStarted", "WaitStateEntered"]
         stopped = flowrunner("stop", run, "--cause", "enough", "--server", server.url, folder=folder)
         assert stopped.returncode == 0, stopped.stderr
+        assert stopped.stderr.startswith("Stopped. See: ")
+        again = flowrunner("stop", run, "--server", server.url, folder=folder)
+        assert (again.returncode, again.stdout) == (0, stopped.stdout)
+        assert again.stderr.startswith("It had ended already: ABORTED at 2")
         watched = flowrunner("watch", run, "--server", server.url, "--progress", "json", folder=folder)
         assert watched.returncode == 8
         messages = [json.loads(line) for line in watched.stdout.splitlines()]

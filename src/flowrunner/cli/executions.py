@@ -13,6 +13,7 @@ import typer
 from flowrunner.cli.options import Config, Json, NoColor, Output, Quiet, Server, Timeout, client_of, form_of, settings_of
 from flowrunner.cli.output import INTERRUPTED, RUN_CODES, Ended, Form, as_json, complain, print_text, say, show_document, show_rows, wait_for
 from flowrunner.cli.progress import Kind, progress_of
+from flowrunner.errors import ConfigurationError
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id or its execution ARN.")]
 
@@ -33,6 +34,10 @@ def ls(
 
     Example: flowrunner ls --status failed
     """
+    from flowrunner.api.messages import STATUSES  # noqa: PLC0415  # --help does not pay for it
+
+    if status is not None and status not in STATUSES:
+        raise ConfigurationError(f"--status: {status!r} must be one of {', '.join(STATUSES)}.")
     settings = settings_of(config, server=server)
 
     async def work() -> list[dict[str, Any]]:
@@ -139,19 +144,23 @@ def stop(
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
-    """Stop a run; its status becomes ABORTED.
+    """Stop a run; its status becomes ABORTED. A run that has ended stays as it is.
 
     Example: flowrunner stop 01890a5d1c2b7f3e8a4b5c6d7e8f9012 --cause "no longer needed"
     """
     settings = settings_of(config, server=server)
 
-    async def work() -> dict[str, Any]:
+    async def work() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         async with client_of(settings) as client:
-            arn = (await client.run(run))["executionArn"]
-            return await client.call("StopExecution", executionArn=arn, error=error, cause=cause)
+            before = await client.run(run)
+            answer = await client.call("StopExecution", executionArn=before["executionArn"], error=error, cause=cause)
+            return before, answer, await client.run(run)
 
-    print_text(as_json(wait_for(work()), indent=False) + "\n")
-    say(f"Stopped. See: flowrunner describe {run}", quiet=quiet)
+    before, answer, after = wait_for(work())
+    print_text(as_json(answer, indent=False) + "\n")
+    stopped = "endTime" not in before and after["executionStatus"] == "ABORTED"
+    said = "Stopped." if stopped else f"It had ended already: {after['executionStatus']} at {after['endTime']}."
+    say(f"{said} See: flowrunner describe {run}", quiet=quiet)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"ls": ls, "describe": describe, "history": history, "watch": watch, "stop": stop}
