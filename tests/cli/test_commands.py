@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import sys
 import time
 import xml.etree.ElementTree as ET
 
 import httpx
 import pytest
 from processes import flowrunner, serving
+
+from flowrunner.cli.executions import RUN_COLUMNS
+from flowrunner.cli.output import Form, show_rows
 
 PASS = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": {"done": True}, "End": True}}}
 FAIL = {"StartAt": "A", "States": {"A": {"Type": "Fail", "Error": "Broken", "Cause": "on purpose"}}}
@@ -178,6 +184,26 @@ def test_run_takes_input_and_tells_all(folder):
     shown = flowrunner("run", "pass.asl.json", "-i", '{"n": }', folder=folder)
     assert shown.returncode == 3
     assert "--input:1:" in shown.stderr
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("width", "headings"), [(140, "RUN WORKFLOW STATUS STARTED MS ERROR"), (90, "RUN WORKFLOW STATUS STARTED MS"), (20, "RUN")])
+def test_a_narrow_terminal_never_cuts_what_is_copied(monkeypatch, width, headings):
+    """The run's id is whole at any width; names are cut, then columns are left out."""
+    run, started = "01890a5d1c2b7f3e8a4b5c6d7e8f9012", "2026-11-21T10:15:02.123Z"
+    row = {"runId": run, "workflowId": "order_processing", "executionStatus": "TIMED_OUT", "startTime": started, "duration": 12345, "error": "E" * 40}
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", str(width))
+    show_rows([row, row], RUN_COLUMNS, Form.table, no_color=True)
+    lines = re.sub(r"\x1b\[\d+m", "", sys.stdout.getvalue()).splitlines()
+    assert lines[0].split() == headings.split()
+    assert len(lines) == 3
+    assert all(line.startswith(run) and len(line) <= max(width, len(run)) for line in lines[1:])
+    assert width < 60 or started in lines[1]
 
 
 def test_run_gives_up_after_its_time(folder):

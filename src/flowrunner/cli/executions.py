@@ -17,6 +17,8 @@ from flowrunner.errors import ConfigurationError
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id or its execution ARN.")]
 
+RUN_COLUMNS = {"runId": "RUN", "workflowId": "WORKFLOW", "executionStatus": "STATUS", "startTime": "STARTED", "duration": "MS", "error": "ERROR"}
+
 
 def ls(
     *,
@@ -45,8 +47,7 @@ def ls(
             return await client.runs(workflow=workflow, status=status, limit=limit)
 
     rows = wait_for(work())
-    columns = {"runId": "RUN", "workflowId": "WORKFLOW", "executionStatus": "STATUS", "startTime": "STARTED", "duration": "MS", "error": "ERROR"}
-    show_rows(rows, columns, form_of(output, json), no_color=no_color)
+    show_rows(rows, RUN_COLUMNS, form_of(output, json), no_color=no_color)
     if not rows:
         say("No runs. Start one with: flowrunner run FILE, or an AWS SDK (flowrunner env).", quiet=quiet)
 
