@@ -194,14 +194,14 @@ def commands() -> str:
 
 
 EXIT_CODES = (
-    (output.SUCCESS, "Success; for `run` and `watch`: the run SUCCEEDED."),
-    (output.FAILED, "The run FAILED, or something unexpected happened."),
+    (output.SUCCESS, "Success; for `run` and `watch`: the run succeeded (SUCCEEDED)."),
+    (output.FAILED, "The run failed (FAILED), or something unexpected happened."),
     (output.USAGE, "The command line or a setting is wrong."),
     (output.INVALID, "A definition or an input is not valid."),
     (output.NOT_FOUND, "There is no such thing."),
     (output.DENIED, "The server does not allow it."),
     (output.UNREACHABLE, "The server cannot be reached, or the store cannot be used."),
-    (output.TIMED_OUT, "The run TIMED_OUT."),
+    (output.TIMED_OUT, "The run timed out (TIMED_OUT)."),
     (output.ABORTED, "The run was stopped (ABORTED)."),
     (output.CLIENT_TIMEOUT, "The time of `--timeout` has passed."),
     (output.INTERRUPTED, "Interrupted with Ctrl-C."),

@@ -160,12 +160,20 @@ def test_bad_settings(folder):
     assert "127.0.0.1" in shown.stderr
 
 
-@pytest.mark.parametrize(("machine", "code", "output"), [("pass", 0, '{\n  "done": true\n}\n'), ("fail", 1, ""), ("short", 7, "")])
-def test_run_ends_as_the_run_ends(folder, machine, code, output):
-    """The output is data, the rest is not; the exit code is the run's."""
+@pytest.mark.parametrize(
+    ("machine", "code", "output", "said"),
+    [
+        ("pass", 0, '{\n  "done": true\n}\n', r"The run succeeded in \d+ ms\."),
+        ("fail", 1, "", r"flowrunner: The run failed: Broken: on purpose"),
+        ("short", 7, "", r"flowrunner: The run timed out after \d+ ms\."),
+    ],
+)
+def test_run_ends_as_the_run_ends(folder, machine, code, output, said):
+    """The output is data, the rest is not; the exit code is the run's, and so is the last sentence."""
     shown = flowrunner("run", f"{machine}.asl.json", "--follow", folder=folder)
     assert (shown.returncode, shown.stdout) == (code, output), shown.stderr
     assert "state_entered  A" in shown.stderr
+    assert re.fullmatch(said, shown.stderr.splitlines()[-1])
 
 
 def test_run_takes_input_and_tells_all(folder):
@@ -208,8 +216,9 @@ def test_a_narrow_terminal_never_cuts_what_is_copied(monkeypatch, width, heading
 
 def test_run_gives_up_after_its_time(folder):
     """--timeout bounds the waiting."""
-    shown = flowrunner("run", "wait.asl.json", "--timeout", "0.2", folder=folder)
+    shown = flowrunner("run", "wait.asl.json", "--timeout", "1", folder=folder)
     assert shown.returncode == 124, shown.stderr
+    assert "The time of --timeout (1 s) has passed" in shown.stderr
 
 
 def test_runs_of_a_server(folder):

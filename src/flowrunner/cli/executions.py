@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from flowrunner.cli.options import Config, Json, NoColor, Output, Quiet, Server, Timeout, client_of, form_of, settings_of
-from flowrunner.cli.output import INTERRUPTED, RUN_CODES, Ended, Form, as_json, complain, print_text, say, show_document, show_rows, wait_for
+from flowrunner.cli.output import INTERRUPTED, RUN_CODES, RUN_ENDINGS, Ended, Form, as_json, complain, print_text, say, show_document, show_rows, wait_for
 from flowrunner.cli.progress import Kind, progress_of
 from flowrunner.errors import ConfigurationError
 
@@ -132,7 +132,7 @@ def watch(
     except KeyboardInterrupt:
         complain("Interrupted; the run goes on.", remedy=f"Come back with: flowrunner watch {run}")
         raise Ended(INTERRUPTED) from None
-    say(f"The run has ended: {status}.", quiet=quiet)
+    say(f"The run {RUN_ENDINGS.get(status, status)}.", quiet=quiet)
     raise Ended(RUN_CODES.get(status, 1))
 
 

@@ -17,6 +17,7 @@ from flowrunner.errors import AccessDenied, ConfigurationError, FlowRunnerError,
 SUCCESS, FAILED, USAGE, INVALID, NOT_FOUND, DENIED, UNREACHABLE, TIMED_OUT, ABORTED = range(9)
 CLIENT_TIMEOUT, INTERRUPTED = 124, 130
 RUN_CODES = {"SUCCEEDED": SUCCESS, "FAILED": FAILED, "TIMED_OUT": TIMED_OUT, "ABORTED": ABORTED}
+RUN_ENDINGS = {"SUCCEEDED": "succeeded", "FAILED": "failed", "TIMED_OUT": "timed out", "ABORTED": "was stopped"}
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (ConfigurationError, USAGE),
     (InvalidDefinition, INVALID),
