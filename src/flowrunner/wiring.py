@@ -170,4 +170,4 @@ def _functions(settings: Settings) -> dict[str, Function]:
 def _function(function: FunctionSetting, settings: Settings) -> dict[str, Any]:
     timeout = function.timeout_seconds if function.timeout_seconds is not None else settings.function_timeout_seconds
     kind = "url" if function.target.startswith(("http://", "https://")) else "handler"
-    return {kind: function.target, "idempotent": function.idempotent, "timeout": timeout, "environment": function.environment, "headers": function.headers}
+    return {kind: function.target, "idempotent": function.idempotent, "timeout_seconds": timeout, "environment": function.environment, "headers": function.headers}

@@ -199,7 +199,7 @@ async def test_decimals(run):
 async def test_context(run, monkeypatch):
     """The context has Lambda's attributes and the idempotency key; the server's environment stays with the server."""
     monkeypatch.setenv("A_SECRET_OF_THE_SERVER", "canary")
-    table = {"f": {"handler": "functions.py:about", "environment": {"OWN": "yes"}, "timeout": 30}}
+    table = {"f": {"handler": "functions.py:about", "environment": {"OWN": "yes"}, "timeout_seconds": 30}}
     found = value(await run(SOURCE, table, call(function_arn("f"), {})))
     assert 0 < found.pop("left") <= 30_000
     assert found == {
@@ -266,7 +266,7 @@ async def test_open_profile_takes_more(run):
 
 async def test_function_timeout(run, tmp_path):
     """A function's own timeout stops it with Lambda's error."""
-    table = {"f": {"handler": "functions.py:forever", "timeout": 0.3}}
+    table = {"f": {"handler": "functions.py:forever", "timeout_seconds": 0.3}}
     outcome = await run(SOURCE, table, call(function_arn("f"), {"started": str(tmp_path / "started")}))
     assert outcome.error == "Sandbox.Timedout"
     assert json.loads(outcome.cause)["errorMessage"].endswith("Error: Task timed out after 0.30 seconds")
@@ -336,7 +336,8 @@ async def test_idempotence_is_registered(registry, tmp_path):
         ({"f": "functions.py:a b"}, "functions.f"),
         ({"a:b": "functions.py:f"}, "functions.a:b"),
         ({"f": {"handler": "functions.py:f", "idempotent": "yes"}}, "functions.f.idempotent"),
-        ({"f": {"handler": "functions.py:f", "timeout": 0}}, "functions.f.timeout"),
+        ({"f": {"handler": "functions.py:f", "timeout_seconds": 0}}, "functions.f.timeout_seconds"),
+        ({"f": {"handler": "functions.py:f", "timeout": 1}}, "functions.f: unknown key 'timeout'"),
         ({"f": {"handler": "functions.py:f", "colour": 1}}, "functions.f: unknown key 'colour'"),
         ({"f": {"handler": "functions.py:f", "url": "https://x"}}, "functions.f"),
         ({"f": {"handler": "functions.py:f", "environment": {"A": 1}}}, "functions.f.environment.A"),
