@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
 
 import httpx
 import pytest
-from processes import flowrunner, serving
+from processes import COMMAND, flowrunner, serving
 
 from flowrunner.cli.executions import RUN_COLUMNS
 from flowrunner.cli.output import Form, show_rows
@@ -263,6 +264,27 @@ def test_server_without_dev_lets_nobody_in(folder):
     with serving("serve", "--store", "memory:", folder=folder) as server:
         assert flowrunner("ls", "--server", server.url, folder=folder).returncode == 5
         assert server.stop() == 0
+
+
+def test_functions_that_cannot_be_called_are_told_at_the_start(folder):
+    """A missing file and a missing function are warnings, with file and function, before anything is run."""
+    (folder / "fn.py").write_text("def there(event, context): pass\n")
+    (folder / "flowrunner.toml").write_text('[functions]\nwell = "fn.py:there"\nodd = "fn.py:gone"\nlate = "later.py:f"\n[log]\nformat = "json"\n')
+    shown = flowrunner("run", "pass.asl.json", folder=folder)
+    assert shown.returncode == 0
+    assert "function_not_usable" in shown.stderr
+    assert "well" not in shown.stderr
+    process = subprocess.Popen([*COMMAND, "serve", "--dev", "--store", "memory:", "--port", "0"], cwd=folder, stderr=subprocess.PIPE, text=True)
+    try:
+        told = [json.loads(process.stderr.readline()) for _ in range(2)]
+        assert "listens on" in process.stderr.readline()
+    finally:
+        process.kill()
+        process.communicate()
+    assert [(entry["level"], entry["function"], entry["file"]) for entry in told] == [
+        ("warning", "odd", str(folder.resolve() / "fn.py")),
+        ("warning", "late", str(folder.resolve() / "later.py")),
+    ]
 
 
 def test_server_stops_on_sigterm(folder):

@@ -13,6 +13,7 @@ from task_calls import ACCOUNT, INVOKE, REGION, call, function_arn
 from flowrunner.errors import ConfigurationError
 from flowrunner.limits import OPEN
 from flowrunner.ports.tasks import Failed, Succeeded
+from flowrunner.tasks.function_files import file_faults
 from flowrunner.tasks.functions import FunctionName, parse_function_name, read_functions
 
 SOURCE = """
@@ -331,7 +332,6 @@ async def test_idempotence_is_registered(registry, tmp_path):
     [
         ({"f": "functions.py"}, "functions.f"),
         ({"f": 1}, "functions.f"),
-        ({"f": "missing.py:f"}, "functions.f: there is no file"),
         ({"f": "functions.txt:f"}, "functions.f"),
         ({"f": "functions.py:a b"}, "functions.f"),
         ({"a:b": "functions.py:f"}, "functions.a:b"),
@@ -349,3 +349,34 @@ def test_bad_configuration(tmp_path, table, place):
     with pytest.raises(ConfigurationError) as caught:
         read_functions(table, tmp_path)
     assert str(caught.value).startswith(place)
+
+
+@pytest.mark.parametrize(
+    ("source", "handler", "line", "problem"),
+    [
+        ("def f(event, context): pass", "f", None, ""),
+        ("async def f(event, context): pass", "f", None, ""),
+        ("class C:\n  @staticmethod\n  def f(event, context): pass", "C.f", None, ""),
+        ("if True:\n  from json import dumps as f", "f", None, ""),
+        ("import f.g", "f.h", None, ""),
+        ("try:\n  f = g = print\nexcept OSError: pass", "g", None, ""),
+        ("from json import *", "f", None, ""),
+        ("raise SystemExit  # it is not run", "f", 0, "The file defines no f at its top level."),
+        ("def g():\n  def f(): pass\n  f = 1", "f", 0, "The file defines no f at its top level."),
+        ("x = lambda: (f := 1)", "f", 0, "The file defines no f at its top level."),
+        ("x = 1\ndef f(:\n", "f", 2, "The file has a syntax error: "),
+        (None, "f", 0, "The file cannot be read: No such file or directory."),
+        ("\0", "f", 0, "The file "),  # Python's releases disagree which error it is
+    ],
+)
+def test_files_are_looked_at_without_running_them(tmp_path, source, handler, line, problem):
+    """A file that is not there, does not compile or lacks the function is told with its line; the functions are registered all the same."""
+    if source is not None:
+        (tmp_path / "fn.py").write_text(source)
+    functions = read_functions({"one": f"fn.py:{handler}", "far": "https://example.org/f"}, tmp_path)
+    found = list(file_faults(functions.values()))
+    if line is None:
+        assert found == []
+    else:
+        assert [(fault.function, fault.file, fault.line) for fault in found] == [("one", str(tmp_path.resolve() / "fn.py"), line)]
+        assert found[0].problem.startswith(problem)

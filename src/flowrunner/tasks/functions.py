@@ -89,10 +89,8 @@ def _function(name: str, value: Any, folder: Path) -> Function:
     path, colon, handler = target.rpartition(":")
     if not colon or not path.endswith(".py") or not all(part.isidentifier() for part in handler.split(".")):
         raise ConfigurationError(f"{place}: {target!r} is no function.", remedy='Write "FILE.py:HANDLER" or "https://...".')
-    file = (folder / path).resolve()
-    if not file.is_file():
-        raise ConfigurationError(f"{place}: there is no file {file}.", remedy="Paths are relative to the configuration file's folder.")
-    return Function(name=name, file=file, handler=handler, **options)
+    # The file may come later, and it may change: function_files.py says at the start what is wrong with it then.
+    return Function(name=name, file=(folder / path).resolve(), handler=handler, **options)
 
 
 def _checked(place: str, table: Mapping[str, Any], key: str, kind: type, *, default: Any) -> Any:
