@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +32,7 @@ from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import ChildStart
 from flowrunner.stores.open import open_store
 from flowrunner.tasks.egress import EgressPolicy
+from flowrunner.tasks.function_files import file_faults
 from flowrunner.tasks.functions import Function, read_functions
 from flowrunner.tasks.mocks import read_mocks
 from flowrunner.tasks.registry import Registry
@@ -54,7 +56,8 @@ class Application:
         self._log = structlog.get_logger("flowrunner.engine")
         self.store: Store = open_store(settings.store, clock=clock)
         self._express_store = open_store("memory:", clock=clock)
-        self._tasks = _registry(settings, limits, clock, self)
+        self._functions = _functions(settings)
+        self._tasks = _registry(settings, self._functions, limits, clock, self)
         express = self._engine(self._express_store, limits, clock, None, kept_ended=KEPT_EXPRESS)
         self._express = express
         self.engine = self._engine(self.store, limits, clock, express)
@@ -107,6 +110,8 @@ class Application:
         for store in (self.store, self._express_store):
             store.on_fatal(self._fatal)
             await store.start(stack)
+        for fault in file_faults(self._functions.values()):
+            self._report("function_not_usable", {name: value for name, value in fault._asdict().items() if value})
         await self._tasks.start(stack)
         for engine in (self._express, self.engine):
             await engine.start(stack)
@@ -152,11 +157,11 @@ def compile_revision(revision: Revision) -> Program:
     return parsed.program
 
 
-def _registry(settings: Settings, limits: Limits, clock: Clock, application: Application) -> Registry:
+def _registry(settings: Settings, functions: Mapping[str, Function], limits: Limits, clock: Clock, application: Application) -> Registry:
     return Registry(
         starter=application,
         callbacks=application,
-        functions=_functions(settings),
+        functions=functions,
         mocks=read_mocks(settings.mock_config) if settings.mock_config is not None else None,
         policy=EgressPolicy(settings.http_allow),
         endpoint_url=settings.aws_endpoint_url,
@@ -174,4 +179,10 @@ def _functions(settings: Settings) -> dict[str, Function]:
 def _function(function: FunctionSetting, settings: Settings) -> dict[str, Any]:
     timeout = function.timeout_seconds if function.timeout_seconds is not None else settings.function_timeout_seconds
     kind = "url" if function.target.startswith(("http://", "https://")) else "handler"
-    return {kind: function.target, "idempotent": function.idempotent, "timeout": timeout, "environment": function.environment, "headers": function.headers}
+    return {
+        kind: function.target,
+        "idempotent": function.idempotent,
+        "timeout_seconds": timeout,
+        "environment": function.environment,
+        "headers": function.headers,
+    }

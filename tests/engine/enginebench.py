@@ -11,6 +11,7 @@ from flowrunner.errors import InvalidDefinition
 from flowrunner.limits import AWS
 from flowrunner.ports.definitions import Machine, Revision
 from flowrunner.ports.tasks import Failed, Succeeded, TaskHandler
+from flowrunner.telemetry.metrics import Metrics
 from flowrunner.testing.clock import ManualClock
 
 ACCOUNT = "000000000000"
@@ -70,6 +71,7 @@ class Bench:
         self.clock = clock or ManualClock()
         self.handler = Scripted(self.clock)
         self.reports = []
+        self.metrics = Metrics()
         source = random.Random(next(SEEDS))  # every engine is another node
         self.engine = Engine(
             store=store,
@@ -80,8 +82,13 @@ class Bench:
             region="us-east-1",
             limits=limits,
             kept_warm=kept_warm,
+            observer=self.metrics,
             report=lambda event, detail: self.reports.append((event, detail)),
         )
+
+    def running(self):
+        """How many executions the metric says are running."""
+        return self.metrics.registry.get_sample_value("flowrunner_executions_running")
 
     async def machine(self, definition, name=None):
         """Register a definition (a JSON value)."""

@@ -143,6 +143,7 @@ class Driver:
         if stored is None:
             raise NotFound("execution", execution)
         head = stored.head
+        self._observer.on_execution_loaded(head)
         revision, program = await self._programs.of(head.revision)
         program = _bounded(program, head)
         identity = identity_of(head, revision, self._region)
