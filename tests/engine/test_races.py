@@ -107,13 +107,16 @@ async def test_a_caller_that_goes_away_stops_nothing(bench):
 
     async def slow(write):
         answer = await commit(write)
-        await asyncio.sleep(0.01)
+        stored.set()
+        await may_answer.wait()
         return answer
 
+    stored, may_answer = asyncio.Event(), asyncio.Event()
     bench.store.executions.commit = slow
     starting = asyncio.create_task(bench.engine.start_execution(await bench.machine(one({"Type": "Task", "Resource": FUNCTION + "f"})), name="n"))
-    await asyncio.sleep(0.005)
+    await stored.wait()
     starting.cancel()
+    may_answer.set()
     with pytest.raises(asyncio.CancelledError):
         await starting
     for _ in range(5):

@@ -62,10 +62,13 @@ class Activities:
     async def _take(self, activity: str, worker: str | None) -> tuple[str, str] | None:
         while True:
             # One more than others are taking right now: a free one is among them, and no more inputs are read than needed.
-            tasks = await self._executions.activity_tasks(activity, limit=len(self._offered) + 1)
+            limit = len(self._offered) + 1
+            tasks = await self._executions.activity_tasks(activity, limit=limit)
             free = next((task for task in tasks if (task.execution, task.attempt) not in self._offered), None)
-            if free is None:
+            if free is None and len(tasks) < limit:
                 return None
+            if free is None:  # others took them while the store was asked
+                continue
             key = (free.execution, free.attempt)
             self._offered.add(key)
             try:
