@@ -9,6 +9,7 @@ import apsw
 import pytest
 
 from flowrunner.clock import SystemClock
+from flowrunner.stores.open import open_store
 from flowrunner.stores.sqlite import SqliteStore
 
 
@@ -109,3 +110,17 @@ def faults():
     vfs = Faults()
     yield vfs
     vfs.unregister()
+
+
+@pytest.fixture
+def open_postgres():
+    """A function that opens a store in an `async with`."""
+
+    @asynccontextmanager
+    async def open_postgres(url):
+        async with AsyncExitStack() as stack:
+            store = open_store(url, clock=SystemClock())
+            await store.start(stack)
+            yield store
+
+    return open_postgres
