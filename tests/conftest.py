@@ -8,21 +8,31 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def postgres_urls():
+def postgres_server():
+    """A running server of our own."""
+    pytest.importorskip("asyncpg")
+    from flowrunner.testing.postgres import PostgresServer, ServerError, find_binaries
+
+    try:
+        find_binaries()
+    except ServerError as error:
+        pytest.skip(str(error))
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_urls(request):
     """A function that gives the URL of another empty schema; on the server of FLOWRUNNER_TEST_POSTGRES_URL, or one of our own."""
+    url = os.environ.get("FLOWRUNNER_TEST_POSTGRES_URL") or request.getfixturevalue("postgres_server").url()
     numbers = count(1)
 
-    def fresh(url):
+    def fresh():
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query)) | {"schema": f"test_{os.getpid()}_{next(numbers)}"}
         return urlunsplit(parts._replace(query=urlencode(query)))
 
-    if url := os.environ.get("FLOWRUNNER_TEST_POSTGRES_URL"):
-        yield lambda: fresh(url)
-        return
-    postgres = pytest.importorskip("flowrunner.testing.postgres")
-    with postgres.PostgresServer() as server:
-        yield lambda: fresh(server.url())
+    return fresh
 
 
 @pytest.fixture

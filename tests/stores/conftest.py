@@ -11,6 +11,7 @@ import pytest
 from flowrunner.clock import SystemClock
 from flowrunner.stores.open import open_store
 from flowrunner.stores.sqlite import SqliteStore
+from flowrunner.testing.postgres import PostgresServer
 
 
 @pytest.fixture
@@ -124,3 +125,10 @@ def open_postgres():
             yield store
 
     return open_postgres
+
+
+@pytest.fixture(scope="module")
+def own_server(postgres_server):
+    """A server that the tests of a module may kill, durable, with few connections."""
+    with PostgresServer({"max_connections": "12"}, binaries=postgres_server.binaries) as server:
+        yield server

@@ -36,5 +36,5 @@ class TestModel(store_machine(empty_store).TestCase):
     pass
 
 
-TestModel.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestModel.settings = settings(max_examples=8, stateful_step_count=15, deadline=None)
 TestModel = pytest.mark.usefixtures("_model_urls")(TestModel)

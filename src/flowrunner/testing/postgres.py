@@ -22,7 +22,7 @@ import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class PostgresServer:
         if self._user is not None:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
 
-    def __enter__(self) -> PostgresServer:
+    def __enter__(self) -> Self:
         try:
             self._run("initdb", "-D", str(self._data), "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync", "--auth=trust")
             (self._data / "pg_hba.conf").write_text(ACCESS, encoding="utf-8")
@@ -92,7 +92,7 @@ class PostgresServer:
         """Start it, again or for the first time, on its port; returns when it takes connections."""
         options = [text for name, value in (self._settings | {"port": str(self.port)}).items() for text in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603  # our own words
                 [str(self.binaries / "postgres"), "-D", str(self._data), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -124,7 +124,8 @@ class PostgresServer:
             process.wait()
 
     def _run(self, program: str, *arguments: str) -> None:
-        done = subprocess.run([str(self.binaries / program), *arguments], capture_output=True, check=False, cwd=self.folder, **self._identity())
+        command = [str(self.binaries / program), *arguments]
+        done = subprocess.run(command, capture_output=True, check=False, cwd=self.folder, **self._identity())  # noqa: S603  # our own words
         if done.returncode:
             raise ServerError(f"{program} failed:\n{done.stderr.decode(errors='replace')}")
 

@@ -99,7 +99,7 @@ def _refusal(write: StepWrite, taken: dict[tuple[str, str, str], Head], existing
 
 async def _holders(link: Link, lost: list[Head]) -> tuple[dict[tuple[str, str, str], Head], set[str]]:
     """The heads that have the names, by name, and which of the ids exist."""
-    names = _turned([(stored(head.account), stored(head.machine), stored(head.name)) for head in lost], 3)
+    names = turned([(stored(head.account), stored(head.machine), stored(head.name)) for head in lost], 3)
     found = [head_of(row) for row in await link.fetch("heads_by_names", *names)]
     existing = {row[0].hex for row in await link.fetch("existing", [head.id for head in lost])}
     return {(head.account, head.machine, head.name): head for head in found}, existing
@@ -125,16 +125,16 @@ def _columns(writes: Sequence[StepWrite]) -> Columns:
         elif write.facts is not None:
             facts.append((execution, write.fact_number, write.facts))
     return [
-        *_turned([_step(write.head) for write in steps], 12),
-        *_turned([_creation(write.head) for write in new], 18),
-        *_turned(chunks, 4),
-        *_turned(facts, 3),
-        *_turned(snapshots, 2),
+        *turned([_step(write.head) for write in steps], 12),
+        *turned([creation_values(write.head) for write in new], 18),
+        *turned(chunks, 4),
+        *turned(facts, 3),
+        *turned(snapshots, 2),
         *(cleared, ended, closed),
     ]
 
 
-def _turned(rows: Iterable[tuple[Any, ...]], width: int) -> Columns:
+def turned(rows: Iterable[tuple[Any, ...]], width: int) -> Columns:
     """Rows as columns, empty ones too."""
     return list(zip(*rows, strict=True)) or [()] * width
 
@@ -146,9 +146,10 @@ def _step(head: Head) -> tuple[Any, ...]:
     )
 
 
-def _creation(head: Head) -> tuple[Any, ...]:
+def creation_values(head: Head) -> tuple[Any, ...]:
+    """The parameters of `commit` for a new head, and those of `put_head`; the epoch is stored as it is."""
     return (
-        *(head.id, stored(head.account), stored(head.machine), stored(head.name), stored(head.revision), head.status, head.epoch + 1, head.last_seq),
+        *(head.id, stored(head.account), stored(head.machine), stored(head.name), stored(head.revision), head.status, head.epoch, head.last_seq),
         *(head.started_at, head.stopped_at, head.wake_at, stored(head.owner), head.seed, stored(head.error), stored(head.extra)),
         *(stored(head.cause), stored(head.output), stored(head.input)),
     )
@@ -175,10 +176,10 @@ async def _store_more(link: Link, writes: Sequence[StepWrite]) -> None:
     if redriven:
         await link.fetch("empty_inboxes", redriven)
     if consumed:
-        await link.fetch("delete_deliveries", *_turned(consumed, 2))
+        await link.fetch("delete_deliveries", *turned(consumed, 2))
     if sent:
-        await link.fetch("insert_deliveries", *_turned(sent, 3))
+        await link.fetch("insert_deliveries", *turned(sent, 3))
     if tasks:
-        await link.fetch("insert_activity_tasks", *_turned(tasks, 5))
+        await link.fetch("insert_activity_tasks", *turned(tasks, 5))
     if closed:
-        await link.fetch("delete_activity_tasks", *_turned(closed, 2))
+        await link.fetch("delete_activity_tasks", *turned(closed, 2))

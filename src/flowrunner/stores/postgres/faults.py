@@ -27,7 +27,14 @@ RACES = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.Inva
 DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError, EOFError, UnicodeError)
 """Whatever a call of the driver may raise."""
 
-LOST = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError, asyncpg.InvalidCachedStatementError, ConnectionError, EOFError)
+LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    asyncpg.InvalidCachedStatementError,
+    ConnectionError,
+    EOFError,
+)
 """The connection was no good; a read may be asked again on another one."""
 
 HARMLESS = (*WRONG, *RACES, asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, asyncpg.InsufficientPrivilegeError)
@@ -87,7 +94,9 @@ def unreachable(error: BaseException, address: Address) -> FlowRunnerError:
         case asyncpg.CannotConnectNowError():
             return StoreUnavailable(f"The PostgreSQL server at {where} is starting or stopping ({error}; {tried}).", remedy="Try again in a moment.")
         case socket.gaierror():
-            return StoreUnavailable(f"The host name {address.host!r} is not known ({error.strerror}; {tried}).", remedy="Check its spelling and the name server.")
+            return StoreUnavailable(
+                f"The host name {address.host!r} is not known ({error.strerror}; {tried}).", remedy="Check its spelling and the name server."
+            )
         case ssl.SSLCertVerificationError():
             remedy = "Name its authority with sslrootcert=FILE, and the host as the certificate does (verify-full)."
             return StoreRefused(f"The certificate of the PostgreSQL server at {where} is not accepted ({error.verify_message}; {tried}).", remedy=remedy)

@@ -18,8 +18,11 @@ WITH fenced AS (
 ), created AS (
   INSERT INTO flowrunner.heads (id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed,
                                 error, extra, cause, output, input)
-  SELECT * FROM unnest($13::uuid[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::bigint[], $20::bigint[], $21::bigint[],
-                       $22::bigint[], $23::bigint[], $24::text[], $25::bytea[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[])
+  SELECT n.id, account, machine, name, revision, status, epoch + 1, last_seq, started_at, stopped_at, wake_at, owner, seed,
+         error, extra, cause, output, input
+  FROM unnest($13::uuid[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::bigint[], $20::bigint[], $21::bigint[],
+              $22::bigint[], $23::bigint[], $24::text[], $25::bytea[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[])
+    AS n (id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause, output, input)
   ON CONFLICT DO NOTHING RETURNING id
 ), won AS (
   SELECT id FROM fenced UNION ALL SELECT id FROM created
@@ -283,3 +286,83 @@ INSERT INTO flowrunner.meta (key, value) VALUES ('checked_at', $1) ON CONFLICT (
 -- What the server is like.
 SELECT current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding,
        current_setting('synchronous_commit') AS synchronous_commit, pg_is_in_recovery() AS standby;
+
+-- name: archived_heads
+-- A page of heads by id, above $1; $2 true begins at the first.
+SELECT id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause, output, input
+FROM flowrunner.heads WHERE id >= $1 AND ($2 OR id <> $1) ORDER BY id LIMIT $3;
+
+-- name: archived_chunks
+-- The logs of executions.
+SELECT execution, first_seq, count, body FROM flowrunner.chunks WHERE execution = ANY ($1::uuid[]) ORDER BY execution, first_seq;
+
+-- name: archived_snapshots
+-- Their snapshots.
+SELECT execution, body FROM flowrunner.snapshots WHERE execution = ANY ($1::uuid[]);
+
+-- name: archived_facts
+-- Their facts since.
+SELECT execution, number, body FROM flowrunner.facts WHERE execution = ANY ($1::uuid[]) ORDER BY execution, number;
+
+-- name: archived_inbox
+-- What others left for them, oldest first.
+SELECT i.execution, i.id, i.fact FROM flowrunner.inbox AS i
+WHERE i.execution = ANY ($1::uuid[])
+  AND NOT EXISTS (SELECT 1 FROM flowrunner.heads WHERE heads.id = i.execution AND status NOT IN ('RUNNING', 'PENDING_REDRIVE'))
+ORDER BY i.place;
+
+-- name: archived_tasks
+-- Their open activity tasks, oldest first.
+SELECT execution, attempt, activity, scheduled_at, input FROM flowrunner.activity_tasks WHERE execution = ANY ($1::uuid[]) ORDER BY place;
+
+-- name: archived_revisions
+-- A page of revisions by id; $1 NULL begins at the first.
+SELECT id, account, machine, definition, role_arn, created_at, settings FROM flowrunner.revisions
+WHERE id >= coalesce($1::text, '') AND ($1 IS NULL OR id <> $1) ORDER BY id LIMIT $2;
+
+-- name: archived_machines
+-- A page of machines by account and name; $1 NULL begins at the first.
+SELECT m.account, m.name, type, m.created_at, updated_at, tags, r.id, r.account, machine, definition, role_arn, r.created_at, settings
+FROM flowrunner.machines AS m JOIN flowrunner.revisions AS r ON r.id = m.revision
+WHERE (m.account, m.name) >= (coalesce($1::text, ''), coalesce($2::text, '')) AND ($1 IS NULL OR (m.account, m.name) <> ($1, $2::text))
+ORDER BY m.account, m.name LIMIT $3;
+
+-- name: archived_activities
+-- A page of activities by account and name; $1 NULL begins at the first.
+SELECT account, name, created_at, tags, settings FROM flowrunner.activities
+WHERE (account, name) >= (coalesce($1::text, ''), coalesce($2::text, '')) AND ($1 IS NULL OR (account, name) <> ($1, $2::text))
+ORDER BY account, name LIMIT $3;
+
+-- name: put_head
+-- A head as it is, epoch included; no row comes back if its id or name exists.
+INSERT INTO flowrunner.heads (id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed,
+                              error, extra, cause, output, input)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+ON CONFLICT DO NOTHING RETURNING id;
+
+-- name: put_chunks
+-- A log.
+INSERT INTO flowrunner.chunks (execution, first_seq, count, body) SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bytea[]);
+
+-- name: put_snapshot
+-- A snapshot.
+INSERT INTO flowrunner.snapshots (execution, body) VALUES ($1, $2);
+
+-- name: put_facts
+-- Facts.
+INSERT INTO flowrunner.facts (execution, number, body) SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bytea[]);
+
+-- name: ended
+-- A page, by id, of executions that ended before $1, above $2; $3 true begins at the first.
+SELECT id FROM flowrunner.heads
+WHERE id >= $2 AND ($3 OR id <> $2) AND status NOT IN ('RUNNING', 'PENDING_REDRIVE') AND stopped_at < $1 ORDER BY id LIMIT $4;
+
+-- name: size
+-- How much there is; the bytes with indexes.
+SELECT (SELECT count(*) FROM flowrunner.heads) AS executions, (SELECT count(*) FROM flowrunner.chunks) AS chunks,
+       (SELECT count(*) FROM flowrunner.facts) AS facts, (SELECT count(*) FROM flowrunner.snapshots) AS snapshots,
+       (SELECT count(*) FROM flowrunner.inbox) AS inbox, (SELECT count(*) FROM flowrunner.activity_tasks) AS activity_tasks,
+       (SELECT count(*) FROM flowrunner.revisions) AS revisions, (SELECT count(*) FROM flowrunner.machines) AS machines,
+       (SELECT count(*) FROM flowrunner.activities) AS activities,
+       (SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1 AND c.relkind = 'r') AS bytes;

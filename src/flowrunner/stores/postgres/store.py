@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowrunner.ports.store import Capabilities
+from flowrunner.stores.postgres.archive import PostgresArchive
 from flowrunner.stores.postgres.definitions import PostgresDefinitions
 from flowrunner.stores.postgres.executions import PostgresExecutions
 from flowrunner.stores.postgres.session import Session
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from flowrunner.clock import Clock
     from flowrunner.errors import StoreUnavailable
+    from flowrunner.ports.archive import Archive
     from flowrunner.ports.definitions import DefinitionStore
     from flowrunner.ports.executions import ExecutionStore
 
@@ -35,6 +37,7 @@ class PostgresStore:
         self.session = Session(parse_address(url))
         self.executions: ExecutionStore = PostgresExecutions(self.session)
         self.definitions: DefinitionStore = PostgresDefinitions(self.session)
+        self.archive: Archive = PostgresArchive(self.session)
         self._clock = clock
 
     async def start(self, stack: AsyncExitStack) -> None:
