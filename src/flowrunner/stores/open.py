@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from flowrunner.clock import Clock
     from flowrunner.ports.store import Store
 
-LATER = ("postgres", "postgresql", "dynamodb")
-SPELLINGS = "Use memory:, sqlite:///relative.db or sqlite:////absolute/path.db."
+LATER = ("dynamodb",)
+SPELLINGS = "Use memory:, sqlite:///relative.db, sqlite:////absolute/path.db or postgresql://user:password@host:5432/database."
 
 
 def open_store(url: str, *, clock: Clock) -> Store:
@@ -22,7 +22,7 @@ def open_store(url: str, *, clock: Clock) -> Store:
 
     `memory:` keeps everything in this process. `sqlite:///flowrunner.db` is a file in the working directory,
     `sqlite:////var/lib/flowrunner.db` (four slashes) an absolute path; `?synchronous=normal` gives up the last commits at a
-    power cut for speed.
+    power cut for speed. `postgresql://user:password@host:5432/database` (or `postgres://`) is a database that several nodes may share.
     """
     scheme, separator, rest = url.partition(":")
     if scheme == "memory":
@@ -31,6 +31,8 @@ def open_store(url: str, *, clock: Clock) -> Store:
         return MemoryStore()
     if scheme == "sqlite":
         return _sqlite(url, clock)
+    if scheme in ("postgres", "postgresql"):
+        return _postgres(url, clock)
     if scheme in LATER:
         raise ConfigurationError(f"This version of FlowRunner has no {scheme} store yet.", remedy=SPELLINGS)
     if not separator:
@@ -54,3 +56,13 @@ def _sqlite(url: str, clock: Clock) -> Store:
     if settings or parts.fragment:
         raise ConfigurationError(f"The store {url!r} has unknown settings.", remedy="Only ?synchronous=full or normal is known.")
     return SqliteStore(Path(path), clock=clock, synchronous=synchronous)
+
+
+def _postgres(url: str, clock: Clock) -> Store:
+    try:
+        from flowrunner.stores.postgres.store import PostgresStore  # noqa: PLC0415  # the driver is an extra
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise ConfigurationError("The PostgreSQL driver is not installed.", remedy='Install it: pip install "flowrunner[postgres]"') from error
+    return PostgresStore(url, clock=clock)

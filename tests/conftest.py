@@ -1,0 +1,41 @@
+"""A PostgreSQL server for whoever asks for one: one for all tests of a process, a schema for each test."""
+
+import os
+from itertools import count
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A running server of our own."""
+    pytest.importorskip("asyncpg")
+    from flowrunner.testing.postgres import PostgresServer, ServerError, find_binaries
+
+    try:
+        find_binaries()
+    except ServerError as error:
+        pytest.skip(str(error))
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_urls(request):
+    """A function that gives the URL of another empty schema; on the server of FLOWRUNNER_TEST_POSTGRES_URL, or one of our own."""
+    url = os.environ.get("FLOWRUNNER_TEST_POSTGRES_URL") or request.getfixturevalue("postgres_server").url()
+    numbers = count(1)
+
+    def fresh():
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query)) | {"schema": f"test_{os.getpid()}_{next(numbers)}"}
+        return urlunsplit(parts._replace(query=urlencode(query)))
+
+    return fresh
+
+
+@pytest.fixture
+def postgres_url(postgres_urls):
+    """The URL of an empty schema."""
+    return postgres_urls()
