@@ -111,6 +111,9 @@ class Link:
             if isinstance(error, asyncpg.InvalidCachedStatementError):
                 self.drop()
             raise
+        except TimeoutError:
+            await self.close()  # has the server break the statement off, if it still hears us
+            raise
         except BaseException:
             self.drop()
             raise
