@@ -109,3 +109,12 @@ def faults():
     vfs = Faults()
     yield vfs
     vfs.unregister()
+
+
+@pytest.fixture(scope="session")
+def dynamodb():
+    """The URL of a DynamoDB to test with."""
+    from flowrunner.testing.dynamodb import dynamodb_server
+
+    with dynamodb_server() as url:
+        yield url

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from flowrunner.clock import Clock
     from flowrunner.ports.store import Store
 
-LATER = ("postgres", "postgresql", "dynamodb")
-SPELLINGS = "Use memory:, sqlite:///relative.db or sqlite:////absolute/path.db."
+LATER = ("postgres", "postgresql")
+SPELLINGS = "Use memory:, sqlite:///relative.db, sqlite:////absolute/path.db or dynamodb://REGION."
 
 
 def open_store(url: str, *, clock: Clock) -> Store:
@@ -22,7 +22,8 @@ def open_store(url: str, *, clock: Clock) -> Store:
 
     `memory:` keeps everything in this process. `sqlite:///flowrunner.db` is a file in the working directory,
     `sqlite:////var/lib/flowrunner.db` (four slashes) an absolute path; `?synchronous=normal` gives up the last commits at a
-    power cut for speed.
+    power cut for speed. `dynamodb://eu-central-1?prefix=flowrunner_` is a table in that region, which several nodes may share;
+    `endpoint=http://...`, `billing=provisioned` with `read` and `write` units, and `shards` are known too.
     """
     scheme, separator, rest = url.partition(":")
     if scheme == "memory":
@@ -31,6 +32,8 @@ def open_store(url: str, *, clock: Clock) -> Store:
         return MemoryStore()
     if scheme == "sqlite":
         return _sqlite(url, clock)
+    if scheme == "dynamodb":
+        return _dynamodb(url, clock)
     if scheme in LATER:
         raise ConfigurationError(f"This version of FlowRunner has no {scheme} store yet.", remedy=SPELLINGS)
     if not separator:
@@ -54,3 +57,12 @@ def _sqlite(url: str, clock: Clock) -> Store:
     if settings or parts.fragment:
         raise ConfigurationError(f"The store {url!r} has unknown settings.", remedy="Only ?synchronous=full or normal is known.")
     return SqliteStore(Path(path), clock=clock, synchronous=synchronous)
+
+
+def _dynamodb(url: str, clock: Clock) -> Store:
+    try:
+        from flowrunner.stores.dynamodb.settings import read_settings  # noqa: PLC0415  # only who uses DynamoDB needs its client
+        from flowrunner.stores.dynamodb.store import DynamoStore  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigurationError(f"The DynamoDB store needs {error.name}.", remedy='Install it: pip install "flowrunner[dynamodb]".') from error
+    return DynamoStore(read_settings(url), clock=clock)
