@@ -90,7 +90,7 @@ async def test_two_hundred_starts_of_one_name(store, postgres_url, open_postgres
     """Of two hundred creates of one name on two nodes one wins, and all others get its head."""
     async with open_postgres(postgres_url) as other:
         writes = [StepWrite(head=head(number, name="same"), create=True) for number in range(1, 201)]
-        answers = sum(await asyncio.gather(together(store, writes[::2]), together(other, writes[1::2])), [])
+        answers = [answer for part in await asyncio.gather(together(store, writes[::2]), together(other, writes[1::2])) for answer in part]
     (winner,) = (answer for answer in answers if isinstance(answer, Head))
     assert sum(answer == NameTaken(winner) for answer in answers) == 199
 
