@@ -60,9 +60,34 @@ def open_writer(path: Path, *, synchronous: str, alone: bool = True) -> apsw.Con
     return connection
 
 
-def open_reader(path: Path) -> apsw.Connection:
-    """A connection that only reads; never waits for the writer (WAL)."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)  # WAL readers write the shared memory file
+def open_untouched(path: Path) -> apsw.Connection:
+    """A connection that reads beside a running server, or without one; raises StoreRefused for what is not a current file of ours."""
+    try:
+        if not path.exists():
+            raise StoreRefused(f"There is no file {path}.", remedy="A server makes it: flowrunner serve --store URL")
+        if _probe(path):
+            raise StoreRefused(f"The file {path} is empty.", remedy="A server makes it: flowrunner serve --store URL")
+        connection = open_reader(path, readonly=True)
+    except OSError as error:
+        raise StoreRefused(f"The file {path} cannot be opened ({error.strerror}).", remedy="FlowRunner must be able to read it.") from error
+    except apsw.Error as error:
+        raise StoreRefused(f"The file {path} cannot be opened ({error}).", remedy="FlowRunner must be able to read it.") from error
+    try:
+        _examine(connection, path)
+        if not is_current(connection):
+            _refuse_older(path)
+    except apsw.Error as error:
+        connection.close()
+        raise _refusal(path, error) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reader(path: Path, *, readonly: bool = False) -> apsw.Connection:
+    """A connection that only reads; never waits for the writer (WAL). Without `readonly` it may end a log that nobody else has open."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE)
     connection.set_busy_timeout(100)
     connection.pragma("query_only", 1)
     connection.pragma("cache_size", -READER_CACHE_KIB)
