@@ -60,22 +60,28 @@ def open_writer(path: Path, *, synchronous: str, alone: bool = True) -> apsw.Con
     return connection
 
 
-def open_untouched(path: Path) -> apsw.Connection:
-    """A connection that reads beside a running server, or without one; raises StoreRefused for what is not a current file of ours."""
+def open_untouched(path: Path, *, current: bool = True, whole: bool = True) -> apsw.Connection:
+    """A connection that reads beside a running server, or without one; raises StoreRefused for what is not a file of ours.
+
+    An older one is refused too, unless `current` is false. With `whole` false damage is no reason: who asks will look for it.
+    """
     try:
         if not path.exists():
             raise StoreRefused(f"There is no file {path}.", remedy="A server makes it: flowrunner serve --store URL")
         if _probe(path):
             raise StoreRefused(f"The file {path} is empty.", remedy="A server makes it: flowrunner serve --store URL")
-        connection = open_reader(path, readonly=True)
+        connection = open_reader(path)
     except OSError as error:
         raise StoreRefused(f"The file {path} cannot be opened ({error.strerror}).", remedy="FlowRunner must be able to read it.") from error
     except apsw.Error as error:
         raise StoreRefused(f"The file {path} cannot be opened ({error}).", remedy="FlowRunner must be able to read it.") from error
     try:
-        _examine(connection, path)
-        if not is_current(connection):
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        _examine(connection, path, whole=whole)
+        if current and not is_current(connection):
             _refuse_older(path)
+        if whole:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)  # the last one to close leaves no log behind
     except apsw.Error as error:
         connection.close()
         raise _refusal(path, error) from error
@@ -85,9 +91,9 @@ def open_untouched(path: Path) -> apsw.Connection:
     return connection
 
 
-def open_reader(path: Path, *, readonly: bool = False) -> apsw.Connection:
-    """A connection that only reads; never waits for the writer (WAL). Without `readonly` it may end a log that nobody else has open."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE)
+def open_reader(path: Path) -> apsw.Connection:
+    """A connection that only reads; never waits for the writer (WAL)."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)  # WAL readers write the shared memory file
     connection.set_busy_timeout(100)
     connection.pragma("query_only", 1)
     connection.pragma("cache_size", -READER_CACHE_KIB)
@@ -144,11 +150,13 @@ def _refuse_older(path: Path) -> NoReturn:
     )
 
 
-def _examine(connection: apsw.Connection, path: Path) -> None:
+def _examine(connection: apsw.Connection, path: Path, *, whole: bool = True) -> None:
     """Raise StoreRefused if the file is newer, not as our schema says, or damaged."""
     _refuse_newer(path, header_number(connection))
     if revision_of(connection) is None:
         raise StoreRefused(f"The file {path} has no schema version, or two that do not agree: it is damaged.", remedy=RESTORE)
+    if not whole:
+        return
     if path.stat().st_size <= CHECKED_WHOLE_BYTES:
         finding = connection.execute("PRAGMA quick_check(1)").get
         if finding != "ok":

@@ -290,3 +290,16 @@ WHERE id > coalesce(?2, '') AND status NOT IN ('RUNNING', 'PENDING_REDRIVE') AND
 SELECT (SELECT count(*) FROM heads), (SELECT count(*) FROM heads WHERE status IN ('RUNNING', 'PENDING_REDRIVE')), (SELECT count(*) FROM chunks),
        (SELECT count(*) FROM facts), (SELECT count(*) FROM snapshots), (SELECT count(*) FROM inbox), (SELECT count(*) FROM activity_tasks),
        (SELECT count(*) FROM revisions), (SELECT count(*) FROM machines), (SELECT count(*) FROM activities);
+
+-- name: orphans
+-- Rows that belong to nothing; deliveries may come before their execution, so those are not looked for.
+SELECT 'chunks of an execution that is not there', count(*) FROM (SELECT DISTINCT place >> 26 AS number FROM chunks) c
+WHERE NOT EXISTS (SELECT 1 FROM heads WHERE heads.number = c.number)
+UNION ALL SELECT 'facts of an execution that is not there', count(*) FROM facts WHERE NOT EXISTS (SELECT 1 FROM heads WHERE heads.number = place >> 26)
+UNION ALL SELECT 'a snapshot of an execution that is not there', count(*) FROM snapshots s WHERE NOT EXISTS (SELECT 1 FROM heads h WHERE h.number = s.number)
+UNION ALL SELECT 'the long input of an execution that is not there', count(*) FROM inputs i WHERE NOT EXISTS (SELECT 1 FROM heads h WHERE h.number = i.number)
+UNION ALL SELECT 'an activity task of an execution that is not there', count(*) FROM activity_tasks t
+WHERE NOT EXISTS (SELECT 1 FROM heads WHERE heads.id = t.execution)
+UNION ALL SELECT 'an input that is neither in its row nor in inputs', count(*) FROM heads h
+WHERE input IS NULL AND NOT EXISTS (SELECT 1 FROM inputs i WHERE i.number = h.number)
+UNION ALL SELECT 'a state machine without its revision', count(*) FROM machines m WHERE NOT EXISTS (SELECT 1 FROM revisions r WHERE r.id = m.revision);

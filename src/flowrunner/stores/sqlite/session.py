@@ -143,7 +143,7 @@ class Session:
         if not self._connections:
             raise self._closed()
         try:
-            connection = open_reader(self.path, readonly=self._readonly)
+            connection = open_reader(self.path)
         except apsw.Error as error:
             raise self._failed(error) from error
         try:
@@ -159,7 +159,7 @@ class Session:
             if self._exclusive and not os.path.isdir(self.path) and os.path.isdir(self.path.parent):  # noqa: PTH112  # Path raises without rights
                 self._lock.acquire()
             self._connections.append(open_writer(self.path, synchronous=self._synchronous, alone=self._exclusive))
-        self._connections += open_reader(self.path, readonly=self._readonly), open_reader(self.path, readonly=self._readonly)
+        self._connections += open_reader(self.path), open_reader(self.path)
 
     async def _stop(self) -> None:
         """Commit what waits, close everything, give up the lock; harmless when repeated or half open."""
