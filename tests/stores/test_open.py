@@ -63,7 +63,7 @@ REFUSED = {
     "postgresql://localhost/x": "names no user",
     "postgres://user@localhost": "names no database",
     "postgresql:": "names no user",
-    "dynamodb:table": "no dynamodb store yet",
+    "dynamodb:table": "names no region",
     "mysql://x": "no 'mysql' store",
     "C:\\flow.db": "no 'C' store",
 }
