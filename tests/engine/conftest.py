@@ -22,13 +22,15 @@ def dynamodb():
         yield url
 
 
-@pytest.fixture(params=["memory", "sqlite", "dynamodb"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "dynamodb"])
 async def store_url(request, tmp_path):
     """The URL of an empty store."""
     if request.param == "dynamodb":
         url = fresh_url(request.getfixturevalue("dynamodb"))
         yield url
         await delete_tables(url)
+    elif request.param == "postgres":
+        yield request.getfixturevalue("postgres_url")
     else:
         yield "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'flowrunner.db'}"
 

@@ -90,7 +90,8 @@ async def test_two_hundred_starts_of_one_name(store, postgres_url, open_postgres
     """Of two hundred creates of one name on two nodes one wins, and all others get its head."""
     async with open_postgres(postgres_url) as other:
         writes = [StepWrite(head=head(number, name="same"), create=True) for number in range(1, 201)]
-        answers = [answer for part in await asyncio.gather(together(store, writes[::2]), together(other, writes[1::2])) for answer in part]
+        ours, theirs = await asyncio.gather(together(store, writes[::2]), together(other, writes[1::2]))
+        answers = ours + theirs
     (winner,) = (answer for answer in answers if isinstance(answer, Head))
     assert sum(answer == NameTaken(winner) for answer in answers) == 199
 
@@ -169,7 +170,7 @@ WHERE i.indrelid = 'heads'::regclass AND a.attnum > 0
 
 async def test_an_update_may_stay_in_its_page(admin):
     """Nothing that every step changes is in an index or its condition, so an update whose owner, wake-up and status stay is HOT."""
-    assert {row[0] for row in await admin.fetch(INDEXED)} == {"id", "account", "machine", "name", "started_at", "status", "wake_at", "owner"}
+    assert {row[0] for row in await admin.fetch(INDEXED)} == {"id", "account", "machine_key", "name_key", "started_at", "status", "wake_at", "owner"}
 
 
 async def test_who_stops_waiting(store):
