@@ -30,7 +30,7 @@ def app(store=None, **changes):
     store = store or MemoryStore()
     settings = {
         "store": store,
-        "feed": Feed(store.executions),
+        "feed": Feed(store.executions, SystemClock()),
         "aws": aws,
         "authenticator": DevAuthenticator(ACCOUNT),
         "region": "us-east-1",

@@ -13,6 +13,7 @@ from flowrunner.errors import Conflict, NotFound
 from flowrunner.ports.executions import ActivityTask, ExecutionStore, Head
 
 Send = Callable[[str, Callable[[Machine, int], Fact | None]], Awaitable[Head]]
+ASK_SECONDS = 1.0  # how often to look for tasks that other nodes opened
 
 
 class _Gone(Conflict):
@@ -22,10 +23,11 @@ class _Gone(Conflict):
 class Activities:
     """Waiting workers of this node, by activity."""
 
-    def __init__(self, executions: ExecutionStore, clock: Clock, send: Send) -> None:
+    def __init__(self, executions: ExecutionStore, clock: Clock, send: Send, *, shared: bool) -> None:
         self._executions = executions
         self._clock = clock
         self._send = send
+        self._longest_wait = ASK_SECONDS if shared else float("inf")
         self._news: dict[str, asyncio.Event] = {}
         self._waiting: dict[str, int] = {}
         self._offered: set[tuple[str, int]] = set()
@@ -50,7 +52,7 @@ class Activities:
                 left = deadline - self._clock.monotonic()
                 if left <= 0:
                     return None
-                await self._wait(news, left)
+                await self._wait(news, min(left, self._longest_wait))
         finally:
             self._waiting[activity] -= 1
             if not self._waiting[activity]:
@@ -58,19 +60,23 @@ class Activities:
                 self._news.pop(activity, None)
 
     async def _take(self, activity: str, worker: str | None) -> tuple[str, str] | None:
-        for task in await self._executions.activity_tasks(activity):
-            key = (task.execution, task.attempt)
-            if key in self._offered:
+        while True:
+            # One more than others are taking right now: a free one is among them, and no more inputs are read than needed.
+            limit = len(self._offered) + 1
+            tasks = await self._executions.activity_tasks(activity, limit=limit)
+            free = next((task for task in tasks if (task.execution, task.attempt) not in self._offered), None)
+            if free is None and len(tasks) < limit:
+                return None
+            if free is None:  # others took them while the store was asked
                 continue
+            key = (free.execution, free.attempt)
             self._offered.add(key)
             try:
-                token = await self._start(task, worker)
+                return await self._start(free, worker), free.input
             except (_Gone, NotFound):
                 continue
             finally:
                 self._offered.discard(key)
-            return token, task.input
-        return None
 
     async def _start(self, task: ActivityTask, worker: str | None) -> str:
         token = ""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from flowrunner.core import facts
@@ -35,9 +34,10 @@ class Dispatcher:
         self._point = point
         self._report = report
         self._used: dict[TaskHandler, int] = {}
-        self._queues: dict[TaskHandler, deque[tuple[str, TaskCall]]] = {}
+        self._queues: dict[TaskHandler, dict[tuple[str, int], TaskCall]] = {}  # in order of arrival
         self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._stopping = False
+        self.is_ours: Callable[[TaskCall, float], Awaitable[bool]] | None = None  # set by the engine where other nodes may take over
         self.abandon: Callable[[str], None] = lambda _answer: None  # set by the engine: stops a job that nobody waits for any more
 
     def call(self, live: Live, command: RunAttempt) -> TaskCall:
@@ -71,7 +71,7 @@ class Dispatcher:
         handler = self._resolver.resolve(call)
         used = self._used.get(handler, 0)
         if used >= handler.places() or self._queues.get(handler) or self._stopping:
-            self._queues.setdefault(handler, deque()).append((call.execution, call))
+            self._queues.setdefault(handler, {})[call.execution, call.attempt] = call
             return None
         self._used[handler] = used + 1
         return handler
@@ -81,17 +81,17 @@ class Dispatcher:
         self._used[handler] -= 1
         queue = self._queues.get(handler)
         if queue and not self._stopping:
-            execution, call = queue.popleft()
+            call = queue.pop(next(iter(queue)))
             self._used[handler] += 1
             self._post(
-                execution,
-                Message(make=_start_of(call), then=lambda: self.run(call, handler), undo=lambda: self.release(handler)),
+                call.execution,
+                Message(make=_start_of(call), then=lambda since: self.run(call, handler, since), undo=lambda: self.release(handler)),
             )
 
-    def run(self, call: TaskCall, handler: TaskHandler) -> None:
-        """Run a call whose start is committed and whose place is reserved."""
+    def run(self, call: TaskCall, handler: TaskHandler, since: float) -> None:
+        """Run a call whose place is reserved, and whose start was committed after `since` (monotonic)."""
         key = (call.execution, call.attempt)
-        task = asyncio.get_running_loop().create_task(self._run(call, handler), name=f"attempt {call.key}")
+        task = asyncio.get_running_loop().create_task(self._run(call, handler, since), name=f"attempt {call.key}")
         self._running[key] = task
         task.add_done_callback(lambda _: self._ended(key, handler))
 
@@ -99,9 +99,11 @@ class Dispatcher:
         self._running.pop(key, None)
         self.release(handler)
 
-    async def _run(self, call: TaskCall, handler: TaskHandler) -> None:
+    async def _run(self, call: TaskCall, handler: TaskHandler, since: float) -> None:
         self._point(AFTER_DISPATCH)
         try:
+            if self.is_ours is not None and not await self.is_ours(call, since):
+                return  # this node was away for so long that others went on without it (reliability R13)
             outcome = await handler.run(call)
         except asyncio.CancelledError:
             return  # timed out or stopped: the machine has gone on without it; or the node stops: its outcome is unknown
@@ -130,12 +132,19 @@ class Dispatcher:
         task = self._running.get((execution, attempt))
         if task is not None:
             task.cancel()
-            return
+        else:
+            self.unqueue(execution, attempt)
+
+    def unqueue(self, execution: str, attempt: int) -> None:
+        """Forget an attempt that waits for a place; nothing happens if it is not among them."""
         for queue in self._queues.values():
-            for entry in queue:
-                if entry[0] == execution and entry[1].attempt == attempt:
-                    queue.remove(entry)
-                    return
+            if queue.pop((execution, attempt), None) is not None:
+                return
+
+    def known(self, execution: str) -> set[int]:
+        """The attempts of an execution that run or wait for a place here."""
+        keys = [*self._running, *(key for queue in self._queues.values() for key in queue)]
+        return {attempt for known, attempt in keys if known == execution}
 
     def cancel_all(self) -> None:
         """Stop every attempt at once."""
@@ -157,7 +166,7 @@ class Dispatcher:
 def _start_of(call: TaskCall) -> Callable[[Machine, int], Fact | None]:
     def make(machine: Machine, now: int) -> Fact | None:
         attempt = machine.open_attempt(call.attempt)
-        return facts.AttemptStarted(at=now, attempt=call.attempt) if attempt is not None and attempt.status == "scheduled" else None
+        return facts.AttemptStarted(at=now, attempt=call.attempt) if attempt is not None and attempt.status != "submitted" else None
 
     return make
 

@@ -7,18 +7,22 @@ store. So a slow follower costs nobody anything, and memory is bounded by the nu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
 
-from flowrunner.errors import NotFound
+from flowrunner.clock import Clock
+from flowrunner.errors import NotFound, StoreError
 from flowrunner.ports.executions import Chunk, ExecutionStore, Head
 
 Entry = tuple[int, dict[str, Any]]
 KEPT_CHUNKS = 64
 PAGE = 500
+WATCH_SECONDS = 0.1
+WATCHED_AT_ONCE = 1000
 ENDED = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"})
 
 
@@ -40,12 +44,21 @@ class _Topic:
             return None
         return [(first + place, record) for first, records in self.chunks for place, record in enumerate(records) if first + place > after]
 
+    def move(self, last_seq: int, status: str) -> None:
+        """The log is this long now: followers look."""
+        self.last_seq = last_seq
+        self.ended = status in ENDED
+        self.changed.set()
+        self.changed = asyncio.Event()
+
 
 class Feed:
     """Follows executions of one store."""
 
-    def __init__(self, executions: ExecutionStore) -> None:
+    def __init__(self, executions: ExecutionStore, clock: Clock) -> None:
         self._executions = executions
+        self._clock = clock
+        self._followed = asyncio.Event()
         self._topics: dict[str, _Topic] = {}
 
     def publish(self, head: Head, chunk: Chunk | None) -> None:
@@ -57,18 +70,39 @@ class Feed:
             topic.chunks.append((chunk.first_seq, orjson.loads(chunk.body)))
         elif head.last_seq > topic.last_seq:
             topic.chunks.clear()  # something was stored that this node has not seen: followers read the store
-        topic.last_seq = head.last_seq
-        topic.ended = head.status in ENDED
-        topic.changed.set()
-        topic.changed = asyncio.Event()
+        if head.last_seq >= topic.last_seq:
+            topic.move(head.last_seq, head.status)
+
+    async def watch(self) -> None:
+        """Notice what other nodes committed to the executions that are followed here; runs until cancelled.
+
+        One request for all of them, and none while nobody follows.
+        """
+        while True:
+            await self._followed.wait()
+            self._followed.clear()
+            while self._topics:
+                await self._clock.sleep(WATCH_SECONDS)
+                with contextlib.suppress(StoreError):  # looked at again next time
+                    await self._look()
+
+    async def _look(self) -> None:
+        open_topics = [execution for execution, topic in self._topics.items() if not topic.ended]
+        for first in range(0, len(open_topics), WATCHED_AT_ONCE):
+            positions = await self._executions.positions(open_topics[first : first + WATCHED_AT_ONCE])
+            for execution, position in positions.items():
+                topic = self._topics.get(execution)
+                if topic is not None and (position.last_seq > topic.last_seq or position.status in ENDED):
+                    if position.last_seq > topic.last_seq:
+                        topic.chunks.clear()
+                    topic.move(position.last_seq, position.status)
 
     async def follow(self, execution: str, *, after: int = 0) -> AsyncIterator[list[Entry]]:
         """Batches of (sequence number, record) after `after`; ends after the last record of an ended execution.
 
         Raises NotFound. A batch has at least one record and at most about a page.
         """
-        topic = self._topics.setdefault(execution, _Topic())
-        topic.followers += 1
+        topic = self._topic(execution)
         try:
             head = await self._executions.head(execution)
             if head is None:
@@ -93,6 +127,12 @@ class Feed:
             if topic.followers == 0:
                 self._topics.pop(execution, None)
 
+    def _topic(self, execution: str) -> _Topic:
+        topic = self._topics.setdefault(execution, _Topic())
+        topic.followers += 1
+        self._followed.set()
+        return topic
+
     async def _read(self, execution: str, after: int) -> list[Entry]:
         chunks = await self._executions.log(execution, after=after, limit=PAGE)
         return [
@@ -101,8 +141,7 @@ class Feed:
 
     async def ended(self, execution: str) -> Head:
         """Wait for the end of an execution and return its head; raises NotFound."""
-        topic = self._topics.setdefault(execution, _Topic())
-        topic.followers += 1
+        topic = self._topic(execution)
         try:
             while True:
                 changed = topic.changed

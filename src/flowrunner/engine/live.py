@@ -24,27 +24,36 @@ class Message:
     """Something for an execution: makes its fact when its turn has come.
 
     `make` looks at the machine as it is then and returns the fact, None when there is nothing to do (any more), or raises
-    the FlowRunnerError the sender gets. `done` resolves with the head after the commit. `then` runs after the commit,
-    `undo` if the message came to nothing. `delivery` leaves the inbox with the commit.
+    the FlowRunnerError the sender gets. `done` resolves with the head after the commit. `then` runs after the commit
+    (told when, on the monotonic clock, it was not yet sent),
+    `undo` if the message came to nothing. `delivery` leaves the inbox with the commit. `heir_of` names nodes that are gone:
+    what they had in hand goes on here in the same step, before `make` is asked.
     """
 
     make: Callable[[Machine, int], Fact | None]
     done: asyncio.Future[Head] | None = None
-    then: Callable[[], None] | None = None
+    then: Callable[[float], None] | None = None
     undo: Callable[[], None] | None = None
     delivery: str | None = None
+    heir_of: frozenset[str] = frozenset()
 
     def accept(self, head: Head) -> None:
         """The message's fact is stored, or there was nothing to store."""
+        self.undo = None
         if self.done is not None and not self.done.done():
             self.done.set_result(head)
 
     def reject(self, error: Exception) -> None:
         """The message came to nothing."""
-        if self.undo is not None:
-            self.undo()
+        self.undo_once()
         if self.done is not None and not self.done.done():
             self.done.set_exception(error)
+
+    def undo_once(self) -> None:
+        """What was kept ready for it is not needed."""
+        undo, self.undo = self.undo, None
+        if undo is not None:
+            undo()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -58,6 +67,8 @@ class Live:
     driving: bool = False
     more: bool = False  # the last step was cut: a Continued fact is due
     local: set[int] = field(default_factory=set)  # attempts that this node runs or will run
+    others: dict[str, set[int]] = field(default_factory=dict)  # attempts that other nodes have in hand, as the head told
+    begun: set[int] = field(default_factory=set)  # of the local ones, those that were given to the dispatcher
     since_snapshot: int = 0  # facts stored after the newest snapshot
     snapshot_bytes: int = 0
 
@@ -82,12 +93,18 @@ def extra_of(head: Head) -> dict[str, Any]:
     return orjson.loads(head.extra) if head.extra else {}
 
 
+def name_of(head: Head) -> str:
+    """The name its starter gave it; express executions share names, so theirs is no key (AWS: they are not idempotent by name)."""
+    name: str = extra_of(head).get("name", head.name) if head.extra else head.name
+    return name
+
+
 def identity_of(head: Head, revision: Revision, region: str) -> Identity:
     """What the machine must know of its execution."""
     return Identity(
         id=head.id,
         arn=arn_of(head, region),
-        name=head.name,
+        name=name_of(head),
         machine_arn=machine_arn(region, head.account, head.machine),
         machine_name=head.machine,
         role_arn=revision.role_arn,
@@ -103,5 +120,5 @@ def arn_of(head: Head, region: str) -> str:
     """The execution's ARN; express executions have one of their own kind."""
     run = extra_of(head).get("express") if head.extra else None
     if run is not None:
-        return express_arn(region, head.account, head.machine, head.name, run)
+        return express_arn(region, head.account, head.machine, name_of(head), run)
     return execution_arn(region, head.account, head.machine, head.name)

@@ -20,7 +20,7 @@ class _Seen:
 
 
 class Membership:
-    """This node among those that share the store.
+    """One node among those that share the store.
 
     With a store that only one server may open (`shared` false) whatever other owner a row names is dead.
     """
@@ -35,10 +35,11 @@ class Membership:
         self._seen: dict[str, _Seen] = {}
         self._looked = -lease_seconds  # when the counters were last read
         self._renewed = -lease_seconds  # when the last beat that reached the store was sent
+        self._unbroken = 0.0  # since when no two beats were further apart than a lease
 
-    def is_valid(self) -> bool:
-        """Whether nobody can have declared this node dead: what it has in hand is still its own."""
-        return not self.shared or self._clock.monotonic() - self._renewed < self.lease_seconds
+    def held_since(self, moment: float) -> bool:
+        """Whether nobody can have declared this node dead between that moment (monotonic) and now: what it had then is still its own."""
+        return not self.shared or (moment >= self._unbroken and self._clock.monotonic() - self._renewed < self.lease_seconds)
 
     async def beat(self) -> set[str]:
         """Show that this node lives; return the nodes that are gone and own executions. Raises StoreUnavailable."""
@@ -46,6 +47,8 @@ class Membership:
         owners = set(await self._executions.owners())
         sent = self._clock.monotonic()
         counters = await self._executions.beat(self.node)
+        if sent - self._renewed >= self.lease_seconds:
+            self._unbroken = sent
         self._renewed = sent
         silent = self._watch({node: beats for node, beats in counters.items() if node != self.node})
         for node in silent - owners:  # nothing of it is left to take over

@@ -1,45 +1,122 @@
-"""Taking over what a node that is gone left: its attempts are in doubt unless they may be repeated (reliability G3)."""
+"""What a node does for the others: shows that it lives, continues what dead ones left, notices what living ones did."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
 
+from flowrunner.clock import Clock
 from flowrunner.core import facts
 from flowrunner.core.facts import Fact
-from flowrunner.core.machine import Machine, OpenAttempt
-from flowrunner.engine.dispatch import Dispatcher
+from flowrunner.core.machine import Machine
 from flowrunner.engine.live import Live, Message
+from flowrunner.engine.membership import Membership
+from flowrunner.errors import StoreError, StoreUnavailable
+from flowrunner.ports.executions import Delivery, ExecutionStore, Head
+from flowrunner.ports.tasks import TaskCall
+
+RECOVERED_AT_ONCE = 200  # executions of a node that is gone
+MOST_DELIVERIES = 1_000_000  # looked at in one go
+POSITIONS_AT_ONCE = 1000
+BEATS_PER_LOOK = 15  # for deliveries whose sender died between two steps; those of a node seen to die are looked for at once
 
 
-def take_over(live: Live, dispatcher: Dispatcher, wake: Callable[[Machine, int], Fact | None]) -> None:
-    """Leave the messages in the mailbox that make a loaded execution go on here.
+class Send(Protocol):
+    """Engine.send."""
 
-    Attempts that had not begun begin as soon as there is a place; those that had are repeated if they may be, else they are
-    lost; those that wait outside (activities, callbacks, jobs) just wait on. `wake` looks at the time.
-    """
-    for attempt in live.machine.open_attempts():
-        if attempt.command.resource.family == "activity" or attempt.status == "submitted":
-            continue
-        live.mailbox.extend(_resumed(live, attempt, dispatcher))
-    live.mailbox.append(Message(make=wake))
+    def __call__(self, execution: str, make: Callable[[Machine, int], Fact | None], *, heir_of: frozenset[str] = ...) -> Awaitable[Head]:
+        """Post a message and wait until it is stored."""
+        ...
 
 
-def _resumed(live: Live, attempt: OpenAttempt, dispatcher: Dispatcher) -> list[Message]:
-    number = attempt.command.attempt
-    call = dispatcher.call(live, attempt.command)
-    if attempt.status == "started" and not dispatcher.idempotent(call):
-        return [Message(make=_lost(number))]
-    live.local.add(number)
-    handler = dispatcher.reserve(call)
-    if handler is None:
-        return []
-    return [Message(make=_restarted(number), then=lambda: dispatcher.run(call, handler), undo=lambda: dispatcher.release(handler))]
+class Recovery:
+    """`live` is the engine's table of the executions in memory; `send`, `post` and `deliver` are the engine's."""
+
+    def __init__(
+        self,
+        *,
+        executions: ExecutionStore,
+        members: Membership,
+        clock: Clock,
+        live: Mapping[str, Live],
+        send: Send,
+        post: Callable[[str, Message], None],
+        deliver: Callable[[Delivery], None],
+        report: Callable[[str, dict[str, Any]], None],
+    ) -> None:
+        self._executions = executions
+        self._members = members
+        self._clock = clock
+        self._live = live
+        self._send = send
+        self._post = post
+        self._deliver = deliver
+        self._report = report
+
+    async def run(self) -> None:
+        """Beat, take over from those that do not, look after what is at work here; until cancelled."""
+        beats = 0
+        while True:
+            await self._clock.sleep(self._members.period)
+            beats += 1
+            try:
+                await self.recover(await self._members.beat(), deliveries=beats % BEATS_PER_LOOK == 0)
+                await self._look_after()
+                if beats % BEATS_PER_LOOK == 0:
+                    await self._look_for_lost()
+            except StoreError as error:
+                self._report("lease_not_renewed", {"error": str(error)})
+
+    async def recover(self, gone: set[str], *, deliveries: bool) -> None:
+        """Continue what nodes that are gone left; each execution is tried once. Raises StoreUnavailable."""
+        seen: set[str] = set()
+        for node in gone:
+            while fresh := [one for one in await self._executions.owned(node, RECOVERED_AT_ONCE + len(seen)) if one not in seen]:
+                seen.update(fresh)
+                results = await asyncio.gather(*(self._send(one, tick, heir_of=frozenset(gone)) for one in fresh), return_exceptions=True)
+                for execution, result in zip(fresh, results, strict=True):
+                    if isinstance(result, Exception):
+                        self._report("execution_not_recovered", {"execution": execution, "error": str(result)})
+        if gone or deliveries:
+            for delivery in await self._executions.undelivered(MOST_DELIVERIES):
+                self._deliver(delivery)
+
+    async def _look_for_lost(self) -> None:
+        """Executions that this node owns and does not know: a start whose commit seemed to have failed."""
+        for execution in await self._executions.owned(self._members.node, POSITIONS_AT_ONCE + len(self._live)):
+            if execution not in self._live:
+                self._post(execution, Message(make=tick))
+
+    async def _look_after(self) -> None:
+        """Executions at work here that another node has moved on: attempts given up there must stop here."""
+        ids = [live.id for live in self._live.values() if live.local and not live.driving]
+        for first in range(0, len(ids), POSITIONS_AT_ONCE):
+            for execution, position in (await self._executions.positions(ids[first : first + POSITIONS_AT_ONCE])).items():
+                live = self._live.get(execution)
+                if live is not None and position.epoch > live.head.epoch and not live.driving:
+                    self._post(execution, Message(make=tick))
+
+    async def is_ours(self, call: TaskCall, since: float) -> bool:
+        """Whether an attempt may begin whose start was committed after `since` (monotonic).
+
+        After a pause longer than the lease only the store can tell (reliability R13).
+        """
+        if self._members.held_since(since):
+            return True
+        while not self._members.held_since(since):
+            try:
+                await self._members.beat()
+            except StoreUnavailable:
+                await self._clock.sleep(self._members.period)
+                continue
+            since = self._clock.monotonic()
+            await self._send(call.execution, tick)  # an old state is read anew, and what is no longer ours is cancelled
+        live = self._live.get(call.execution)
+        return live is None or call.attempt in live.local
 
 
-def _lost(attempt: int) -> Callable[[Machine, int], Fact | None]:
-    return lambda machine, now: facts.AttemptLost(at=now, attempt=attempt) if machine.open_attempt(attempt) is not None else None
-
-
-def _restarted(attempt: int) -> Callable[[Machine, int], Fact | None]:
-    # An attempt that had begun gets no second start record; the fact still marks that somebody has it in hand again.
-    return lambda machine, now: facts.AttemptStarted(at=now, attempt=attempt) if machine.open_attempt(attempt) is not None else None
+def tick(machine: Machine, now: int) -> Fact | None:
+    """Make the fact that time has come, if it has."""
+    due = machine.wake_at
+    return facts.TimerFired(at=now) if due is not None and due <= now else None

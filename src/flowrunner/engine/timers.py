@@ -7,13 +7,16 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
 from flowrunner.clock import SECOND, Clock
+from flowrunner.engine.membership import Membership
 from flowrunner.errors import StoreError
 from flowrunner.ports.executions import ExecutionStore
 
 Fire = Callable[[str], None]
 BATCH = 500
 RETRY_SECONDS = 1.0
-LONGEST_SLEEP_SECONDS = 60.0  # wall clocks are set now and then, and other nodes leave rows behind: look at least this often
+LONGEST_SLEEP_SECONDS = 60.0  # wall clocks are set now and then: look at least this often
+ASIDE_SECONDS = 60.0
+CLAIMED_SECONDS = 0.2  # how soon to look again when all that is due is in the hands of other nodes
 
 
 class Timers:
@@ -23,7 +26,9 @@ class Timers:
     of which just the earliest moment is remembered. A fired row is fired again only after its step (`settled`).
     """
 
-    def __init__(self, executions: ExecutionStore, clock: Clock, fire: Fire, lag: Callable[[float], None]) -> None:
+    def __init__(self, executions: ExecutionStore, clock: Clock, fire: Fire, lag: Callable[[float], None], *, members: Membership) -> None:
+        self._longest_sleep = members.lease_seconds / 2 if members.shared else LONGEST_SLEEP_SECONDS
+        self._hide_seconds = members.lease_seconds if members.shared else 0.0
         self._executions = executions
         self._clock = clock
         self._fire = fire
@@ -34,6 +39,7 @@ class Timers:
         self._next_row: int | None = None
         self._rows_changed = asyncio.Event()
         self._fired: set[str] = set()
+        self._aside: dict[str, float] = {}  # until when, monotonic
         self._all_settled = asyncio.Event()
 
     def watch(self, execution: str, wake_at: int, *, is_row: bool) -> None:
@@ -65,6 +71,11 @@ class Timers:
             self._fired.discard(execution)
             if not self._fired:
                 self._all_settled.set()
+
+    def set_aside(self, execution: str) -> None:
+        """The execution cannot be loaded: leave it alone for a while, so that it keeps nobody else waiting."""
+        self._aside[execution] = self._clock.monotonic() + ASIDE_SECONDS
+        self.settled(execution)
 
     async def run(self) -> None:
         """Fire until cancelled; a store that is away delays timers, it never loses one."""
@@ -102,7 +113,9 @@ class Timers:
                     await self._read_next()
                 continue
             self._lag((now - self._next_row) / SECOND)
-            ids = await self._executions.due(now, BATCH)
+            self._aside = {execution: until for execution, until in self._aside.items() if until > self._clock.monotonic()}
+            ids = await self._executions.due(now, BATCH + len(self._aside), hide_seconds=self._hide_seconds)
+            ids = [execution for execution in ids if execution not in self._aside]
             fresh = [execution for execution in ids if execution not in self._fired]
             self._fired.update(fresh)
             self._all_settled.clear()
@@ -110,6 +123,8 @@ class Timers:
                 self._fire(execution)
             if self._fired:
                 await self._sleep(now + SECOND, self._all_settled)
+            elif not ids:
+                await self._clock.sleep(CLAIMED_SECONDS)
             await self._read_next()
 
     async def _read_next(self) -> None:
@@ -120,7 +135,7 @@ class Timers:
 
     async def _sleep(self, until: int | None, changed: asyncio.Event) -> bool:
         """Wait until the moment comes or the event is set; tell whether it was the event."""
-        seconds = LONGEST_SLEEP_SECONDS if until is None else min(max(0.0, (until - self._clock.now()) / SECOND), LONGEST_SLEEP_SECONDS)
+        seconds = self._longest_sleep if until is None else min(max(0.0, (until - self._clock.now()) / SECOND), self._longest_sleep)
         waiters = (asyncio.ensure_future(changed.wait()), asyncio.ensure_future(self._clock.sleep(seconds)))
         try:
             await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)

@@ -10,6 +10,7 @@ from flowrunner.core import records as record_codec
 from flowrunner.core.commands import CancelAttempt, RunAttempt, Step
 from flowrunner.core.facts import AttemptStarted, Fact
 from flowrunner.engine.live import Live
+from flowrunner.engine.ownership import owner_and_extra, unplaced
 from flowrunner.ports.executions import ActivityTask, Chunk, Delivery, Head, StepWrite
 
 # A snapshot replaces the facts before it. It is taken when replaying them would cost about as much as reading it: after
@@ -57,11 +58,12 @@ def _head(live: Live, step: Step, node: str) -> Head:
             cause=outcome.cause,
             stopped_at=outcome.at,
             owner=None,
+            extra=unplaced(live.head),
             wake_at=None,
             last_seq=machine.last_seq,
         )
-    owner = node if live.local or step.more else None
-    return replace(live.head, owner=owner, wake_at=machine.wake_at, last_seq=machine.last_seq)
+    owner, extra = owner_and_extra(live, node, more=step.more)
+    return replace(live.head, owner=owner, extra=extra, wake_at=machine.wake_at, last_seq=machine.last_seq)
 
 
 def _opened(live: Live, step: Step) -> tuple[ActivityTask, ...]:

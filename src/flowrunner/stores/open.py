@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from flowrunner.clock import Clock
     from flowrunner.ports.store import Store
 
-LATER = ("postgres", "postgresql")
-SPELLINGS = "Use memory:, sqlite:///relative.db, sqlite:////absolute/path.db or dynamodb://REGION."
+SPELLINGS = "Use memory:, sqlite:///relative.db, sqlite:////absolute/path.db, postgresql://user:password@host:5432/database or dynamodb://REGION."
 
 
 def open_store(url: str, *, clock: Clock) -> Store:
@@ -22,8 +21,8 @@ def open_store(url: str, *, clock: Clock) -> Store:
 
     `memory:` keeps everything in this process. `sqlite:///flowrunner.db` is a file in the working directory,
     `sqlite:////var/lib/flowrunner.db` (four slashes) an absolute path; `?synchronous=normal` gives up the last commits at a
-    power cut for speed. `dynamodb://eu-central-1?prefix=flowrunner_` is a table in that region, which several nodes may share;
-    `endpoint=http://...`, `billing=provisioned` with `read` and `write` units, and `shards` are known too.
+    power cut for speed. `postgresql://user:password@host:5432/database` (or `postgres://`) is a database that several nodes may share,
+    `dynamodb://eu-central-1?prefix=flowrunner_` a table in that region.
     """
     scheme, separator, rest = url.partition(":")
     if scheme == "memory":
@@ -32,10 +31,10 @@ def open_store(url: str, *, clock: Clock) -> Store:
         return MemoryStore()
     if scheme == "sqlite":
         return _sqlite(url, clock)
+    if scheme in ("postgres", "postgresql"):
+        return _postgres(url, clock)
     if scheme == "dynamodb":
         return _dynamodb(url, clock)
-    if scheme in LATER:
-        raise ConfigurationError(f"This version of FlowRunner has no {scheme} store yet.", remedy=SPELLINGS)
     if not separator:
         raise ConfigurationError(f"The store {url!r} is not a URL.", remedy=SPELLINGS)
     raise ConfigurationError(f"There is no {scheme!r} store.", remedy=SPELLINGS)
@@ -59,10 +58,22 @@ def _sqlite(url: str, clock: Clock) -> Store:
     return SqliteStore(Path(path), clock=clock, synchronous=synchronous)
 
 
+def _postgres(url: str, clock: Clock) -> Store:
+    try:
+        from flowrunner.stores.postgres.store import PostgresStore  # noqa: PLC0415  # the driver is an extra
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise ConfigurationError("The PostgreSQL driver is not installed.", remedy='Install it: pip install "flowrunner[postgres]"') from error
+    return PostgresStore(url, clock=clock)
+
+
 def _dynamodb(url: str, clock: Clock) -> Store:
     try:
-        from flowrunner.stores.dynamodb.settings import read_settings  # noqa: PLC0415  # only who uses DynamoDB needs its client
+        from flowrunner.stores.dynamodb.settings import read_settings  # noqa: PLC0415  # the client is an extra
         from flowrunner.stores.dynamodb.store import DynamoStore  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigurationError(f"The DynamoDB store needs {error.name}.", remedy='Install it: pip install "flowrunner[dynamodb]".') from error
+    except ModuleNotFoundError as error:
+        if error.name not in ("aiobotocore", "botocore"):
+            raise
+        raise ConfigurationError("The DynamoDB client is not installed.", remedy='Install it: pip install "flowrunner[dynamodb]"') from error
     return DynamoStore(read_settings(url), clock=clock)

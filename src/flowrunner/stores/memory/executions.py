@@ -254,5 +254,5 @@ class MemoryExecutions(ExecutionStore):
         """See the contract."""
         return nsmallest(limit, (execution for execution in self._owned if node in self._owners_of(execution)))
 
-    def _owners_of(self, execution: str) -> list[str]:
+    def _owners_of(self, execution: str) -> Sequence[str]:
         return (self._executions[execution].head.owner or "").split(",")
