@@ -99,7 +99,7 @@ class DynamoDefinitions(DefinitionStore):
 
     async def machine(self, account: str, name: str) -> Machine | None:
         """See the contract."""
-        found = await self._read([machine_key(account, name)], ("tags",))
+        found = await self.read([machine_key(account, name)], ("tags",))
         return (await self.machines_of(found))[0] if found else None
 
     async def machines(self, account: str, *, limit: int = 100, after: str | None = None) -> Sequence[Machine]:
@@ -112,7 +112,7 @@ class DynamoDefinitions(DefinitionStore):
 
     async def revision(self, revision: str) -> Revision | None:
         """See the contract."""
-        return (await self._revisions([revision])).get(revision)
+        return (await self.revisions([revision])).get(revision)
 
     async def create_activity(self, activity: Activity) -> Activity:
         """See the contract."""
@@ -136,7 +136,7 @@ class DynamoDefinitions(DefinitionStore):
 
     async def activity(self, account: str, name: str) -> Activity | None:
         """See the contract."""
-        found = await self._read([activity_key(account, name)], ("tags", "settings"))
+        found = await self.read([activity_key(account, name)], ("tags", "settings"))
         return activity_of(found[0]) if found else None
 
     async def activities(self, account: str, *, limit: int = 100, after: str | None = None) -> Sequence[Activity]:
@@ -164,7 +164,8 @@ class DynamoDefinitions(DefinitionStore):
         found = await self._session.query(pk, "sk BETWEEN :after AND :end", bounds, limit=limit + 1)
         return await self.completed([item for item in found if after is None or item["name"] > after][:limit], texts)
 
-    async def _read(self, keys: Sequence[Key], texts: Sequence[str]) -> list[Plain]:
+    async def read(self, keys: Sequence[Key], texts: Sequence[str]) -> list[Plain]:
+        """These definitions, those that are there, in this order."""
         found = await self._session.get_all(keys) if len(keys) > 1 else {keys[0]: await self._session.get(keys[0])}
         return await self.completed([item for item in (found.get(key) for key in keys) if item is not None], texts)
 
@@ -175,15 +176,15 @@ class DynamoDefinitions(DefinitionStore):
 
     async def machines_of(self, items: Sequence[Plain]) -> list[Machine]:
         """Machines with their current revisions."""
-        revisions = await self._revisions([item["revision"] for item in items])
+        revisions = await self.revisions([item["revision"] for item in items])
         return [machine_of(item, revisions[item["revision"]]) for item in items]
 
-    async def _revisions(self, wanted: Iterable[str]) -> dict[str, Revision]:
+    async def revisions(self, wanted: Iterable[str]) -> dict[str, Revision]:
         """Revisions by id, from memory where they are."""
         found = {revision: self._kept[revision] for revision in wanted if revision in self._kept}
         missing = [revision for revision in dict.fromkeys(wanted) if revision not in found]
         if missing:
-            for item in await self._read([revision_key(revision) for revision in missing], ("definition", "settings")):
+            for item in await self.read([revision_key(revision) for revision in missing], ("definition", "settings")):
                 revision = revision_of(item)
                 found[revision.id] = revision
                 self._keep(revision)
