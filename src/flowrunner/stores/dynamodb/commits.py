@@ -69,21 +69,25 @@ class Commits:
     async def store(self, plan: Plan, *, sweep: bool = True) -> Head | NameTaken:
         """Store what was planned; with `sweep` what was sent ahead in vain is removed."""
         core, groups, parts = plan.core, plan.groups, [*plan.parts.items, *(part for group in plan.groups for part in group.parts)]
-        ahead = not fits([*core, *_flat(groups)], parts)
-        if not ahead:
+        if fits([*core, *_flat(groups)], parts):
             return await self._transact(plan, [*core, *map(put, parts)], groups)
         await self._session.write_all(parts)
         try:
-            if fits([*core, *_flat(groups)]):
-                return await self._transact(plan, core, groups)
-            answer = await self._transact(plan, [*core, *await self._redo.note(plan.head, groups)], [])
+            answer = await self._store_rest(plan, core, groups)
         except Fenced:
             self._sweeper.drop(map(key_of, parts if sweep else ()))
             raise
+        if sweep and isinstance(answer, NameTaken):  # anything else may have been stored
+            self._sweeper.drop(map(key_of, parts))
+        return answer
+
+    async def _store_rest(self, plan: Plan, core: list[Action], groups: list[Group]) -> Head | NameTaken:
+        """Store a step whose long values are there."""
+        if fits([*core, *_flat(groups)]):
+            return await self._transact(plan, core, groups)
+        answer = await self._transact(plan, [*core, *await self._redo.note(plan.head, groups)], [])
         if isinstance(answer, Head):
             await self._redo.finish(plan.head.id, plan.head.epoch)
-        elif sweep:
-            self._sweeper.drop(map(key_of, parts))
         return answer
 
     async def _transact(self, plan: Plan, core: list[Action], groups: list[Group]) -> Head | NameTaken:

@@ -12,7 +12,7 @@ from flowrunner.ports.definitions import Activity, DefinitionStore, Machine, Rev
 from flowrunner.stores.dynamodb.actions import Action, fits, put, update
 from flowrunner.stores.dynamodb.faults import CONDITION_FAILED, Cancelled
 from flowrunner.stores.dynamodb.heads import update as expression
-from flowrunner.stores.dynamodb.values import Parts, item_of, joined, part_keys
+from flowrunner.stores.dynamodb.values import TEXT_BYTES, Parts, item_of, joined, part_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 ABSENT = "attribute_not_exists(pk)"
 THERE = "attribute_exists(pk)"
-INLINE_BYTES = 50_000  # of each text; there are at most three to an item
 KEPT_BYTES = 16 * 1024 * 1024  # of revisions in memory; they never change
 MOST_ROUNDS = 50
 
@@ -149,7 +148,7 @@ class DynamoDefinitions(DefinitionStore):
 
     async def _tag(self, kind: str, key: Key, name: str, tags: Mapping[str, str]) -> None:
         parts = Parts(key[0])
-        changed = {"tags": None, "tags@": None} | parts.put("tags", dumped(tags), INLINE_BYTES)
+        changed = {"tags": None, "tags@": None} | parts.put("tags", dumped(tags), TEXT_BYTES)
         await self._session.write_all(parts.items)
         try:
             await self._session.transact([update(key, expression(changed, {}, THERE, {})).wire])
@@ -202,21 +201,21 @@ def machine_item(machine: Machine, parts: Parts) -> Item:
     """A machine as an item."""
     pk, sk = machine_key(machine.account, machine.name)
     values: dict[str, object] = {name: getattr(machine, name) for name in ("account", "name", "type", "created_at", "updated_at")}
-    return item_of({"pk": pk, "sk": sk, **values, "revision": machine.revision.id, **parts.put("tags", dumped(machine.tags), INLINE_BYTES)})
+    return item_of({"pk": pk, "sk": sk, **values, "revision": machine.revision.id, **parts.put("tags", dumped(machine.tags), TEXT_BYTES)})
 
 
 def revision_item(revision: Revision, parts: Parts) -> Item:
     """A revision as an item."""
     pk, sk = revision_key(revision.id)
     values: dict[str, object] = {name: getattr(revision, name) for name in ("id", "account", "machine", "role_arn", "created_at")}
-    texts = parts.put("definition", revision.definition, INLINE_BYTES) | parts.put("settings", dumped(revision.settings), INLINE_BYTES)
+    texts = parts.put("definition", revision.definition, TEXT_BYTES) | parts.put("settings", dumped(revision.settings), TEXT_BYTES)
     return item_of({"pk": pk, "sk": sk, **values, **texts})
 
 
 def activity_item(activity: Activity, parts: Parts) -> Item:
     """An activity as an item."""
     pk, sk = activity_key(activity.account, activity.name)
-    texts = parts.put("tags", dumped(activity.tags), INLINE_BYTES) | parts.put("settings", dumped(activity.settings), INLINE_BYTES)
+    texts = parts.put("tags", dumped(activity.tags), TEXT_BYTES) | parts.put("settings", dumped(activity.settings), TEXT_BYTES)
     return item_of({"pk": pk, "sk": sk, "account": activity.account, "name": activity.name, "created_at": activity.created_at, **texts})
 
 

@@ -9,7 +9,7 @@ from flowrunner.stores.dynamodb.actions import Action, Group, delete, put, updat
 from flowrunner.stores.dynamodb.heads import OPEN, changes, new_head
 from flowrunner.stores.dynamodb.heads import update as expression
 from flowrunner.stores.dynamodb.keys import chunk_key, facts_key, head_key, inbox_key, name_key, opened_key, partition, snapshot_key, task_key
-from flowrunner.stores.dynamodb.values import BODY_BYTES, Parts, item_of
+from flowrunner.stores.dynamodb.values import BODY_BYTES, TEXT_BYTES, Parts, item_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -166,7 +166,7 @@ def _opened(task: ActivityTask, order: int) -> Group:
     pk, sk = opened_key(task.execution, task.attempt)
     parts = Parts(partition(task.execution))
     values = {"pk": queue, "sk": place, "execution": task.execution, "attempt": task.attempt, "scheduled_at": task.scheduled_at}
-    waiting = item_of({**values, "activity": task.activity, **parts.put("input", task.input, BODY_BYTES)})
+    waiting = item_of({**values, "activity": task.activity, **parts.put("input", task.input, TEXT_BYTES)})
     return Group((put(item_of({"pk": pk, "sk": sk, "queue": queue, "place": place})), put(waiting)), tuple(parts.items))
 
 
