@@ -22,9 +22,8 @@ def open_store(url: str, *, clock: Clock, readonly: bool = False) -> Store:
 
     `memory:` keeps everything in this process. `sqlite:///flowrunner.db` is a file in the working directory,
     `sqlite:////var/lib/flowrunner.db` (four slashes) an absolute path; `?synchronous=normal` gives up the last commits at a
-    power cut for speed. `postgresql://user:password@host:5432/database` (or `postgres://`) is a database that several nodes may share.
-    `dynamodb://eu-central-1?prefix=flowrunner_` is a table in that region, which several nodes may share;
-    `endpoint=http://...`, `billing=provisioned` with `read` and `write` units, and `shards` are known too.
+    power cut for speed. `postgresql://user:password@host:5432/database` (or `postgres://`) is a database that several nodes may share,
+    `dynamodb://eu-central-1?prefix=flowrunner_` a table in that region.
     `readonly` is for a look beside a running server: nothing is made, migrated or locked.
     """
     scheme, separator, rest = url.partition(":")
@@ -84,8 +83,10 @@ def _postgres(url: str, clock: Clock) -> Store:
 
 def _dynamodb(url: str, clock: Clock) -> Store:
     try:
-        from flowrunner.stores.dynamodb.settings import read_settings  # noqa: PLC0415  # only who uses DynamoDB needs its client
+        from flowrunner.stores.dynamodb.settings import read_settings  # noqa: PLC0415  # the client is an extra
         from flowrunner.stores.dynamodb.store import DynamoStore  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigurationError(f"The DynamoDB store needs {error.name}.", remedy='Install it: pip install "flowrunner[dynamodb]".') from error
-    return DynamoStore(read_settings(url), clock=clock)  # type: ignore[return-value]  # its archive follows
+    except ModuleNotFoundError as error:
+        if error.name not in ("aiobotocore", "botocore"):
+            raise
+        raise ConfigurationError("The DynamoDB client is not installed.", remedy='Install it: pip install "flowrunner[dynamodb]"') from error
+    return DynamoStore(read_settings(url), clock=clock)
