@@ -12,7 +12,7 @@ from flowrunner.core import facts
 from flowrunner.core.machine import Machine
 from flowrunner.core.program import Program
 from flowrunner.engine.live import identity_of
-from flowrunner.errors import FlowRunnerError
+from flowrunner.errors import FlowRunnerError, StoreUnavailable
 from flowrunner.limits import Limits
 from flowrunner.ports.archive import ArchivedExecution
 from flowrunner.ports.definitions import Revision
@@ -21,6 +21,7 @@ from flowrunner.stores.soundness import OPEN, flaws
 
 PAGE = 200
 MOST_PROGRAMS = 1000  # kept compiled
+UNREADABLE = (msgspec.MsgspecError, AttributeError, LookupError, TypeError, ValueError)  # what changed bytes lead to
 
 
 class Finding(NamedTuple):
@@ -42,16 +43,19 @@ class Inspection:
         self._programs: dict[str, Program | None] = {}
 
     async def findings(self) -> AsyncIterator[Finding]:
-        """Everything that is wrong, as it is found."""
-        async with self._store.archive.moment():
-            after = None
-            while page := await self._store.archive.executions(after, PAGE):
-                for execution in page:
-                    self.executions += 1
-                    revision = await self._revision(execution.head.revision)
-                    for text in self._of(execution, revision):
-                        yield Finding(f"execution {execution.head.id}", text)
-                after = page[-1].head.id
+        """Everything that is wrong, as it is found; ends where the database cannot be read on."""
+        try:
+            async with self._store.archive.moment():
+                after = None
+                while page := await self._store.archive.executions(after, PAGE):
+                    for execution in page:
+                        self.executions += 1
+                        revision = await self._revision(execution.head.revision)
+                        for text in self._of(execution, revision):
+                            yield Finding(f"execution {execution.head.id}", text)
+                    after = page[-1].head.id
+        except (StoreUnavailable, *UNREADABLE) as error:
+            yield Finding("database", f"it cannot be read after {self.executions} executions ({type(error).__name__}: {error})")
 
     async def _revision(self, revision: str) -> Revision | None:
         if revision not in self._revisions:
@@ -84,7 +88,7 @@ class Inspection:
                     machine.apply(fact)
             for delivery in execution.inbox:
                 facts.decode(delivery.fact)
-        except (FlowRunnerError, msgspec.DecodeError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (FlowRunnerError, *UNREADABLE) as error:
             yield f"its state cannot be read ({type(error).__name__}: {error})"
             return
         if machine.last_seq != head.last_seq:

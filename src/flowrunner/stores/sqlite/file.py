@@ -51,7 +51,7 @@ def open_writer(path: Path, *, synchronous: str, alone: bool = True) -> apsw.Con
             migrate(connection)
             _examine(connection, path)
         _configure(connection, path, synchronous)
-    except apsw.Error as error:
+    except (apsw.Error, UnicodeDecodeError) as error:  # a name or a version that is no text
         connection.close()
         raise _refusal(path, error) from error
     except BaseException:
@@ -82,7 +82,7 @@ def open_untouched(path: Path, *, current: bool = True, whole: bool = True) -> a
             _refuse_older(path)
         if whole:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)  # the last one to close leaves no log behind
-    except apsw.Error as error:
+    except (apsw.Error, UnicodeDecodeError) as error:  # a name or a version that is no text
         connection.close()
         raise _refusal(path, error) from error
     except BaseException:
@@ -189,7 +189,7 @@ def _configure(connection: apsw.Connection, path: Path, synchronous: str) -> Non
     connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
 
 
-def _refusal(path: Path, error: apsw.Error) -> StoreRefused:
+def _refusal(path: Path, error: Exception) -> StoreRefused:
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return StoreRefused(f"Another process holds {path}.", remedy="Stop it first.")
     if isinstance(error, apsw.FullError):

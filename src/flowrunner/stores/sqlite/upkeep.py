@@ -63,6 +63,7 @@ class SqliteUpkeep(Upkeep):
                 damage = [str(text) for (text,) in connection.execute(f"PRAGMA integrity_check({MOST_FINDINGS})")]
                 if damage != ["ok"]:
                     return damage
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)  # whole: the last one to close leaves no log behind
                 return [f"{count} times {what}" for what, count in connection.execute(QUERIES["orphans"]) if count]
             except (apsw.CorruptError, apsw.NotADBError) as error:
                 return [str(error)]
@@ -131,6 +132,8 @@ class SqliteUpkeep(Upkeep):
             return await asyncio.to_thread(work)
         except apsw.Error as error:
             raise unavailable(error, str(self._path)) from error
+        except UnicodeDecodeError as error:
+            raise StoreUnavailable(f"The file {self._path} is damaged ({error}).", remedy="Restore a backup.") from error
 
 
 def _schema(connection: apsw.Connection) -> Schema:
