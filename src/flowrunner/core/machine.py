@@ -78,7 +78,13 @@ class Machine:
     @property
     def has_ready(self) -> bool:
         """Whether a step was cut: a Continued fact would go on."""
-        return self._run.outcome is None and bool(self._run.ready or self._run.ended)
+        run = self._run
+        if run.outcome is not None:
+            return False
+        if run.ready or run.ended:
+            return True
+        timer = attempts.next_due(run)
+        return timer is not None and timer[0] <= run.now
 
     @property
     def has_attempts(self) -> bool:
@@ -142,17 +148,30 @@ class Machine:
         if run.outcome is not None:
             return run.step
         run.now = max(run.now, fact.at)
+        if self._take(fact):
+            self._advance()
+        run.step.more = self.has_ready
+        return run.step
+
+    def _take(self, fact: Fact) -> bool:
+        """Take a fact in; whether the execution goes on by it.
+
+        A fact that ends no attempt (it was started, its worker is alive; late or repeated facts) only marks it: its step has no
+        commands, so whoever carries out a step's commands may apply such facts meanwhile. A step that was cut waits for Continued.
+        """
+        run = self._run
         match fact:
             case facts.Started():
-                self._begin()
+                return self._begin()
             case facts.Stopped():
                 self._abort(fact)
+                return False
             case facts.Continued() | facts.TimerFired():
-                pass  # everything due by now fires below
+                return True  # everything due by now fires
             case _:
+                was_open = fact.attempt in run.attempts
                 _ATTEMPT_FACTS[type(fact)](run, fact)
-        self._advance()
-        return run.step
+                return was_open and fact.attempt not in run.attempts
 
     def _advance(self) -> None:
         """Run on through every state that needs nothing from outside, up to the step's bound."""
@@ -173,7 +192,6 @@ class Machine:
                 attempts.guarded(run, scope, enter)
             elif not self._fire_due():
                 return
-        run.step.more = run.outcome is None
 
     def _settle(self, ended: Ended) -> None:
         run = self._run
@@ -212,10 +230,10 @@ class Machine:
         run.ended.clear()
         run.timers.clear()
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
         run = self._run
         if run.root is not None:
-            return
+            return False
         who, branch = run.identity, run.program.root
         detail = {**text_detail("input", who.input), "roleArn": who.role_arn}
         run.record(None, "ExecutionStarted", "executionStartedEventDetails", detail)
@@ -224,6 +242,7 @@ class Machine:
             run.deadline = run.now + 1000 * run.program.timeout_seconds
             run.set_timer(run.deadline, 0, "execution")
         run.open_scope(run.root)
+        return True
 
     def _abort(self, fact: facts.Stopped) -> None:
         run = self._run

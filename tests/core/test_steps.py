@@ -1,0 +1,60 @@
+"""Where a step ends: what goes on by itself, what only Continued moves on, and what is due first."""
+
+import json
+
+import pytest
+from play import START, identity_of, program_of
+
+from flowrunner.core import facts
+from flowrunner.core.commands import RunAttempt
+from flowrunner.core.machine import Machine
+from flowrunner.limits import AWS
+
+FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:"
+TASK = {"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": FUNCTION + "f", "End": True}}}
+WIDE_MAP = {
+    "StartAt": "M",
+    "States": {"M": {"Type": "Map", "End": True, "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **TASK}}},
+}
+WIDE_PARALLEL = {
+    "StartAt": "P",
+    "States": {
+        "P": {"Type": "Parallel", "End": True, "Branches": [json.loads(json.dumps(TASK).replace('"T"', f'"T{number}"')) for number in range(300)]},
+    },
+}
+
+
+def machine_of(definition, given=None, limits=AWS):
+    return Machine(program_of(definition), identity_of({} if given is None else given), limits)
+
+
+@pytest.mark.parametrize(("definition", "given", "tasks"), [(WIDE_MAP, list(range(600)), 600), (WIDE_PARALLEL, {}, 300)], ids=["map", "parallel"])
+def test_starting_attempts_orders_no_more_of_them(definition, given, tasks):
+    """While the attempts of a cut step are marked as started, the machine gives no further commands: each is seen once, by whoever loops over the step's."""
+    machine, ordered, step = machine_of(definition, given), [], None
+    while step is None or step.more:
+        step = machine.apply(facts.Started(at=START) if step is None else facts.Continued(at=START))
+        orders = [command.attempt for command in step.commands if isinstance(command, RunAttempt)]
+        ordered += orders
+        for attempt in orders:
+            started = machine.apply(facts.AttemptStarted(at=START, attempt=attempt))
+            assert not started.commands
+            assert started.more == step.more
+    assert sorted(ordered) == list(range(1, tasks + 1))
+    for attempt in ordered:
+        machine.apply(facts.AttemptSucceeded(at=START, attempt=attempt, output="1"))
+    while machine.has_ready:
+        machine.apply(facts.Continued(at=START))
+    assert machine.outcome.status == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("fact", [facts.AttemptHeartbeat, facts.AttemptStarted, facts.AttemptLost])
+def test_what_ends_no_attempt_does_not_go_on_with_a_cut_step(fact):
+    """A heartbeat, a repeated or a late fact gives an empty step, in the middle of a cut one too."""
+    machine = machine_of(WIDE_PARALLEL)
+    assert machine.apply(facts.Started(at=START)).more
+    machine.apply(facts.AttemptStarted(at=START, attempt=1))
+    step = machine.apply(fact(at=START, attempt=1 if fact is not facts.AttemptLost else 9999))
+    assert not step.records
+    assert not step.commands
+    assert step.more
