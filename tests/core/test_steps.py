@@ -8,7 +8,7 @@ from play import START, identity_of, program_of
 from flowrunner.core import facts
 from flowrunner.core.commands import RunAttempt
 from flowrunner.core.machine import Machine
-from flowrunner.limits import AWS
+from flowrunner.limits import AWS, OPEN
 
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:"
 TASK = {"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": FUNCTION + "f", "End": True}}}
@@ -58,3 +58,31 @@ def test_what_ends_no_attempt_does_not_go_on_with_a_cut_step(fact):
     assert not step.records
     assert not step.commands
     assert step.more
+
+
+LOOP = {
+    "A": {"Type": "Choice", "Choices": [{"Variable": "$.x", "IsPresent": True, "Next": "E"}], "Default": "B"},
+    "B": {"Type": "Pass", "Next": "A"},
+    "E": {"Type": "Succeed"},
+}
+
+
+def test_an_endless_loop_meets_the_execution_deadline():
+    """TimeoutSeconds ends an execution that is never at rest."""
+    machine = machine_of({"StartAt": "A", "TimeoutSeconds": 5, "States": LOOP}, limits=OPEN)
+    assert machine.apply(facts.Started(at=START)).more
+    assert machine.apply(facts.Continued(at=START + 4_999)).more
+    step = machine.apply(facts.Continued(at=START + 5_000))
+    assert [record["type"] for record in step.records] == ["ExecutionTimedOut"]
+    assert machine.outcome.status == "TIMED_OUT"
+
+
+def test_an_endless_loop_does_not_hold_up_its_siblings():
+    """A Wait beside a loop of pure states ends when it is due."""
+    waiting = {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 1, "Next": "X"}, "X": {"Type": "Fail", "Error": "stop"}}}
+    branches = [{"StartAt": "A", "States": LOOP}, waiting]
+    machine = machine_of({"StartAt": "P", "States": {"P": {"Type": "Parallel", "End": True, "Branches": branches}}}, limits=OPEN)
+    assert machine.apply(facts.Started(at=START)).more
+    for second in (1, 2):
+        machine.apply(facts.Continued(at=START + 1000 * second))
+    assert machine.outcome.error == "stop"

@@ -174,8 +174,12 @@ class Machine:
                 return was_open and fact.attempt not in run.attempts
 
     def _advance(self) -> None:
-        """Run on through every state that needs nothing from outside, up to the step's bound."""
+        """Run on through every state that needs nothing from outside, up to the step's bound.
+
+        What is due when the step begins comes before what the step before left: a loop of pure states stops no clock.
+        """
         run = self._run
+        overdue = True
         for _ in range(run.limits.transitions_per_step):
             if run.outcome is not None:
                 return
@@ -187,6 +191,8 @@ class Machine:
                 self._finish_failed(Failure(RUNTIME, text))
             elif run.ended:
                 self._settle(run.ended.popleft())
+            elif overdue and (overdue := self._fire_due()):
+                pass
             elif run.ready:
                 scope = run.ready.popleft()
                 attempts.guarded(run, scope, enter)
