@@ -3,11 +3,12 @@
 import json
 
 import pytest
-from play import START, identity_of, program_of
+from play import START, identity_of, play, program_of
 
 from flowrunner.core import facts
 from flowrunner.core.commands import RunAttempt
 from flowrunner.core.machine import Machine
+from flowrunner.lang.jsonpath import Path
 from flowrunner.limits import AWS, OPEN
 
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:"
@@ -86,3 +87,36 @@ def test_an_endless_loop_does_not_hold_up_its_siblings():
     for second in (1, 2):
         machine.apply(facts.Continued(at=START + 1000 * second))
     assert machine.outcome.error == "stop"
+
+
+def map_of(selector, language="JSONata", **fields):
+    processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, "StartAt": "E", "States": {"E": {"Type": "Succeed"}}}
+    return {"QueryLanguage": language, "StartAt": "M", "States": {"M": {"Type": "Map", "End": True, **fields, "ItemSelector": selector, "ItemProcessor": processor}}}
+
+
+@pytest.mark.parametrize("fields", [{}, {"MaxConcurrency": 10}], ids=["at once", "ten at a time"])
+def test_each_item_of_a_map_has_its_own_budget(fields):
+    """A Map of a thousand items may select each with an expression that costs some hundred steps."""
+    assert play(map_of({"x": "{% $sum([1..300]) %}"}, **fields), list(range(1000)), limits=OPEN).outcome.status == "SUCCEEDED"
+
+
+def test_the_effective_input_of_a_map_is_computed_once(monkeypatch):
+    """InputPath is evaluated for the Map, not again for each of its items."""
+    looked, evaluate = [], Path.evaluate
+    monkeypatch.setattr(Path, "evaluate", lambda path, environment: (looked.append(path.text), evaluate(path, environment))[1])
+    played = play(map_of({"x.$": "$$.Map.Item.Index", "first.$": "$[0].v"}, "JSONPath", InputPath="$[?(@.v>=0)]"), [{"v": item} for item in range(500)])
+    assert played.output[499] == {"x": 499, "first": 0}
+    assert looked.count("$[?(@.v>=0)]") == 1
+
+
+@pytest.mark.parametrize(
+    ("definition", "given"),
+    [(map_of({"x": 1}), list(range(1000))), (map_of({"x.$": "$.big[?(@.v==1)]"}, "JSONPath", ItemsPath="$.l"), {"l": list(range(1000)), "big": [{"v": 1}] * 1000})],
+    ids=["many", "costly"],
+)
+def test_opening_a_large_map_is_cut(definition, given):
+    """Iterations are opened one by one, so that the bound of a step holds for them; filters cost as much as other expressions."""
+    machine = machine_of(definition, given, limits=OPEN)
+    assert machine.apply(facts.Started(at=START)).more
+    waiting = json.loads(machine.snapshot())["root"]["wait"]
+    assert 0 < len(waiting[-1]) <= (OPEN.transitions_per_step if given == list(range(1000)) else 10)

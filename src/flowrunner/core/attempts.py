@@ -194,7 +194,7 @@ def fire(run: Run, timer: Timer) -> None:
         guarded(run, scope, lambda run, scope: succeed(run, scope, effective_input(run, scope)))
     elif kind == "retry":
         scope.wait, scope.resuming = None, True
-        run.ready.append(scope)
+        run.go_on(scope)
     else:
         _timed_out(run, scope, missed_heartbeat=kind == "heartbeat")
 

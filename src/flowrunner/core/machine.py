@@ -13,11 +13,11 @@ from flowrunner.core.commands import CancelAttempt, Outcome, RunAttempt, Step
 from flowrunner.core.enter import attempt_command, enter
 from flowrunner.core.facts import Fact
 from flowrunner.core.faults import RUNTIME, Failure
-from flowrunner.core.groups import settle
+from flowrunner.core.groups import open_next, settle
 from flowrunner.core.program import Program
 from flowrunner.core.records import failure_detail, text_detail
 from flowrunner.core.run import Ended, Identity, Run
-from flowrunner.core.scope import Attempt, Scope
+from flowrunner.core.scope import Attempt, Group, Scope
 from flowrunner.core.snapshot import pack, unpack
 from flowrunner.jsonvalue import Payload
 from flowrunner.limits import AWS, Limits
@@ -190,12 +190,12 @@ class Machine:
                 text = f"The execution reached the maximum number of history events ({run.limits.history_events})."
                 self._finish_failed(Failure(RUNTIME, text))
             elif run.ended:
-                self._settle(run.ended.popleft())
+                self._settle(run.ended.popitem(last=False)[1])
             elif overdue and (overdue := self._fire_due()):
                 pass
             elif run.ready:
-                scope = run.ready.popleft()
-                attempts.guarded(run, scope, enter)
+                _, scope = run.ready.popitem(last=False)
+                attempts.guarded(run, scope, open_next if isinstance(scope.wait, Group) else enter)
             elif not self._fire_due():
                 return
 
