@@ -8,31 +8,18 @@ import pytest
 
 from flowrunner.stores.open import open_store
 from flowrunner.testing.clock import ManualClock
-from flowrunner.testing.dynamodb import delete_tables, dynamodb_server, fresh_url
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "core")]
 
 from enginebench import Bench  # noqa: E402 - found by the line above
 
 
-@pytest.fixture(scope="session")
-def dynamodb():
-    """The URL of a DynamoDB to test with."""
-    with dynamodb_server() as url:
-        yield url
-
-
 @pytest.fixture(params=["memory", "sqlite", "postgres", "dynamodb"])
-async def store_url(request, tmp_path):
+def store_url(request, tmp_path):
     """The URL of an empty store."""
-    if request.param == "dynamodb":
-        url = fresh_url(request.getfixturevalue("dynamodb"))
-        yield url
-        await delete_tables(url)
-    elif request.param == "postgres":
-        yield request.getfixturevalue("postgres_url")
-    else:
-        yield "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'flowrunner.db'}"
+    if request.param in ("postgres", "dynamodb"):
+        return request.getfixturevalue(f"{request.param}_url")
+    return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'flowrunner.db'}"
 
 
 @pytest.fixture(params=[1000, 0], ids=["warm", "cold"])

@@ -132,12 +132,3 @@ def own_server(postgres_server):
     """A server that the tests of a module may kill, durable, with few connections."""
     with PostgresServer({"max_connections": "12"}, binaries=postgres_server.binaries) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def dynamodb():
-    """The URL of a DynamoDB to test with."""
-    from flowrunner.testing.dynamodb import dynamodb_server
-
-    with dynamodb_server() as url:
-        yield url

@@ -24,25 +24,32 @@ MOST_BYTES = 64 * 1024 * 1024  # of one request; DynamoDB takes 16 MiB
 
 
 def lighten() -> None:
-    """Make moto's copy of a table before each transaction cheap, or a long test takes minutes.
+    """Make moto's copies of a table, one for each action of a transaction, cheap, or a long test takes minutes.
 
-    The copy shares all partitions but those that the transaction touches, and an update replaces an item instead of changing it.
+    There is one copy for a transaction; it shares all partitions but those that the transaction touches, and an update
+    replaces an item instead of changing it.
     """
-    touched: list[DynamoType] = []
+    touched: set[DynamoType] = set()
+    copies: list[Table] = []
 
     def shallow(table: Table, _memo: dict[int, Any]) -> Table:
+        if copies and copies[0].name == table.name:
+            return copies[0]
         twin = copy.copy(table)
         twin.items = copy.copy(table.items)
         for partition in touched:
             if partition in table.items:
                 twin.items[partition] = copy.copy(table.items[partition])
+        copies.append(twin)
         return twin
 
     transact, update = DynamoDBBackend.transact_write_items, DynamoDBBackend.update_item
 
     def transacting(backend: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
         requests = [request for action in transact_items for request in action.values()]
-        touched[:] = [DynamoType((request.get("Key") or request["Item"])["pk"]) for request in requests]
+        touched.clear()
+        touched.update(DynamoType((request.get("Key") or request["Item"])["pk"]) for request in requests)
+        copies.clear()
         transact(backend, transact_items)
 
     def replacing(backend: DynamoDBBackend, table_name: str, key: dict[str, dict[str, Any]], *rest: Any, **named: Any) -> Any:

@@ -11,7 +11,7 @@ from flowrunner.stores.dynamodb.values import Item, attribute, size_of
 
 Kind = Literal["Put", "Update", "Delete", "ConditionCheck"]
 MOST_ACTIONS = 100  # of one transaction
-MOST_BYTES = 750_000  # of one transaction; DynamoDB takes 4 MB, but a body above 1 MiB (this much in base64) holds up the event loop
+MOST_BYTES = 1_000_000  # of one transaction's request; DynamoDB takes 4 MB, but sending more than 1 MiB holds up the event loop
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class Commits:
             keys = {opened_key(before.id, attempt): attempt for attempt in write.closed}
             opened = {keys[key]: found for key, found in (await self._session.get_all(keys)).items()}
         plan = plan_step(write, before, shards=self._shards, token=secrets.token_bytes(12), order=self._order.next, opened=opened)
-        answer = await self._store(plan, write)
+        answer = await self.store(plan)
         if isinstance(answer, Head) and before is not None and (plan.is_over or write.snapshot is not None):
             self._sweeper.later(answer.id)
         return answer
@@ -61,31 +61,36 @@ class Commits:
         """The head that the step changes. One that was over is begun anew: what was left of its first life goes first."""
         before = write.before or await read_head(self._session, write.head.id)
         if before is None or (write.before is None and before.epoch != write.head.epoch):
-            raise _fenced(write)
+            raise _fenced(write.head.id, write.head.epoch)
         if before.status not in OPEN and write.head.status in OPEN:
             await self._sweeper.sweep(before.id)
         return before
 
-    async def _store(self, plan: Plan, write: StepWrite) -> Head | NameTaken:
+    async def store(self, plan: Plan, *, sweep: bool = True) -> Head | NameTaken:
+        """Store what was planned; with `sweep` what was sent ahead in vain is removed."""
         core, groups, parts = plan.core, plan.groups, [*plan.parts.items, *(part for group in plan.groups for part in group.parts)]
-        ahead = not fits([*core, *_flat(groups)], parts)
-        if not ahead:
-            return await self._transact(plan, write, [*core, *map(put, parts)], groups)
+        if fits([*core, *_flat(groups)], parts):
+            return await self._transact(plan, [*core, *map(put, parts)], groups)
         await self._session.write_all(parts)
         try:
-            if fits([*core, *_flat(groups)]):
-                return await self._transact(plan, write, core, groups)
-            answer = await self._transact(plan, write, [*core, *await self._redo.note(plan.head, groups)], [])
+            answer = await self._store_rest(plan, core, groups)
         except Fenced:
-            self._sweeper.drop(map(key_of, parts))
+            self._sweeper.drop(map(key_of, parts if sweep else ()))
             raise
-        if isinstance(answer, Head):
-            await self._redo.finish(plan.head.id, plan.head.epoch)
-        else:
+        if sweep and isinstance(answer, NameTaken):  # anything else may have been stored
             self._sweeper.drop(map(key_of, parts))
         return answer
 
-    async def _transact(self, plan: Plan, write: StepWrite, core: list[Action], groups: list[Group]) -> Head | NameTaken:
+    async def _store_rest(self, plan: Plan, core: list[Action], groups: list[Group]) -> Head | NameTaken:
+        """Store a step whose long values are there."""
+        if fits([*core, *_flat(groups)]):
+            return await self._transact(plan, core, groups)
+        answer = await self._transact(plan, [*core, *await self._redo.note(plan.head, groups)], [])
+        if isinstance(answer, Head):
+            await self._redo.finish(plan.head.id, plan.head.epoch)
+        return answer
+
+    async def _transact(self, plan: Plan, core: list[Action], groups: list[Group]) -> Head | NameTaken:
         """Send the transaction, without those groups that are refused, until it is done or the fence says no."""
         retried: set[str] = set()
         for attempt in range(1, MOST_ROUNDS + 1):
@@ -94,7 +99,7 @@ class Commits:
                 await self._session.transact([action.wire for action in actions])
             except Cancelled as cancelled:
                 failed = {place: reason for place, reason in enumerate(cancelled.reasons) if reason.code == CONDITION_FAILED}
-                answer = await self._refused(plan, write, {core[place].role: failed[place] for place in failed if place < len(core)})
+                answer = await self._refused(plan, {core[place].role: failed[place] for place in failed if place < len(core)})
                 if answer is not None:
                     return answer
                 places = {place - len(core) for place in failed if place >= len(core)}
@@ -105,14 +110,14 @@ class Commits:
                 return plan.head
         raise StoreUnavailable(f"Execution {plan.head.id} cannot be written: others write to it all the time.")
 
-    async def _refused(self, plan: Plan, write: StepWrite, failed: dict[str, Reason]) -> Head | NameTaken | None:
+    async def _refused(self, plan: Plan, failed: dict[str, Reason]) -> Head | NameTaken | None:
         """What a failed condition of the fence or the name means; None if it says nothing and the step is tried again."""
         if "head" in failed:
             there = failed["head"].item
             if there is not None and plain(there).get("token") == plan.token:
                 return plan.head  # it was done, and the answer lost
-            if not write.create:
-                raise _fenced(write)
+            if plan.read is not None:
+                raise _fenced(plan.head.id, plan.read)
         if "name" in failed:
             there = failed["name"].item
             head = await read_head(self._session, plain(there)["execution"]) if there is not None else None
@@ -146,5 +151,5 @@ def _flat(groups: Sequence[Group]) -> list[Action]:
     return [action for group in groups for action in group.actions]
 
 
-def _fenced(write: StepWrite) -> Fenced:
-    return Fenced(f"Execution {write.head.id} is no longer at epoch {write.head.epoch}.")
+def _fenced(execution: str, epoch: int) -> Fenced:
+    return Fenced(f"Execution {execution} is no longer at epoch {epoch}.")

@@ -12,7 +12,7 @@ from flowrunner.ports.definitions import Activity, DefinitionStore, Machine, Rev
 from flowrunner.stores.dynamodb.actions import Action, fits, put, update
 from flowrunner.stores.dynamodb.faults import CONDITION_FAILED, Cancelled
 from flowrunner.stores.dynamodb.heads import update as expression
-from flowrunner.stores.dynamodb.values import Parts, item_of, joined, part_keys
+from flowrunner.stores.dynamodb.values import TEXT_BYTES, Parts, item_of, joined, part_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 ABSENT = "attribute_not_exists(pk)"
 THERE = "attribute_exists(pk)"
-INLINE_BYTES = 50_000  # of each text; there are at most three to an item
 KEPT_BYTES = 16 * 1024 * 1024  # of revisions in memory; they never change
 MOST_ROUNDS = 50
 
@@ -99,7 +98,7 @@ class DynamoDefinitions(DefinitionStore):
 
     async def machine(self, account: str, name: str) -> Machine | None:
         """See the contract."""
-        found = await self._read([machine_key(account, name)], ("tags",))
+        found = await self.read([machine_key(account, name)], ("tags",))
         return (await self.machines_of(found))[0] if found else None
 
     async def machines(self, account: str, *, limit: int = 100, after: str | None = None) -> Sequence[Machine]:
@@ -112,7 +111,7 @@ class DynamoDefinitions(DefinitionStore):
 
     async def revision(self, revision: str) -> Revision | None:
         """See the contract."""
-        return (await self._revisions([revision])).get(revision)
+        return (await self.revisions([revision])).get(revision)
 
     async def create_activity(self, activity: Activity) -> Activity:
         """See the contract."""
@@ -136,7 +135,7 @@ class DynamoDefinitions(DefinitionStore):
 
     async def activity(self, account: str, name: str) -> Activity | None:
         """See the contract."""
-        found = await self._read([activity_key(account, name)], ("tags", "settings"))
+        found = await self.read([activity_key(account, name)], ("tags", "settings"))
         return activity_of(found[0]) if found else None
 
     async def activities(self, account: str, *, limit: int = 100, after: str | None = None) -> Sequence[Activity]:
@@ -149,7 +148,7 @@ class DynamoDefinitions(DefinitionStore):
 
     async def _tag(self, kind: str, key: Key, name: str, tags: Mapping[str, str]) -> None:
         parts = Parts(key[0])
-        changed = {"tags": None, "tags@": None} | parts.put("tags", dumped(tags), INLINE_BYTES)
+        changed = {"tags": None, "tags@": None} | parts.put("tags", dumped(tags), TEXT_BYTES)
         await self._session.write_all(parts.items)
         try:
             await self._session.transact([update(key, expression(changed, {}, THERE, {})).wire])
@@ -164,7 +163,8 @@ class DynamoDefinitions(DefinitionStore):
         found = await self._session.query(pk, "sk BETWEEN :after AND :end", bounds, limit=limit + 1)
         return await self.completed([item for item in found if after is None or item["name"] > after][:limit], texts)
 
-    async def _read(self, keys: Sequence[Key], texts: Sequence[str]) -> list[Plain]:
+    async def read(self, keys: Sequence[Key], texts: Sequence[str]) -> list[Plain]:
+        """These definitions, those that are there, in this order."""
         found = await self._session.get_all(keys) if len(keys) > 1 else {keys[0]: await self._session.get(keys[0])}
         return await self.completed([item for item in (found.get(key) for key in keys) if item is not None], texts)
 
@@ -175,15 +175,15 @@ class DynamoDefinitions(DefinitionStore):
 
     async def machines_of(self, items: Sequence[Plain]) -> list[Machine]:
         """Machines with their current revisions."""
-        revisions = await self._revisions([item["revision"] for item in items])
+        revisions = await self.revisions([item["revision"] for item in items])
         return [machine_of(item, revisions[item["revision"]]) for item in items]
 
-    async def _revisions(self, wanted: Iterable[str]) -> dict[str, Revision]:
+    async def revisions(self, wanted: Iterable[str]) -> dict[str, Revision]:
         """Revisions by id, from memory where they are."""
         found = {revision: self._kept[revision] for revision in wanted if revision in self._kept}
         missing = [revision for revision in dict.fromkeys(wanted) if revision not in found]
         if missing:
-            for item in await self._read([revision_key(revision) for revision in missing], ("definition", "settings")):
+            for item in await self.read([revision_key(revision) for revision in missing], ("definition", "settings")):
                 revision = revision_of(item)
                 found[revision.id] = revision
                 self._keep(revision)
@@ -201,21 +201,21 @@ def machine_item(machine: Machine, parts: Parts) -> Item:
     """A machine as an item."""
     pk, sk = machine_key(machine.account, machine.name)
     values: dict[str, object] = {name: getattr(machine, name) for name in ("account", "name", "type", "created_at", "updated_at")}
-    return item_of({"pk": pk, "sk": sk, **values, "revision": machine.revision.id, **parts.put("tags", dumped(machine.tags), INLINE_BYTES)})
+    return item_of({"pk": pk, "sk": sk, **values, "revision": machine.revision.id, **parts.put("tags", dumped(machine.tags), TEXT_BYTES)})
 
 
 def revision_item(revision: Revision, parts: Parts) -> Item:
     """A revision as an item."""
     pk, sk = revision_key(revision.id)
     values: dict[str, object] = {name: getattr(revision, name) for name in ("id", "account", "machine", "role_arn", "created_at")}
-    texts = parts.put("definition", revision.definition, INLINE_BYTES) | parts.put("settings", dumped(revision.settings), INLINE_BYTES)
+    texts = parts.put("definition", revision.definition, TEXT_BYTES) | parts.put("settings", dumped(revision.settings), TEXT_BYTES)
     return item_of({"pk": pk, "sk": sk, **values, **texts})
 
 
 def activity_item(activity: Activity, parts: Parts) -> Item:
     """An activity as an item."""
     pk, sk = activity_key(activity.account, activity.name)
-    texts = parts.put("tags", dumped(activity.tags), INLINE_BYTES) | parts.put("settings", dumped(activity.settings), INLINE_BYTES)
+    texts = parts.put("tags", dumped(activity.tags), TEXT_BYTES) | parts.put("settings", dumped(activity.settings), TEXT_BYTES)
     return item_of({"pk": pk, "sk": sk, "account": activity.account, "name": activity.name, "created_at": activity.created_at, **texts})
 
 

@@ -10,7 +10,7 @@ from flowrunner.ports.executions import ActivityTask, Chunk, Delivery, Execution
 from flowrunner.stores.dynamodb.commits import Commits
 from flowrunner.stores.dynamodb.forget import forget
 from flowrunner.stores.dynamodb.heads import OPEN, POSITION, complete, execution_of, head_of, missing_parts, position_of, read_head
-from flowrunner.stores.dynamodb.keys import GOING_ON, HEAD, head_key, name_key, partition
+from flowrunner.stores.dynamodb.keys import GOING_ON, HEAD, epoch_of, head_key, name_key, number_of, partition, snapshot_key
 from flowrunner.stores.dynamodb.lists import read_list
 from flowrunner.stores.dynamodb.logs import read_log
 from flowrunner.stores.dynamodb.queues import Queues
@@ -38,12 +38,12 @@ class DynamoExecutions(ExecutionStore):
         self._order = order
         self._sweeper = sweeper
         self._redo = redo
-        self._commits = Commits(session, shards, order, sweeper, redo)
+        self.commits = Commits(session, shards, order, sweeper, redo)
         self._queues = Queues(session, shards, order, sweeper)
 
     async def commit(self, write: StepWrite) -> Head | NameTaken:
         """See the contract; not grouped with others: each step is its own transaction."""
-        return await self._commits.commit(write)
+        return await self.commits.commit(write)
 
     async def load(self, execution: str) -> Stored | None:
         """See the contract.
@@ -70,8 +70,8 @@ class DynamoExecutions(ExecutionStore):
         if head["status"] not in OPEN:
             whole = await complete(self._session, head)
             return Stored(whole, None, (), ()) if whole is not None else None
-        facts = [item for sk, item in found.items() if sk.startswith("f#") and int(sk[2:]) > head.get("base", 0)]
-        snapshot = found.get(f"s#{head['snapshot']:020}") if "snapshot" in head else None
+        facts = [item for sk, item in found.items() if sk.startswith("f#") and epoch_of(sk) > head.get("base", 0)]
+        snapshot = found.get(snapshot_key("", head["snapshot"])[1]) if "snapshot" in head else None
         if len(facts) != head.get("facts", 0) or (snapshot is None and "snapshot" in head):
             return None
         inbox = [item for sk, item in found.items() if sk.startswith("i#")]
@@ -85,7 +85,7 @@ class DynamoExecutions(ExecutionStore):
         return Stored(
             head_of(head, parts),
             joined(snapshot, "body", parts, text=False) if snapshot is not None else None,
-            tuple(joined(item, "body", parts, text=False) for item in sorted(facts, key=lambda item: (item["number"], item["sk"]))),
+            tuple(joined(item, "body", parts, text=False) for item in sorted(facts, key=lambda item: number_of(item["sk"]))),
             tuple(Delivery(item["id"], execution_of(item), joined(item, "fact", parts, text=False)) for item in inbox),
         )
 

@@ -3,7 +3,7 @@
     pk                   sk                            what
     x#ID                 h                             the head of an execution
     x#ID                 c#FIRST                       a chunk of its log
-    x#ID                 f#EPOCH                       facts, by the epoch that wrote them
+    x#ID                 f#EPOCH#NUMBER                facts, by the epoch that wrote them
     x#ID                 s#EPOCH                       a snapshot
     x#ID                 i#DELIVERY                    a delivery in its inbox
     x#ID                 k#ATTEMPT                     where its open activity task waits
@@ -93,9 +93,19 @@ def chunk_key(execution: str, first_seq: int) -> Key:
     return partition(execution), f"c#{number(first_seq)}"
 
 
-def facts_key(execution: str, epoch: int) -> Key:
+def facts_key(execution: str, epoch: int, fact_number: int) -> Key:
     """The facts that the step to this epoch brought."""
-    return partition(execution), f"f#{number(epoch)}"
+    return partition(execution), f"f#{number(epoch)}#{number(fact_number)}"
+
+
+def epoch_of(sk: str) -> int:
+    """The epoch in the key of facts or of a snapshot."""
+    return int(sk.split("#")[1])
+
+
+def number_of(sk: str) -> int:
+    """The number in the key of facts."""
+    return int(sk.split("#")[2])
 
 
 def snapshot_key(execution: str, epoch: int) -> Key:

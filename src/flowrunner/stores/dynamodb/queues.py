@@ -13,7 +13,7 @@ from flowrunner.stores.dynamodb.values import joined, part_keys
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flowrunner.stores.dynamodb.keys import Shards
+    from flowrunner.stores.dynamodb.keys import Key, Shards
     from flowrunner.stores.dynamodb.order import Order
     from flowrunner.stores.dynamodb.session import Session
     from flowrunner.stores.dynamodb.sweep import Sweeper
@@ -96,9 +96,9 @@ class Queues:
             after = page[-1]["sk"]
             status, parts = await asyncio.gather(
                 statuses(self._session, {item["execution"] for item in page}),
-                self._session.get_all(key for item in page for key in part_keys(_by_execution(item), ("input",))),
+                self._session.get_all(key for item in page for key in task_parts(item)),
             )
-            tasks += (_task(item, parts) for item in page if self._is_open(item["execution"], status))
+            tasks += (task_of(item, parts) for item in page if self._is_open(item["execution"], status))
         return tasks
 
     def _is_open(self, execution: str, status: Mapping[str, str]) -> bool:
@@ -133,7 +133,13 @@ def _by_execution(item: Plain) -> Plain:
     return {**item, "pk": partition(item["execution"])}
 
 
-def _task(item: Plain, parts: Mapping[tuple[str, str], Plain]) -> ActivityTask:
+def task_parts(item: Plain) -> list[Key]:
+    """The keys of the parts of a waiting task's input."""
+    return part_keys(_by_execution(item), ("input",))
+
+
+def task_of(item: Plain, parts: Mapping[tuple[str, str], Plain]) -> ActivityTask:
+    """The open task that an item is."""
     return ActivityTask(
         activity=item["activity"],
         execution=item["execution"],

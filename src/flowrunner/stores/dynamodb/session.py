@@ -31,7 +31,7 @@ FIRST_DELAY_SECONDS = 0.025
 LONGEST_DELAY_SECONDS = 1.6
 MOST_GETS = 100  # of one BatchGetItem
 MOST_PUTS = 25  # of one BatchWriteItem
-MOST_PUT_BYTES = 750_000  # of one BatchWriteItem; DynamoDB takes 16 MiB, but a body above 1 MiB (this much in base64) holds up the event loop
+MOST_PUT_BYTES = 1_000_000  # of one BatchWriteItem's request; DynamoDB takes 16 MiB, but sending more than 1 MiB holds up the event loop
 
 METHODS = {
     operation: "".join("_" + letter.lower() if letter.isupper() else letter for letter in operation).lstrip("_")

@@ -9,11 +9,12 @@ from flowrunner.stores.dynamodb.actions import Action, Group, delete, put, updat
 from flowrunner.stores.dynamodb.heads import OPEN, changes, new_head
 from flowrunner.stores.dynamodb.heads import update as expression
 from flowrunner.stores.dynamodb.keys import chunk_key, facts_key, head_key, inbox_key, name_key, opened_key, partition, snapshot_key, task_key
-from flowrunner.stores.dynamodb.values import BODY_BYTES, Parts, item_of
+from flowrunner.stores.dynamodb.values import BODY_BYTES, TEXT_BYTES, Parts, item_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from flowrunner.ports.archive import ArchivedExecution
     from flowrunner.ports.executions import ActivityTask, Delivery, Head, StepWrite
     from flowrunner.stores.dynamodb.keys import Key, Shards
     from flowrunner.stores.dynamodb.values import Plain
@@ -26,10 +27,11 @@ MINE = f"{ABSENT} OR execution = :mine"
 
 @dataclass(slots=True)
 class Plan:
-    """All that one step writes; `head` is the head as it will be stored, `token` what it is known by."""
+    """All that one step writes; `head` is the head as it will be stored, `token` what it is known by, `read` the epoch that was read."""
 
     head: Head
     token: bytes
+    read: int | None  # None: it is created
     core: list[Action]
     groups: list[Group]
     parts: Parts
@@ -43,17 +45,37 @@ class Plan:
 def plan_step(write: StepWrite, before: Head | None, *, shards: Shards, token: bytes, order: Callable[[], int], opened: Mapping[int, Plain]) -> Plan:
     """Everything this step changes. `before` is None for a create; `opened` are the open tasks among those it closes."""
     head = replace(write.head, epoch=write.head.epoch + 1)
-    plan = Plan(head, token, [], [], Parts(partition(head.id)))
-    plan.core.append(_create(plan, write, shards) if before is None else _update(plan, write, before, shards))
+    plan = Plan(head, token, None if before is None else write.head.epoch, [], [], Parts(partition(head.id)))
     if before is None:
-        pk, sk = name_key(head.account, head.machine, head.name)
-        plan.core.append(put(item_of({"pk": pk, "sk": sk, "execution": head.id}), role="name", condition=ABSENT))
+        own: dict[str, object] = {} if plan.is_over else _own(plan, write)
+        if not plan.is_over and write.facts is not None and write.snapshot is None:
+            own["facts"] = 1
+        _create(plan, shards, own)
+    else:
+        _update(plan, write, before, shards)
     _bodies(plan, write)
     _indexes(plan, before, shards)
     plan.groups += _consumed(write, shards)
     plan.groups += _deliveries(plan, write, shards, order)
     if not plan.is_over:
         plan.groups += _tasks(write, order, opened)
+    return plan
+
+
+def plan_archived(whole: ArchivedExecution, *, shards: Shards, token: bytes, order: Callable[[], int]) -> Plan:
+    """An execution as it is, epoch included. Its log and what it needs to go on count as parts, which may be sent ahead."""
+    head = whole.head
+    plan = Plan(head, token, None, [], [], Parts(partition(head.id)))
+    base = head.epoch - 1
+    own: dict[str, object] = {"base": base, "facts": len(whole.facts) or None, "snapshot": None if whole.snapshot is None else base}
+    _create(plan, shards, own)
+    _indexes(plan, None, shards)
+    bodies = [_body(plan, chunk_key(head.id, chunk.first_seq), chunk.body, count=chunk.count) for chunk in whole.chunks]
+    bodies += [_body(plan, facts_key(head.id, head.epoch, fact_number), body) for fact_number, body in whole.facts]
+    bodies += [] if whole.snapshot is None else [_body(plan, snapshot_key(head.id, base), whole.snapshot)]
+    plan.parts.items += (body.request["Item"] for body in bodies)
+    plan.groups += (_delivered(delivery, shards, order(), consumed=None) for delivery in whole.inbox)
+    plan.groups += (_opened(task, order()) for task in whole.tasks)
     return plan
 
 
@@ -66,35 +88,34 @@ def _own(plan: Plan, write: StepWrite) -> dict[str, object]:
     return {}
 
 
-def _create(plan: Plan, write: StepWrite, shards: Shards) -> Action:
-    own: dict[str, object] = {} if plan.is_over else _own(plan, write)
-    if not plan.is_over and write.facts is not None and write.snapshot is None:
-        own["facts"] = 1
-    return put(new_head(plan.head, shards, plan.parts, plan.token, own), role="head", condition=ABSENT)
+def _create(plan: Plan, shards: Shards, own: Mapping[str, object]) -> None:
+    pk, sk = name_key(plan.head.account, plan.head.machine, plan.head.name)
+    plan.core.append(put(new_head(plan.head, shards, plan.parts, plan.token, own), role="head", condition=ABSENT))
+    plan.core.append(put(item_of({"pk": pk, "sk": sk, "execution": plan.head.id}), role="name", condition=ABSENT))
 
 
-def _update(plan: Plan, write: StepWrite, before: Head, shards: Shards) -> Action:
+def _update(plan: Plan, write: StepWrite, before: Head, shards: Shards) -> None:
     changed = changes(before, plan.head, shards, plan.parts) | _own(plan, write)
     changed |= {"epoch": plan.head.epoch, "token": plan.token}
     added = {"facts": 1} if write.facts is not None and "facts" not in changed else {}
-    return update(head_key(plan.head.id), expression(changed, added, FENCE, {"read": write.head.epoch}), role="head", size=INLINE_HEAD)
+    plan.core.append(update(head_key(plan.head.id), expression(changed, added, FENCE, {"read": write.head.epoch}), role="head", size=INLINE_HEAD))
 
 
 def _bodies(plan: Plan, write: StepWrite) -> None:
     """The chunk, and what is needed to go on."""
     execution, epoch = plan.head.id, plan.head.epoch
     if write.chunk is not None:
-        _body(plan, chunk_key(execution, write.chunk.first_seq), {"count": write.chunk.count}, write.chunk.body)
+        plan.core.append(_body(plan, chunk_key(execution, write.chunk.first_seq), write.chunk.body, count=write.chunk.count))
     if plan.is_over:
         return
     if write.snapshot is not None:
-        _body(plan, snapshot_key(execution, epoch), {}, write.snapshot)
+        plan.core.append(_body(plan, snapshot_key(execution, epoch), write.snapshot))
     elif write.facts is not None:
-        _body(plan, facts_key(execution, epoch), {"number": write.fact_number}, write.facts)
+        plan.core.append(_body(plan, facts_key(execution, epoch, write.fact_number), write.facts))
 
 
-def _body(plan: Plan, key: Key, values: dict[str, object], body: bytes) -> None:
-    plan.core.append(put(item_of({"pk": key[0], "sk": key[1], **values, **plan.parts.put("body", body, BODY_BYTES)})))
+def _body(plan: Plan, key: Key, body: bytes, *, count: int | None = None) -> Action:
+    return put(item_of({"pk": key[0], "sk": key[1], "count": count, **plan.parts.put("body", body, BODY_BYTES)}))
 
 
 def _indexes(plan: Plan, before: Head | None, shards: Shards) -> None:
@@ -145,7 +166,7 @@ def _opened(task: ActivityTask, order: int) -> Group:
     pk, sk = opened_key(task.execution, task.attempt)
     parts = Parts(partition(task.execution))
     values = {"pk": queue, "sk": place, "execution": task.execution, "attempt": task.attempt, "scheduled_at": task.scheduled_at}
-    waiting = item_of({**values, "activity": task.activity, **parts.put("input", task.input, BODY_BYTES)})
+    waiting = item_of({**values, "activity": task.activity, **parts.put("input", task.input, TEXT_BYTES)})
     return Group((put(item_of({"pk": pk, "sk": sk, "queue": queue, "place": place})), put(waiting)), tuple(parts.items))
 
 

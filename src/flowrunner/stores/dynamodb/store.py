@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowrunner.errors import StoreUnavailable
 from flowrunner.ports.store import Capabilities
+from flowrunner.stores.dynamodb.archive import DynamoArchive
 from flowrunner.stores.dynamodb.definitions import DynamoDefinitions
 from flowrunner.stores.dynamodb.executions import DynamoExecutions
 from flowrunner.stores.dynamodb.keys import Shards
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
     from flowrunner.clock import Clock
+    from flowrunner.ports.archive import Archive
     from flowrunner.ports.definitions import DefinitionStore
     from flowrunner.ports.executions import ExecutionStore
     from flowrunner.stores.dynamodb.settings import DynamoSettings
@@ -37,8 +39,11 @@ class DynamoStore:
         order = Order(clock)
         self._sweeper = Sweeper(self.session, self._shards)
         self._redo = Redo(self.session)
-        self.executions: ExecutionStore = DynamoExecutions(self.session, self._shards, order, self._sweeper, self._redo)
-        self.definitions: DefinitionStore = DynamoDefinitions(self.session)
+        executions = DynamoExecutions(self.session, self._shards, order, self._sweeper, self._redo)
+        definitions = DynamoDefinitions(self.session)
+        self.executions: ExecutionStore = executions
+        self.definitions: DefinitionStore = definitions
+        self.archive: Archive = DynamoArchive(self.session, self._shards, order, redo=self._redo, commits=executions.commits, definitions=definitions)
         self._clock = clock
 
     async def start(self, stack: AsyncExitStack) -> None:

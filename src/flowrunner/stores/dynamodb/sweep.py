@@ -14,7 +14,7 @@ from flowrunner.errors import StoreError
 from flowrunner.stores.dynamodb.actions import Action, check, delete
 from flowrunner.stores.dynamodb.faults import Cancelled
 from flowrunner.stores.dynamodb.heads import OPEN, statuses
-from flowrunner.stores.dynamodb.keys import GOING_ON, HEAD, head_key, partition
+from flowrunner.stores.dynamodb.keys import GOING_ON, HEAD, epoch_of, head_key, partition
 from flowrunner.stores.dynamodb.session import MOST_PUTS
 from flowrunner.stores.dynamodb.values import part_keys
 
@@ -111,8 +111,10 @@ class Sweeper:
 
     def _is_stale(self, item: Plain, head: Plain) -> bool:
         """Whether facts or a snapshot count no longer. Their keys have the epoch that wrote them and are never used again."""
-        kind, _, epoch = item["sk"].partition("#")
-        return (kind == "f" and int(epoch) <= head.get("base", 0)) or (kind == "s" and int(epoch) <= head.get("base", 0) and int(epoch) != head.get("snapshot"))
+        sk = item["sk"]
+        if sk[0] not in "fs" or epoch_of(sk) > head.get("base", 0):
+            return False
+        return sk[0] == "f" or epoch_of(sk) != head.get("snapshot")
 
     async def _empty(self, execution: str, epoch: int, items: list[Plain]) -> bool:
         """Remove inbox and tasks of an execution that is over, unless it is begun anew: their keys may come back."""

@@ -20,6 +20,7 @@ Plain = dict[str, Any]
 
 PART_BYTES = 300_000  # of one part; with its keys well below 400 KB
 INLINE_BYTES = 2_000  # of a text in the item of its head: a head is rewritten with each step, and billed by its size
+TEXT_BYTES = 30_000  # of a text in another item; in JSON it may take up to six times as much, as bytes 4/3
 BODY_BYTES = 300_000  # of a chunk, a fact or a snapshot in its own item, which is written once
 
 
@@ -52,12 +53,14 @@ def _value(found: Attribute) -> object:
 
 
 def size_of(item: Item) -> int:
-    """About how many bytes an item has."""
-    return 100 + sum(len(name) + _length(value) for name, found in item.items() for value in found.values())
+    """About how many bytes an item has in a request, at most."""
+    return 100 + sum(20 + len(name) + _length(value) for name, found in item.items() for value in found.values())
 
 
 def _length(value: object) -> int:
-    return len(value.encode()) if isinstance(value, str) else len(value) if isinstance(value, bytes) else 1
+    if isinstance(value, str):
+        return len(value) * (2 if value.isprintable() and value.isascii() else 12)  # escaped
+    return len(value) * 4 // 3 if isinstance(value, bytes) else 1
 
 
 class Parts:
