@@ -19,13 +19,13 @@ TOO_LONG = {
 }
 
 
-@pytest.fixture(params=["memory", "sqlite", "dynamodb"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "dynamodb"])
 def store_url(request, tmp_path):
     """The URL of an empty store."""
-    if request.param == "dynamodb":
-        if request.node.originalname in TOO_LONG:
-            pytest.skip(TOO_LONG[request.node.originalname])
-        return request.getfixturevalue("dynamodb_url")
+    if request.param == "dynamodb" and request.node.originalname in TOO_LONG:
+        pytest.skip(TOO_LONG[request.node.originalname])
+    if request.param in ("postgres", "dynamodb"):
+        return request.getfixturevalue(f"{request.param}_url")
     return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'flowrunner.db'}"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flowrunner.errors import StoreUnavailable
+from flowrunner.ports.archive import Archive
 from flowrunner.ports.definitions import DefinitionStore
 from flowrunner.ports.executions import ExecutionStore
 
@@ -31,6 +32,7 @@ class Store(Protocol):
     capabilities: Capabilities
     executions: ExecutionStore
     definitions: DefinitionStore
+    archive: Archive
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Open (creating or migrating what is ours), push the clean-up on `stack`.

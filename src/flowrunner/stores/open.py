@@ -12,17 +12,19 @@ from flowrunner.stores.memory.store import MemoryStore
 if TYPE_CHECKING:
     from flowrunner.clock import Clock
     from flowrunner.ports.store import Store
+    from flowrunner.ports.upkeep import Upkeep
 
 SPELLINGS = "Use memory:, sqlite:///relative.db, sqlite:////absolute/path.db, postgresql://user:password@host:5432/database or dynamodb://REGION."
 
 
-def open_store(url: str, *, clock: Clock) -> Store:
+def open_store(url: str, *, clock: Clock, readonly: bool = False) -> Store:
     """The store of this URL, not yet started; raises ConfigurationError, saying what can be written instead.
 
     `memory:` keeps everything in this process. `sqlite:///flowrunner.db` is a file in the working directory,
     `sqlite:////var/lib/flowrunner.db` (four slashes) an absolute path; `?synchronous=normal` gives up the last commits at a
     power cut for speed. `postgresql://user:password@host:5432/database` (or `postgres://`) is a database that several nodes may share,
     `dynamodb://eu-central-1?prefix=flowrunner_` a table in that region.
+    `readonly` is for a look beside a running server: nothing is made, migrated or locked.
     """
     scheme, separator, rest = url.partition(":")
     if scheme == "memory":
@@ -30,7 +32,10 @@ def open_store(url: str, *, clock: Clock) -> Store:
             raise ConfigurationError(f"The store {url!r} has something after 'memory:'.", remedy=SPELLINGS)
         return MemoryStore()
     if scheme == "sqlite":
-        return _sqlite(url, clock)
+        from flowrunner.stores.sqlite.store import SqliteStore  # noqa: PLC0415  # a memory store needs no SQLite
+
+        path, synchronous = _sqlite(url)
+        return SqliteStore(path, clock=clock, synchronous=synchronous, readonly=readonly)
     if scheme in ("postgres", "postgresql"):
         return _postgres(url, clock)
     if scheme == "dynamodb":
@@ -40,9 +45,17 @@ def open_store(url: str, *, clock: Clock) -> Store:
     raise ConfigurationError(f"There is no {scheme!r} store.", remedy=SPELLINGS)
 
 
-def _sqlite(url: str, clock: Clock) -> Store:
-    from flowrunner.stores.sqlite.store import SqliteStore  # noqa: PLC0415  # a memory store needs no SQLite
+def open_upkeep(url: str) -> Upkeep | None:
+    """What operators can do to the database of this URL; None where there is nothing but its archive. Raises ConfigurationError."""
+    if url.partition(":")[0] != "sqlite":
+        return None
+    from flowrunner.stores.sqlite.upkeep import SqliteUpkeep  # noqa: PLC0415  # as above
 
+    return SqliteUpkeep(_sqlite(url)[0])
+
+
+def _sqlite(url: str) -> tuple[Path, str]:
+    """The file, and how it is synchronised."""
     parts = urlsplit(url)
     path = unquote(parts.path.removeprefix("/"))
     if parts.netloc or not url.startswith("sqlite:///") or path.strip("/") == "" or path.endswith("/"):
@@ -55,7 +68,7 @@ def _sqlite(url: str, clock: Clock) -> Store:
         raise ConfigurationError(f"synchronous={synchronous.lower()} cannot be used in {url!r}.", remedy="It is full or normal.")
     if settings or parts.fragment:
         raise ConfigurationError(f"The store {url!r} has unknown settings.", remedy="Only ?synchronous=full or normal is known.")
-    return SqliteStore(Path(path), clock=clock, synchronous=synchronous)
+    return Path(path), synchronous
 
 
 def _postgres(url: str, clock: Clock) -> Store:

@@ -20,6 +20,7 @@ import struct
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -111,9 +112,12 @@ class PostgresServer:
         process, self._process = self._process, None
         if process is None:
             return
-        _signal(process.pid, signal.SIGKILL)
+        _signal(process.pid, signal.SIGSTOP)  # so that it makes no further children
+        children = _children(process.pid)  # each is a process group of its own
+        for pid in (process.pid, *children):
+            _signal(pid, signal.SIGKILL)
         process.wait()
-        while _signal(process.pid, 0):  # a restart beside a surviving child is refused by PostgreSQL
+        while any(map(_lives, children)):  # a restart beside a surviving child is refused by PostgreSQL
             time.sleep(0.005)
 
     def stop(self) -> None:
@@ -182,9 +186,31 @@ def _other_user() -> pwd.struct_passwd | None:
     raise ServerError("PostgreSQL does not run as root, and there is no user 'nobody'.")
 
 
-def _signal(group: int, number: int) -> bool:
+def _signal(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _children(parent: int) -> list[int]:
+    if not Path("/proc/self/stat").exists():
+        found = subprocess.run(["pgrep", "-P", str(parent)], capture_output=True, check=False)  # noqa: S603, S607  # our own words
+        return [int(line) for line in found.stdout.split()]
+    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit() and _state(folder)[1:] == [str(parent)]]
+
+
+def _lives(pid: int) -> bool:
+    if not Path("/proc/self/stat").exists():
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+    return _state(Path(f"/proc/{pid}"))[:1] not in ([], ["Z"])
+
+
+def _state(folder: Path) -> list[str]:
+    """The state and the parent of a process, empty when it is gone."""
     try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return False
-    return True
+        return (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:2]
+    except OSError:
+        return []
