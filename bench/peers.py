@@ -46,33 +46,40 @@ def scripts() -> Path:
 
 def find(*, dbos: bool) -> Peers:
     """Look for the scripts and, with `dbos`, make the environment DBOS needs, in `.flowrunner/`."""
-    skipped = []
-    ceiling, script = scripts() / "ceiling.py", scripts() / "dbos_bench.py"
+    skipped: list[str] = []
+    ceiling = scripts() / "ceiling.py"
     if not ceiling.is_file():
         skipped.append(f"ceiling: no {ceiling.name} in {scripts()}; set FLOWRUNNER_BENCH to the folder that has it")
-    found = None
-    if dbos and not script.is_file():
-        skipped.append(f"DBOS: no {script.name} in {scripts()}; set FLOWRUNNER_BENCH to the folder that has it")
-    elif dbos:
-        try:
-            found = (_dbos_interpreter(), script)
-        except (OSError, subprocess.SubprocessError) as error:
-            reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-            skipped.append(f"DBOS: it could not be installed ({reason[-1] if reason else type(error).__name__}); it needs: pip install dbos")
+    found = script("dbos_bench.py", ("dbos",), "dbos", skipped) if dbos else None
     return Peers(ceiling if ceiling.is_file() else None, found, tuple(skipped))
 
 
-def _dbos_interpreter() -> str:
-    """The interpreter of an environment that has DBOS; its pins are its own, so it never shares ours."""
-    home = CHECKOUT / ".flowrunner" / "bench-dbos"
+def script(name: str, packages: tuple[str, ...], module: str, skipped: list[str]) -> tuple[str, Path] | None:
+    """A peer's script and an interpreter whose environment has its packages; None, and why in `skipped`, if that cannot be had."""
+    path = scripts() / name
+    if not path.is_file():
+        skipped.append(f"{module}: no {name} in {scripts()}; set FLOWRUNNER_BENCH to the folder that has it")
+        return None
+    try:
+        return _interpreter(packages, module), path
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+        skipped.append(f"{module}: it could not be installed ({reason[-1] if reason else type(error).__name__}); it needs: pip install {' '.join(packages)}")
+        return None
+
+
+def _interpreter(packages: tuple[str, ...], module: str) -> str:
+    """The interpreter of an environment of a peer's own: its pins are never shared with ours."""
+    home = CHECKOUT / ".flowrunner" / f"bench-{module}"
     interpreter = home / "bin" / "python"
     if not interpreter.exists():
         home.parent.mkdir(exist_ok=True)
         venv.create(home, with_pip=True)
-    check = [str(interpreter), "-c", "import dbos"]
+    modules = ", ".join([module, *(name.partition("[")[0] for name in packages[1:])])
+    check = [str(interpreter), "-c", f"import {modules}"]
     if subprocess.run(check, check=False, capture_output=True).returncode:
-        print("installing DBOS in an environment of its own ...", file=sys.stderr, flush=True)
-        install = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "dbos"]
+        print(f"installing {module} in an environment of its own ...", file=sys.stderr, flush=True)
+        install = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
         subprocess.run(install, check=True, capture_output=True, text=True, timeout=PEER_SECONDS)
         subprocess.run(check, check=True, capture_output=True, text=True)
     return str(interpreter)

@@ -4,6 +4,7 @@
     python bench/run.py --json report.json   the same, with every repetition's numbers in a file
     python bench/run.py --only flowrunner --repetitions 5
     python bench/run.py --smoke              are the floors kept? some 12 s; exit 1 if not
+    python bench/run.py --store postgres     W1 on PostgreSQL beside DBOS and PgQueuer on the same server; exit 1 below the goals
 
 Numbers are medians [lowest..highest] over the repetitions; ratios are taken within each repetition. On a shared machine rank by
 CPU first: wall clock is a lower bound of what the program can do while others use the cores.
@@ -88,6 +89,7 @@ def arguments_of(given: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--smoke", action="store_true", help="one short run against the floors; exit 1 below them")
+    parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite", help="postgres: W1 beside DBOS and PgQueuer on one server")
     parser.add_argument("--repetitions", type=int, default=3, metavar="N", help="interleaved repetitions (3)")
     parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="length of each W1 load, seconds (5)")
     parser.add_argument("--samples", type=int, default=300, metavar="N", help="lone executions in each repetition (300)")
@@ -102,7 +104,12 @@ def main(given: list[str] | None = None) -> int:
     arguments = arguments_of(given)
     try:
         with tempfile.TemporaryDirectory(prefix="flowrunner-bench-", dir=arguments.folder) as folder:
-            report = smoke(Path(folder)) if arguments.smoke else compare(Path(folder), arguments)
+            if arguments.store == "postgres":
+                import postgres  # noqa: PLC0415 - needs the driver
+
+                report = postgres.compare(Path(folder), repetitions=arguments.repetitions, seconds=arguments.seconds)
+            else:
+                report = smoke(Path(folder)) if arguments.smoke else compare(Path(folder), arguments)
     except BenchError as error:
         say(f"bench: {error}")
         return 2
@@ -112,6 +119,8 @@ def main(given: list[str] | None = None) -> int:
         arguments.json.write_text(text + "\n")
     if str(arguments.json) == "-":
         print(text)
+    elif arguments.store == "postgres":
+        print(postgres.table(report))
     elif arguments.smoke:
         for name, floor in FLOORS.items():
             print(f"{name:<20} {report['numbers'][name]:>8,.0f}   floor {floor:,.0f}   {'BELOW' if name in report['missed'] else 'ok'}")

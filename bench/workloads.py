@@ -7,6 +7,7 @@ import json
 import sqlite3
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def measure(folder: Path, *, seconds: float, samples: int, lengths: tuple[int, .
         part.unlink()
     with flowrunner(f"sqlite:///{file}?synchronous=full", folder / "flowrunner.log") as (process, port):
         found = {"start_rss_mib": process.memory()["rss_mib"]}
-        found |= w1(process, port, file, seconds)
+        found |= w1(process, port, lambda: counts(file), seconds)
+        found["w1_bytes"] = sum(part.stat().st_size for part in file.parent.glob(file.name)) / counts(file)["SUCCEEDED"]
         if samples:
             found |= latency(port, samples)
         for states in lengths:
@@ -54,17 +56,17 @@ def measure(folder: Path, *, seconds: float, samples: int, lengths: tuple[int, .
     return found
 
 
-def w1(process: Process, port: int, file: Path, seconds: float) -> Numbers:
-    """Executions/s of five Pass states at 50 in flight, and the server's CPU milliseconds for each."""
+def w1(process: Process, port: int, count: Callable[[], dict[str, int]], seconds: float) -> Numbers:
+    """Executions/s of five Pass states at 50 in flight, and the server's CPU milliseconds for each; `count` asks the store itself."""
     arn = create(port, "w1", chain(W1_STATES))
     body = json.dumps({"stateMachineArn": arn, "input": "{}"})
     load(port, body, connections=IN_FLIGHT, seconds=WARM_SECONDS)
-    settle(file)
-    before, there = process.usage(), counts(file)["SUCCEEDED"]
+    settle(count)
+    before, there = process.usage(), count()["SUCCEEDED"]
     done = load(port, body, connections=IN_FLIGHT, seconds=seconds)
-    late = settle(file)
+    late = settle(count)
     used, machine = process.usage().since(before)
-    by_status = counts(file)
+    by_status = count()
     succeeded = by_status.pop("SUCCEEDED") - there
     if by_status or not done.answered <= succeeded <= done.answered + 2 * IN_FLIGHT:  # wrk hangs up on the last in flight, after warming too
         raise BenchError(f"{done.answered} executions were answered, {succeeded} succeeded in the store, others: {by_status}")
@@ -77,7 +79,6 @@ def w1(process: Process, port: int, file: Path, seconds: float) -> Numbers:
         "w1_p50_ms": done.p50 * MILLISECONDS,
         "w1_p99_ms": done.p99 * MILLISECONDS,
         "w1_executions": succeeded,
-        "w1_bytes": sum(part.stat().st_size for part in file.parent.glob(file.name)) / (succeeded + there),
         "w1_rss_mib": process.memory()["rss_mib"],
     }
 
@@ -88,13 +89,13 @@ def counts(file: Path) -> dict[str, int]:
         return {"SUCCEEDED": 0, **dict(connection.execute("SELECT status, count(*) FROM heads GROUP BY status"))}
 
 
-def settle(file: Path) -> float:
+def settle(count: Callable[[], dict[str, int]]) -> float:
     """Wait until nothing runs and nothing is added any more; seconds that executions still ran, 0 if none did at the first look."""
     began, end = time.monotonic(), time.monotonic() + SETTLE_SECONDS
-    late, seen = 0.0, counts(file)
+    late, seen = 0.0, count()
     while True:
         time.sleep(0.05)
-        now = counts(file)
+        now = count()
         if now == seen and not now.get("RUNNING"):
             return late
         if now.get("RUNNING"):

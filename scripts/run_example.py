@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 import orjson
 
+from flowrunner.cli.output import RUN_ENDINGS
 from flowrunner.client import Client
 from flowrunner.errors import FlowRunnerError
 
@@ -177,7 +178,7 @@ async def _watch(run: str, url: str) -> None:
 
 
 def _result(outcome: dict[str, Any]) -> str:
-    headline = f"\nThe run {outcome['executionStatus']} in {outcome.get('duration')} ms."
+    headline = f"\nThe run {RUN_ENDINGS[outcome['executionStatus']]} in {outcome.get('duration')} ms."
     if outcome["executionStatus"] != "SUCCEEDED":
         return f"{headline} {outcome.get('error') or ''}: {outcome.get('cause') or ''}"
     return f"{headline} Its output:\n{orjson.dumps(outcome.get('output'), option=orjson.OPT_INDENT_2).decode()}"

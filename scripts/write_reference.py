@@ -203,14 +203,14 @@ def commands() -> str:
 
 
 EXIT_CODES = (
-    (output.SUCCESS, "Success; for `run` and `watch`: the run SUCCEEDED."),
-    (output.FAILED, "The run FAILED, `db check` found something, or something unexpected happened."),
+    (output.SUCCESS, "Success; for `run` and `watch`: the run succeeded (SUCCEEDED)."),
+    (output.FAILED, "The run failed (FAILED), `db check` found something, or something unexpected happened."),
     (output.USAGE, "The command line or a setting is wrong."),
     (output.INVALID, "A definition or an input is not valid."),
     (output.NOT_FOUND, "There is no such thing."),
     (output.DENIED, "The server does not allow it."),
     (output.UNREACHABLE, "The server cannot be reached, or the store cannot be used."),
-    (output.TIMED_OUT, "The run TIMED_OUT."),
+    (output.TIMED_OUT, "The run timed out (TIMED_OUT)."),
     (output.ABORTED, "The run was stopped (ABORTED)."),
     (output.CLIENT_TIMEOUT, "The time of `--timeout` has passed."),
     (output.INTERRUPTED, "Interrupted with Ctrl-C."),
@@ -418,6 +418,8 @@ def streams_page() -> str:
         "# Stream messages\n\n"
         "`GET /api/v2/workflows/runs/{run}/stream`, as WebSocket (one JSON message per frame) or as server-sent events. "
         "`?after=SEQ` leaves out what is not after that sequence number; a returning EventSource's `Last-Event-ID` does the same.\n\n"
+        "While the run goes on, `SEQ` may be ahead of it: the stream starts once it is passed. When the run has ended, a `SEQ` beyond its "
+        "last sequence number is answered 400 with a problem that names the last one; a WebSocket is not opened then.\n\n"
         "| Member | Meaning |\n| --- | --- |\n"
         "| `runId` | The run. |\n| `type` | See below. |\n| `seq` | Place in the run's log, from 1 without a gap. `end` has none. |\n"
         f"| `ts` | When it happened, RFC 3339 in UTC. |\n| `v` | Version of the message, {messages.VERSION}. |\n"

@@ -59,6 +59,7 @@ class Settings:
     log_level: LogLevel = "info"
     log_format: LogFormat = "json"
     drain_seconds: float = 10.0
+    lease_seconds: float = 10.0
     server: str | None = None
     functions: Mapping[str, Function] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -186,6 +187,7 @@ SETTINGS = (
     Setting(name="log_level", read=_choice(get_args(LogLevel)), help="The least severe log entries to write.", key="log.level"),
     Setting(name="log_format", read=_choice(get_args(LogFormat)), help="How log entries look.", key="log.format"),
     Setting(name="drain_seconds", read=_seconds, unit="seconds", help="How long a stopping server waits for what is under way."),
+    Setting(name="lease_seconds", read=_seconds, unit="seconds", help="How long a silent server keeps its work before others on its store take over."),
     Setting(name="server", read=_url, help="The server that client commands talk to."),
 )  # fmt: skip
 _ROWS = {row.file_key: row for row in SETTINGS} | {"server.host": SETTINGS[0], "server.port": SETTINGS[1], "database_url": SETTINGS[2]}

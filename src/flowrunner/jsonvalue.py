@@ -48,7 +48,8 @@ def _slow_loads(text: str | bytes, first: orjson.JSONDecodeError | None) -> JSON
         dumps(value).encode("utf-8")
     except (ValueError, RecursionError) as error:
         line, column = getattr(error, "lineno", first.lineno if first else 1), getattr(error, "colno", first.colno if first else 1)
-        said = first.msg if first else str(error)
+        # Python's parser says what it expected; what only orjson refuses (a lone surrogate) has orjson's words.
+        said = error.msg[:1].lower() + error.msg[1:] if isinstance(error, json.JSONDecodeError) else first.msg if first else str(error)
         raise InvalidDocument(f"Invalid JSON at line {line} column {column}: {said}", line=line, column=column) from None
     return value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,7 @@ from flowrunner.config import Function as FunctionSetting
 from flowrunner.core.program import Program
 from flowrunner.engine.engine import Engine
 from flowrunner.engine.feed import Feed
+from flowrunner.engine.points import Point, no_point
 from flowrunner.errors import InvalidDefinition, NotFound, StoreUnavailable
 from flowrunner.ids import parse_arn
 from flowrunner.limits import PROFILES, Limits
@@ -30,6 +32,7 @@ from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import ChildStart
 from flowrunner.stores.open import open_store
 from flowrunner.tasks.egress import EgressPolicy
+from flowrunner.tasks.function_files import file_faults
 from flowrunner.tasks.functions import Function, read_functions
 from flowrunner.tasks.mocks import read_mocks
 from flowrunner.tasks.registry import Registry
@@ -42,8 +45,9 @@ ACTIVITY_POLL_SECONDS = 60.0  # AWS: GetActivityTask holds the connection this l
 class Application:
     """Everything a server needs, put together but not started: start it with an exit stack, serve `asgi`."""
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, point: Point = no_point) -> None:
         self.settings = settings
+        self._point = point
         self.stopping = asyncio.Event()
         self.failure: StoreUnavailable | None = None  # why this process must end, once there is a reason
         clock = clock or SystemClock()
@@ -52,7 +56,8 @@ class Application:
         self._log = structlog.get_logger("flowrunner.engine")
         self.store: Store = open_store(settings.store, clock=clock)
         self._express_store = open_store("memory:", clock=clock)
-        self._tasks = _registry(settings, limits, clock, self)
+        self._functions = _functions(settings)
+        self._tasks = _registry(settings, self._functions, limits, clock, self)
         express = self._engine(self._express_store, limits, clock, None, kept_ended=KEPT_EXPRESS)
         self._express = express
         self.engine = self._engine(self.store, limits, clock, express)
@@ -87,6 +92,8 @@ class Application:
             observer=self.metrics,
             kept_ended=kept_ended,
             drain_seconds=self.settings.drain_seconds,
+            lease_seconds=self.settings.lease_seconds,
+            point=self._point,
             report=self._report,
         )
 
@@ -103,6 +110,8 @@ class Application:
         for store in (self.store, self._express_store):
             store.on_fatal(self._fatal)
             await store.start(stack)
+        for fault in file_faults(self._functions.values()):
+            self._report("function_not_usable", {name: value for name, value in fault._asdict().items() if value})
         await self._tasks.start(stack)
         for engine in (self._express, self.engine):
             await engine.start(stack)
@@ -135,9 +144,9 @@ class Application:
         return await self.engine.next_activity_task(activity_arn, worker=worker, wait_seconds=ACTIVITY_POLL_SECONDS)
 
 
-def build(settings: Settings, *, clock: Clock | None = None) -> Application:
+def build(settings: Settings, *, clock: Clock | None = None, point: Point = no_point) -> Application:
     """The application of these settings; raises ConfigurationError."""
-    return Application(settings, clock=clock)
+    return Application(settings, clock=clock, point=point)
 
 
 def compile_revision(revision: Revision) -> Program:
@@ -148,11 +157,11 @@ def compile_revision(revision: Revision) -> Program:
     return parsed.program
 
 
-def _registry(settings: Settings, limits: Limits, clock: Clock, application: Application) -> Registry:
+def _registry(settings: Settings, functions: Mapping[str, Function], limits: Limits, clock: Clock, application: Application) -> Registry:
     return Registry(
         starter=application,
         callbacks=application,
-        functions=_functions(settings),
+        functions=functions,
         mocks=read_mocks(settings.mock_config) if settings.mock_config is not None else None,
         policy=EgressPolicy(settings.http_allow),
         endpoint_url=settings.aws_endpoint_url,
@@ -170,4 +179,10 @@ def _functions(settings: Settings) -> dict[str, Function]:
 def _function(function: FunctionSetting, settings: Settings) -> dict[str, Any]:
     timeout = function.timeout_seconds if function.timeout_seconds is not None else settings.function_timeout_seconds
     kind = "url" if function.target.startswith(("http://", "https://")) else "handler"
-    return {kind: function.target, "idempotent": function.idempotent, "timeout": timeout, "environment": function.environment, "headers": function.headers}
+    return {
+        kind: function.target,
+        "idempotent": function.idempotent,
+        "timeout_seconds": timeout,
+        "environment": function.environment,
+        "headers": function.headers,
+    }

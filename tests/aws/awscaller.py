@@ -144,7 +144,7 @@ def served():
 
     async def run():
         task = asyncio.ensure_future(server.serve())
-        while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for this
+        while not server.started and not task.done():
             await asyncio.sleep(0.01)
         ready.set()
         await task

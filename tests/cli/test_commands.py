@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import subprocess
+import sys
 import time
 import xml.etree.ElementTree as ET
 
 import httpx
 import pytest
-from processes import flowrunner, serving
+from processes import COMMAND, flowrunner, serving
+
+from flowrunner.cli.executions import RUN_COLUMNS
+from flowrunner.cli.output import Form, show_rows
 
 PASS = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": {"done": True}, "End": True}}}
 FAIL = {"StartAt": "A", "States": {"A": {"Type": "Fail", "Error": "Broken", "Cause": "on purpose"}}}
@@ -50,6 +57,14 @@ def test_usage_error(folder):
         assert "Traceback" not in shown.stderr
 
 
+def test_unknown_status_is_a_usage_error(folder):
+    """A status that no run can have is told with those that are, without asking a server."""
+    shown = flowrunner("ls", "--status", "nope", "--server", "http://127.0.0.1:9", folder=folder)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert "'nope' must be one of running, success, failed, cancelled, RUNNING, " in shown.stderr
+    assert flowrunner("ls", "-s", "TIMED_OUT", "--server", "http://127.0.0.1:9", folder=folder).returncode == 6
+
+
 def test_validate_tells_file_line_and_column(folder):
     """A bad definition is exit code 3, its findings are at their places."""
     shown = flowrunner("validate", "bad.asl.json", folder=folder)
@@ -69,6 +84,30 @@ def test_file_that_is_no_definition(folder, content, place):
         assert shown.returncode == 3, shown.stderr
         assert f"x.json:{place}" in shown.stdout + shown.stderr
         assert "Traceback" not in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "column", "said"),
+    [
+        ('{\n  "StartAt": "A",\n}', 3, 1, "expecting property name enclosed in double quotes"),
+        ('{"StartAt" "A"}', 1, 12, "expecting ':' delimiter"),
+        ("[]", 1, 1, "The definition is not an object."),
+        ("", 1, 1, "expecting value"),
+        (json.dumps({"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "A"}}}, indent=1), 1, 1, "Workflow has no terminal state"),
+    ],
+)
+def test_finding_is_told_once_with_its_place(folder, content, line, column, said):
+    """What cannot be read is one finding: what was expected, at a line and column that text and JSON agree on."""
+    (folder / "x.json").write_text(content)
+    for command in ("validate", "run"):
+        shown = flowrunner(command, "x.json", folder=folder)
+        lines = [text for text in (shown.stdout + shown.stderr).splitlines() if text.startswith("x.json:")]
+        assert len(lines) == 1, lines
+        assert lines[0].startswith(f"x.json:{line}:{column}: error: ")
+        assert said in lines[0]
+    (found,) = json.loads(flowrunner("validate", "x.json", "--json", folder=folder).stdout)
+    assert (found["line"], found["column"], found["severity"]) == (line, column, "ERROR")
+    assert said in found["message"]
 
 
 def test_validate_what_is_valid(folder):
@@ -113,7 +152,7 @@ def test_bad_settings(folder):
     assert shown.returncode == 2
     assert "flowrunner.toml: there is no setting 'prot'" in shown.stderr
     assert "Did you mean 'port'?" in shown.stderr
-    (folder / "flowrunner.toml").write_text('store = "postgresql://u:secret@h/d"\n')
+    (folder / "flowrunner.toml").write_text('store = "postgresql://u:secret@h/d?nope=1"\n')
     shown = flowrunner("serve", folder=folder)
     assert shown.returncode == 2
     assert "secret" not in shown.stderr
@@ -122,12 +161,20 @@ def test_bad_settings(folder):
     assert "127.0.0.1" in shown.stderr
 
 
-@pytest.mark.parametrize(("machine", "code", "output"), [("pass", 0, '{\n  "done": true\n}\n'), ("fail", 1, ""), ("short", 7, "")])
-def test_run_ends_as_the_run_ends(folder, machine, code, output):
-    """The output is data, the rest is not; the exit code is the run's."""
+@pytest.mark.parametrize(
+    ("machine", "code", "output", "said"),
+    [
+        ("pass", 0, '{\n  "done": true\n}\n', r"The run succeeded in \d+ ms\."),
+        ("fail", 1, "", r"flowrunner: The run failed: Broken: on purpose"),
+        ("short", 7, "", r"flowrunner: The run timed out after \d+ ms\."),
+    ],
+)
+def test_run_ends_as_the_run_ends(folder, machine, code, output, said):
+    """The output is data, the rest is not; the exit code is the run's, and so is the last sentence."""
     shown = flowrunner("run", f"{machine}.asl.json", "--follow", folder=folder)
     assert (shown.returncode, shown.stdout) == (code, output), shown.stderr
     assert "state_entered  A" in shown.stderr
+    assert re.fullmatch(said, shown.stderr.splitlines()[-1])
 
 
 def test_run_takes_input_and_tells_all(folder):
@@ -148,10 +195,31 @@ def test_run_takes_input_and_tells_all(folder):
     assert "--input:1:" in shown.stderr
 
 
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("width", "headings"), [(140, "RUN WORKFLOW STATUS STARTED MS ERROR"), (90, "RUN WORKFLOW STATUS STARTED MS"), (20, "RUN")])
+def test_a_narrow_terminal_never_cuts_what_is_copied(monkeypatch, width, headings):
+    """The run's id is whole at any width; names are cut, then columns are left out."""
+    run, started = "01890a5d1c2b7f3e8a4b5c6d7e8f9012", "2026-11-21T10:15:02.123Z"
+    row = {"runId": run, "workflowId": "order_processing", "executionStatus": "TIMED_OUT", "startTime": started, "duration": 12345, "error": "E" * 40}
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", str(width))
+    show_rows([row, row], RUN_COLUMNS, Form.table, no_color=True)
+    lines = re.sub(r"\x1b\[\d+m", "", sys.stdout.getvalue()).splitlines()
+    assert lines[0].split() == headings.split()
+    assert len(lines) == 3
+    assert all(line.startswith(run) and len(line) <= max(width, len(run)) for line in lines[1:])
+    assert width < 60 or started in lines[1]
+
+
 def test_run_gives_up_after_its_time(folder):
     """--timeout bounds the waiting."""
-    shown = flowrunner("run", "wait.asl.json", "--timeout", "0.2", folder=folder)
+    shown = flowrunner("run", "wait.asl.json", "--timeout", "1", folder=folder)
     assert shown.returncode == 124, shown.stderr
+    assert "The time of --timeout (1 s) has passed" in shown.stderr
 
 
 def test_runs_of_a_server(folder):
@@ -169,6 +237,10 @@ def test_runs_of_a_server(folder):
         assert [line.split("\t")[2] for line in told.splitlines()] == ["TYPE", "ExecutionStarted", "WaitStateEntered"]
         stopped = flowrunner("stop", run, "--cause", "enough", "--server", server.url, folder=folder)
         assert stopped.returncode == 0, stopped.stderr
+        assert stopped.stderr.startswith("Stopped. See: ")
+        again = flowrunner("stop", run, "--server", server.url, folder=folder)
+        assert (again.returncode, again.stdout) == (0, stopped.stdout)
+        assert again.stderr.startswith("It had ended already: ABORTED at 2")
         watched = flowrunner("watch", run, "--server", server.url, "--progress", "json", folder=folder)
         assert watched.returncode == 8
         messages = [json.loads(line) for line in watched.stdout.splitlines()]
@@ -192,6 +264,27 @@ def test_server_without_dev_lets_nobody_in(folder):
     with serving("serve", "--store", "memory:", folder=folder) as server:
         assert flowrunner("ls", "--server", server.url, folder=folder).returncode == 5
         assert server.stop() == 0
+
+
+def test_functions_that_cannot_be_called_are_told_at_the_start(folder):
+    """A missing file and a missing function are warnings, with file and function, before anything is run."""
+    (folder / "fn.py").write_text("def there(event, context): pass\n")
+    (folder / "flowrunner.toml").write_text('[functions]\nwell = "fn.py:there"\nodd = "fn.py:gone"\nlate = "later.py:f"\n[log]\nformat = "json"\n')
+    shown = flowrunner("run", "pass.asl.json", folder=folder)
+    assert shown.returncode == 0
+    assert "function_not_usable" in shown.stderr
+    assert "well" not in shown.stderr
+    process = subprocess.Popen([*COMMAND, "serve", "--dev", "--store", "memory:", "--port", "0"], cwd=folder, stderr=subprocess.PIPE, text=True)
+    try:
+        told = [json.loads(process.stderr.readline()) for _ in range(2)]
+        assert "listens on" in process.stderr.readline()
+    finally:
+        process.kill()
+        process.communicate()
+    assert [(entry["level"], entry["function"], entry["file"]) for entry in told] == [
+        ("warning", "odd", str(folder.resolve() / "fn.py")),
+        ("warning", "late", str(folder.resolve() / "later.py")),
+    ]
 
 
 def test_server_stops_on_sigterm(folder):

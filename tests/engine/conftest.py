@@ -14,9 +14,11 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "
 from enginebench import Bench  # noqa: E402 - found by the line above
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "dynamodb"])
 def store_url(request, tmp_path):
     """The URL of an empty store."""
+    if request.param in ("postgres", "dynamodb"):
+        return request.getfixturevalue(f"{request.param}_url")
     return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'flowrunner.db'}"
 
 

@@ -1,5 +1,7 @@
 """An engine with everything around it, for tests: a clock that stands still, scripted tasks, a real store."""
 
+import asyncio
+import inspect
 import itertools
 import json
 import random
@@ -11,10 +13,12 @@ from flowrunner.errors import InvalidDefinition
 from flowrunner.limits import AWS
 from flowrunner.ports.definitions import Machine, Revision
 from flowrunner.ports.tasks import Failed, Succeeded, TaskHandler
+from flowrunner.telemetry.metrics import Metrics
 from flowrunner.testing.clock import ManualClock
 
 ACCOUNT = "000000000000"
 SEEDS = itertools.count()
+QUIET_TURNS = 25  # of the event loop, in which nothing of the store is under way
 
 
 def compiler(revision):
@@ -62,15 +66,46 @@ class Scripted(TaskHandler):
         return Failed(outcome["fail"].get("error"), outcome["fail"].get("cause"))
 
 
+class Watched:
+    """Part of a store; the calls of it that are on their way are in `in_flight`."""
+
+    def __init__(self, part, in_flight):
+        self._part = part
+        self._in_flight = in_flight
+
+    def __getattr__(self, name):
+        found = getattr(self._part, name)
+        if not inspect.iscoroutinefunction(found):
+            return found
+
+        async def call(*arguments, **options):
+            task = asyncio.ensure_future(found(*arguments, **options))
+            self._in_flight.add(task)
+            task.add_done_callback(self._in_flight.discard)
+            return await asyncio.shield(task)
+
+        return call
+
+
+class WatchedStore:
+    """A store that tells whether anything is under way in it."""
+
+    def __init__(self, store):
+        self.in_flight = set()
+        self.url, self.capabilities = store.url, store.capabilities
+        self.executions, self.definitions = Watched(store.executions, self.in_flight), Watched(store.definitions, self.in_flight)
+
+
 class Bench:
     """One engine with its clock, handler and store."""
 
-    def __init__(self, store, *, kept_warm=1000, limits=AWS, clock=None):
-        self.store = store
+    def __init__(self, store, *, kept_warm=1000, limits=AWS, clock=None, seed=None):
+        self.store = store = WatchedStore(store)
         self.clock = clock or ManualClock()
         self.handler = Scripted(self.clock)
         self.reports = []
-        source = random.Random(next(SEEDS))  # every engine is another node
+        self.metrics = Metrics()
+        source = random.Random(next(SEEDS) if seed is None else seed)  # every engine is another node
         self.engine = Engine(
             store=store,
             compiler=compiler,
@@ -80,8 +115,13 @@ class Bench:
             region="us-east-1",
             limits=limits,
             kept_warm=kept_warm,
+            observer=self.metrics,
             report=lambda event, detail: self.reports.append((event, detail)),
         )
+
+    def running(self):
+        """How many executions the metric says are running."""
+        return self.metrics.registry.get_sample_value("flowrunner_executions_running")
 
     async def machine(self, definition, name=None):
         """Register a definition (a JSON value)."""
@@ -98,14 +138,13 @@ class Bench:
 
     async def settle(self):
         """Let everything that can happen now happen; what waits for the clock stays."""
-        import asyncio
-
-        for _ in range(30):
-            while self.engine._background:
-                done, _ = await asyncio.wait(set(self.engine._background), timeout=0.02, return_when=asyncio.FIRST_COMPLETED)
-                if not done:
-                    break
+        quiet = 0
+        while quiet < QUIET_TURNS:
             await asyncio.sleep(0)
+            quiet += 1
+            while self.store.in_flight:
+                quiet = 0
+                await asyncio.wait(self.store.in_flight, return_when=asyncio.FIRST_COMPLETED)
 
     async def run(self, definition, given=None, *, most=2000, **options):
         """Start, move the clock until it ends, return the head."""

@@ -358,6 +358,25 @@ async def test_an_idempotent_attempt_is_repeated_under_its_key(durable):
     assert all(call.key == key for call in bench.handler.calls)
 
 
+async def test_the_number_of_running_executions_outlives_a_restart(durable):
+    """What is taken over or woken counts as running, once; its end counts down what was counted up, so never below nothing."""
+    bench = await durable()
+    bench.handler.table = {"f": [{"hang": True}]}
+    waiting = await bench.engine.start_execution(await bench.machine(WAIT))
+    await bench.engine.start_execution(await bench.machine(PASS))
+    busy = await bench.engine.start_execution(await bench.machine(task(Retry=[{"ErrorEquals": ["States.TaskFailed"], "IntervalSeconds": 1}])))
+    await bench.settle()
+    assert bench.running() == 2
+    bench = await durable()
+    assert bench.running() == 1
+    started = await bench.engine.start_execution(await bench.machine(WAIT))
+    await bench.finish(busy.id)
+    assert bench.running() == 1
+    for execution in (waiting, started):
+        await bench.finish(execution.id)
+    assert bench.running() == 0
+
+
 async def test_waits_tokens_and_queued_attempts_survive(durable):
     """Timers fire after a restart, tokens stay good, attempts that had not begun begin."""
     bench = await durable()

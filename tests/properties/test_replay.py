@@ -1,6 +1,8 @@
 """Replay: the same facts give the same steps from any cut; repeated and late facts give none."""
 
 import json
+import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,10 @@ from hypothesis import strategies as st
 from play import START, identity_of, play, program_of
 
 from flowrunner.core import facts
+from flowrunner.core.commands import RunAttempt
 from flowrunner.core.machine import Machine
 from flowrunner.errors import ReplayMismatch
-from flowrunner.limits import AWS
+from flowrunner.limits import AWS, OPEN
 
 CASES = [
     pytest.param(case, id=f"{file.stem}/{case['name']}")
@@ -47,8 +50,6 @@ def check_repeats(definition, given_input, played):
     for number, fact in enumerate(played.facts):
         machine.apply(fact)
         copy = Machine.restore(program, identity, machine.snapshot(), AWS) if machine.outcome is None else machine
-        if copy.has_ready:
-            continue  # a cut step goes on with any fact: nothing is repeated by that
         for old in played.facts[max(0, number - 20) : number + 1]:
             if isinstance(old, facts.Continued | facts.TimerFired):
                 continue
@@ -162,6 +163,78 @@ def test_random_machines_replay(definition, f, g):
     assert left <= entered
     check_replay(definition, [1], played)
     check_repeats(definition, [1], played)
+
+
+def drawn_state(draws, depth, name, following):
+    """One state of any kind, with some of Retry and Catch; `draws` decides."""
+    way = {"Next": following} if following else {"End": True}
+    kind = draws.choice(["Pass", "Task", "Wait", *(["Parallel", "Map", "Task"] if depth < 2 else []), *([] if following else ["Fail", "Fail"])])
+    handled = {"Retry": [{"ErrorEquals": ["States.ALL"], "MaxAttempts": draws.randint(0, 2), "IntervalSeconds": 1}]} if draws.random() < 0.4 else {}
+    if following and draws.random() < 0.4:
+        handled["Catch"] = [{"ErrorEquals": ["States.ALL"], "Next": following}]
+    match kind:
+        case "Pass":
+            return {"Type": "Pass", **way}
+        case "Wait":
+            return {"Type": "Wait", "Seconds": draws.randint(0, 2), **way}
+        case "Fail":
+            return {"Type": "Fail", "Error": "E"}
+        case "Task":
+            return {"Type": "Task", "Resource": FUNCTION + "f", "TimeoutSeconds": draws.randint(2, 4), "HeartbeatSeconds": 1, **handled, **way}
+        case "Parallel":
+            return {
+                "Type": "Parallel",
+                "Branches": [drawn_branch(draws, depth + 1, f"{name}b{number}") for number in range(draws.randint(1, 4))],
+                **handled,
+                **way,
+            }
+    selector = {"ItemSelector": {"v.$": "$$.Map.Item.Value", "l.$": "$.l"}, "InputPath": "$$.Execution.Input"} if draws.random() < 0.5 else {}
+    concurrency, processor = draws.randint(0, 3), drawn_branch(draws, depth + 1, f"{name}m")
+    return {"Type": "Map", "ItemsPath": "$$.Execution.Input.l", "MaxConcurrency": concurrency, "ItemProcessor": processor, **selector, **handled, **way}
+
+
+def drawn_branch(draws, depth, name):
+    """One to three states in a row."""
+    names = [f"{name}s{number}" for number in range(draws.randint(1, 3))]
+    following = [*names[1:], None]
+    return {"StartAt": names[0], "States": {own: drawn_state(draws, depth, own, after) for own, after in zip(names, following, strict=True)}}
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(0, 2**32))
+def test_a_step_may_be_cut_anywhere(seed):
+    """With steps of one to three transitions, and answers that come while a step is cut: warm and restored machines give the same."""
+    draws = random.Random(seed)
+    program, identity = program_of(drawn_branch(draws, 0, "r")), identity_of({"l": [1, 2, 3]})
+    limits = replace(OPEN, transitions_per_step=draws.choice([1, 1, 2, 3]))
+    warm, now, running, fact = Machine(program, identity, limits), START, [], facts.Started(at=START)
+    for _ in range(150):
+        cold = Machine.restore(program, identity, warm.snapshot(), limits)
+        assert cold.wake_at == warm.wake_at
+        step, again = warm.apply(fact), cold.apply(fact)
+        assert shape(step) == shape(again)
+        assert warm.snapshot() == cold.snapshot() or warm.outcome is not None
+        running += [command.attempt for command in step.commands if isinstance(command, RunAttempt)]
+        if warm.outcome is not None:
+            return
+        if running and draws.random() < 0.5:
+            number = running[draws.randrange(len(running))]
+            kind = draws.choice(["begin", "beat", "fail", "succeed"])
+            if kind in ("fail", "succeed"):
+                running.remove(number)
+            fact = {
+                "begin": facts.AttemptStarted(at=now, attempt=number),
+                "beat": facts.AttemptHeartbeat(at=now, attempt=number),
+                "fail": facts.AttemptFailed(at=now, attempt=number, error="X"),
+                "succeed": facts.AttemptSucceeded(at=now, attempt=number, output="1"),
+            }[kind]
+        elif step.more:
+            fact = facts.Continued(at=now)
+        elif warm.wake_at is not None:
+            now = max(now, warm.wake_at)
+            fact = facts.TimerFired(at=now)
+        elif not running:
+            raise AssertionError("an execution that nothing will move")
 
 
 def test_a_foreign_snapshot_is_refused():

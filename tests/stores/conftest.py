@@ -9,7 +9,9 @@ import apsw
 import pytest
 
 from flowrunner.clock import SystemClock
+from flowrunner.stores.open import open_store
 from flowrunner.stores.sqlite import SqliteStore
+from flowrunner.testing.postgres import PostgresServer
 
 
 @pytest.fixture
@@ -109,3 +111,24 @@ def faults():
     vfs = Faults()
     yield vfs
     vfs.unregister()
+
+
+@pytest.fixture
+def open_postgres():
+    """A function that opens a store in an `async with`."""
+
+    @asynccontextmanager
+    async def open_postgres(url):
+        async with AsyncExitStack() as stack:
+            store = open_store(url, clock=SystemClock())
+            await store.start(stack)
+            yield store
+
+    return open_postgres
+
+
+@pytest.fixture(scope="module")
+def own_server(postgres_server):
+    """A server that the tests of a module may kill, durable, with few connections."""
+    with PostgresServer({"max_connections": "12"}, binaries=postgres_server.binaries) as server:
+        yield server

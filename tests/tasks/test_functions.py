@@ -13,6 +13,7 @@ from task_calls import ACCOUNT, INVOKE, REGION, call, function_arn
 from flowrunner.errors import ConfigurationError
 from flowrunner.limits import OPEN
 from flowrunner.ports.tasks import Failed, Succeeded
+from flowrunner.tasks.function_files import file_faults
 from flowrunner.tasks.functions import FunctionName, parse_function_name, read_functions
 
 SOURCE = """
@@ -199,7 +200,7 @@ async def test_decimals(run):
 async def test_context(run, monkeypatch):
     """The context has Lambda's attributes and the idempotency key; the server's environment stays with the server."""
     monkeypatch.setenv("A_SECRET_OF_THE_SERVER", "canary")
-    table = {"f": {"handler": "functions.py:about", "environment": {"OWN": "yes"}, "timeout": 30}}
+    table = {"f": {"handler": "functions.py:about", "environment": {"OWN": "yes"}, "timeout_seconds": 30}}
     found = value(await run(SOURCE, table, call(function_arn("f"), {})))
     assert 0 < found.pop("left") <= 30_000
     assert found == {
@@ -266,7 +267,7 @@ async def test_open_profile_takes_more(run):
 
 async def test_function_timeout(run, tmp_path):
     """A function's own timeout stops it with Lambda's error."""
-    table = {"f": {"handler": "functions.py:forever", "timeout": 0.3}}
+    table = {"f": {"handler": "functions.py:forever", "timeout_seconds": 0.3}}
     outcome = await run(SOURCE, table, call(function_arn("f"), {"started": str(tmp_path / "started")}))
     assert outcome.error == "Sandbox.Timedout"
     assert json.loads(outcome.cause)["errorMessage"].endswith("Error: Task timed out after 0.30 seconds")
@@ -331,12 +332,12 @@ async def test_idempotence_is_registered(registry, tmp_path):
     [
         ({"f": "functions.py"}, "functions.f"),
         ({"f": 1}, "functions.f"),
-        ({"f": "missing.py:f"}, "functions.f: there is no file"),
         ({"f": "functions.txt:f"}, "functions.f"),
         ({"f": "functions.py:a b"}, "functions.f"),
         ({"a:b": "functions.py:f"}, "functions.a:b"),
         ({"f": {"handler": "functions.py:f", "idempotent": "yes"}}, "functions.f.idempotent"),
-        ({"f": {"handler": "functions.py:f", "timeout": 0}}, "functions.f.timeout"),
+        ({"f": {"handler": "functions.py:f", "timeout_seconds": 0}}, "functions.f.timeout_seconds"),
+        ({"f": {"handler": "functions.py:f", "timeout": 1}}, "functions.f: unknown key 'timeout'"),
         ({"f": {"handler": "functions.py:f", "colour": 1}}, "functions.f: unknown key 'colour'"),
         ({"f": {"handler": "functions.py:f", "url": "https://x"}}, "functions.f"),
         ({"f": {"handler": "functions.py:f", "environment": {"A": 1}}}, "functions.f.environment.A"),
@@ -348,3 +349,34 @@ def test_bad_configuration(tmp_path, table, place):
     with pytest.raises(ConfigurationError) as caught:
         read_functions(table, tmp_path)
     assert str(caught.value).startswith(place)
+
+
+@pytest.mark.parametrize(
+    ("source", "handler", "line", "problem"),
+    [
+        ("def f(event, context): pass", "f", None, ""),
+        ("async def f(event, context): pass", "f", None, ""),
+        ("class C:\n  @staticmethod\n  def f(event, context): pass", "C.f", None, ""),
+        ("if True:\n  from json import dumps as f", "f", None, ""),
+        ("import f.g", "f.h", None, ""),
+        ("try:\n  f = g = print\nexcept OSError: pass", "g", None, ""),
+        ("from json import *", "f", None, ""),
+        ("raise SystemExit  # it is not run", "f", 0, "The file defines no f at its top level."),
+        ("def g():\n  def f(): pass\n  f = 1", "f", 0, "The file defines no f at its top level."),
+        ("x = lambda: (f := 1)", "f", 0, "The file defines no f at its top level."),
+        ("x = 1\ndef f(:\n", "f", 2, "The file has a syntax error: "),
+        (None, "f", 0, "The file cannot be read: No such file or directory."),
+        ("\0", "f", 0, "The file "),  # Python's releases disagree which error it is
+    ],
+)
+def test_files_are_looked_at_without_running_them(tmp_path, source, handler, line, problem):
+    """A file that is not there, does not compile or lacks the function is told with its line; the functions are registered all the same."""
+    if source is not None:
+        (tmp_path / "fn.py").write_text(source)
+    functions = read_functions({"one": f"fn.py:{handler}", "far": "https://example.org/f"}, tmp_path)
+    found = list(file_faults(functions.values()))
+    if line is None:
+        assert found == []
+    else:
+        assert [(fault.function, fault.file, fault.line) for fault in found] == [("one", str(tmp_path.resolve() / "fn.py"), line)]
+        assert found[0].problem.startswith(problem)

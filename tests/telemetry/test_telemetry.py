@@ -16,8 +16,8 @@ from flowrunner.telemetry.metrics import Metrics
 from flowrunner.telemetry.names import METRICS, PREFIX
 
 
-def head(status="SUCCEEDED"):
-    return Head(id="1" * 32, account="0" * 12, machine="m", name="n", revision="r", status=status, input="", seed=b"", started_at=1000, stopped_at=3500)
+def head(status="SUCCEEDED", number=1):
+    return Head(id=f"{number:032x}", account="0" * 12, machine="m", name="n", revision="r", status=status, input="", seed=b"", started_at=1000, stopped_at=3500)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_every_metric_of_the_table_is_shown():
     """The table and the exposition say the same."""
     metrics = Metrics()
     metrics.on_execution_started(head("RUNNING"))
-    metrics.on_execution_started(head("RUNNING"))
+    metrics.on_execution_started(head("RUNNING", 2))
     metrics.on_execution_ended(head("FAILED"))
     metrics.on_retry("My.Error")
     metrics.on_store_operation("commit", 0.001)
@@ -54,6 +54,20 @@ def test_every_metric_of_the_table_is_shown():
         "flowrunner_ws_errors_total 1.0",
     ):
         assert f"{line}\n" in text
+    assert "_created" not in text
+
+
+def test_running_executions_are_never_fewer_than_none():
+    """An end that was not counted up counts nothing down; being loaded again counts nothing twice."""
+    metrics = Metrics()
+    metrics.on_execution_ended(head("FAILED"))
+    assert "flowrunner_executions_running 0.0\n" in metrics.render().decode()
+    for _ in range(2):
+        metrics.on_execution_loaded(head("RUNNING", 2))
+    metrics.on_execution_loaded(head("SUCCEEDED", 3))
+    assert "flowrunner_executions_running 1.0\n" in metrics.render().decode()
+    metrics.on_execution_ended(head("ABORTED", 2))
+    assert "flowrunner_executions_running 0.0\n" in metrics.render().decode()
 
 
 def test_two_registries_do_not_meet():

@@ -27,6 +27,7 @@ V2_STATUS: dict[Status, str] = {
     "TIMED_OUT": "failed",
     "ABORTED": "cancelled",
 }
+STATUSES = (*dict.fromkeys(V2_STATUS.values()), *V2_STATUS)  # what a filter may name
 Render = Callable[[Record], tuple[str, dict[str, Any]]]
 
 STATE_KINDS = ("Pass", "Task", "Choice", "Wait", "Succeed", "Fail", "Parallel", "Map")

@@ -13,10 +13,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from flowrunner.api.identify import RUNS_READ, Principal
-from flowrunner.api.messages import V2_STATUS, moment
+from flowrunner.api.messages import STATUSES, V2_STATUS, moment
 from flowrunner.api.page import cursor, limit_of, place_of
 from flowrunner.api.problems import Refused, of_status
-from flowrunner.engine.live import arn_of
+from flowrunner.engine.live import arn_of, name_of
 from flowrunner.errors import NotFound
 from flowrunner.ids import parse_arn
 from flowrunner.ports.executions import ExecutionQuery, ExecutionStore, Head, Status
@@ -57,7 +57,7 @@ def run_of(head: Head, region: str, *, whole: bool) -> Run:
     return Run(
         run_id=head.id,
         workflow_id=head.machine,
-        name=head.name,
+        name=name_of(head),
         execution_arn=arn_of(head, region),
         status=V2_STATUS[head.status],
         execution_status=head.status,
@@ -132,7 +132,7 @@ def _statuses(text: str | None) -> tuple[Status | None, ...]:
         return (None,)
     found = tuple(exact for exact, shown in V2_STATUS.items() if text in (exact, shown))
     if not found:
-        raise Refused(of_status(400, f"status must be one of {', '.join(dict.fromkeys(V2_STATUS.values()))}, {', '.join(V2_STATUS)}."))
+        raise Refused(of_status(400, f"status must be one of {', '.join(STATUSES)}."))
     return found
 
 

@@ -19,7 +19,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from flowrunner.api.identify import RUNS_READ, Principal
 from flowrunner.api.messages import Renderer
-from flowrunner.api.problems import Refused, of_status
+from flowrunner.api.problems import Problem, Refused, of_status
 from flowrunner.api.runs import ENDED, RUNS, locate
 from flowrunner.clock import Clock
 from flowrunner.errors import NotFound, StoreError
@@ -114,19 +114,18 @@ def routes(streams: Streams) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
     @websocket(STREAM, permission=RUNS_READ)
     async def follow_by_socket(socket: WebSocket[Principal, Any, Any], run: FromPath[str]) -> None:
         """Send one message per frame; close 4404 for an unknown run, 4400 for a bad ``after``, 4408 for a slow reader."""
-        await socket.accept()
         try:
             head = await locate(streams.executions, socket.user, run)
             after = _after(socket.query_params.get("after"), None)
-        except NotFound:
-            await socket.close(UNKNOWN_RUN, "There is no such run.")
+        except (NotFound, Refused, StoreError) as error:
+            await socket.accept()
+            await socket.close(*_closing(error))
             return
-        except Refused as refused:
-            await socket.close(BAD_REQUEST, refused.problem.detail)
-            return
-        except StoreError as error:
-            await socket.close(_code(error), "The store does not answer; come back.")
-            return
+        if beyond := _beyond(head, after):
+            scope: Any = socket.scope
+            scope["problem"] = beyond  # the framework would close without a word
+            raise Refused(beyond)
+        await socket.accept()
 
         async def send(_seq: int | None, text: str) -> None:
             await socket.send({"type": "websocket.send", "bytes": None, "text": text})
@@ -144,7 +143,10 @@ def routes(streams: Streams) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
             raise Refused(of_status(406, "This is a stream: ask for text/event-stream, or open a WebSocket."))
         head = await locate(streams.executions, request.user, run)
         last = request.headers.get("last-event-id")
-        return EventStream(streams, head, _after(request.query_params.get("after"), last), returning=last is not None)
+        after = _after(request.query_params.get("after"), last)
+        if last is None and (beyond := _beyond(head, after)):
+            raise Refused(beyond)
+        return EventStream(streams, head, after, returning=last is not None)
 
     return [follow_by_socket, follow_by_events]
 
@@ -155,6 +157,24 @@ def _after(query: str | None, last_event: str | None) -> int:
     if re.fullmatch(r"[0-9]{1,15}", text) is None:
         raise Refused(of_status(400, "after (or Last-Event-ID) must be a sequence number."))
     return int(text)
+
+
+def _beyond(head: Head, after: int) -> Problem | None:
+    """What is wrong with going on after more than an ended run has; while it runs the client may have seen more than this node."""
+    if head.status not in ENDED or after <= head.last_seq:
+        return None
+    return of_status(400, f"after is {after}, but the run has ended and its last sequence number is {head.last_seq}.")
+
+
+def _closing(error: NotFound | Refused | StoreError) -> tuple[int, str]:
+    """Close code and reason of a socket that cannot be served."""
+    match error:
+        case NotFound():
+            return UNKNOWN_RUN, "There is no such run."
+        case Refused(problem=problem):
+            return BAD_REQUEST, problem.detail
+        case StoreError():
+            return _code(error), "The store does not answer; come back."
 
 
 async def _left(receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from flowrunner.core.diagnostics import Diagnostic
@@ -13,6 +14,8 @@ Severity = Literal["ERROR", "WARNING"]
 Locate = Callable[[Place], tuple[int, int]]
 
 SCHEMA = "SCHEMA_VALIDATION_FAILED"
+UNREADABLE = "INVALID_JSON_DESCRIPTION"
+NO_OBJECT = "Definition must be a valid JSON object"
 MAX_FINDINGS = 1000  # per definition; more tell nobody anything, and bound the answer to a hostile one
 
 
@@ -51,11 +54,11 @@ class Findings:
 
         `as_aws`: as AWS says it for text that is not JSON (recorded: no reason, no place); the reason follows as a warning.
         """
-        at = (error.line, error.column)
+        at = (error.line or 1, error.column or 1)
         if as_aws:
-            self._add(Finding(SCHEMA, "Definition must be a valid JSON object", None, "ERROR", at))
+            self._add(Finding(SCHEMA, NO_OBJECT, None, "ERROR", at))
         place = None if not error.pointer else (error.pointer.removeprefix("/"),)
-        self._add(Finding("INVALID_JSON_DESCRIPTION", error.message, place, "WARNING" if as_aws else "ERROR", at))
+        self._add(Finding(UNREADABLE, error.message, place, "WARNING" if as_aws else "ERROR", at))
 
     @property
     def failed(self) -> bool:
@@ -73,7 +76,7 @@ class Findings:
 
 def _diagnostic(finding: Finding, locate: Locate | None) -> Diagnostic:
     place = finding.place
-    line, column = finding.position or (locate(place) if locate is not None and place is not None else (0, 0))
+    line, column = finding.position or (locate(place or ()) if locate is not None else (0, 0))
     pointer = "" if place is None else pointer_of(place)
     return Diagnostic(code=finding.code, message=finding.message, pointer=pointer, severity=finding.severity, line=line, column=column)
 
@@ -81,6 +84,15 @@ def _diagnostic(finding: Finding, locate: Locate | None) -> Diagnostic:
 def pointer_of(place: Place) -> str:
     """The place as AWS writes it: ``/States/A/Catch[0]/Next``, ``/`` for the whole. Unlike RFC 6901, nothing is escaped."""
     return "".join(f"[{part}]" if isinstance(part, int) else f"/{part}" for part in place) or "/"
+
+
+def for_people(diagnostics: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
+    """The same findings, but what cannot be read is told once: the reason as the error, without AWS's sentence that gives none."""
+    match diagnostics:
+        case (Diagnostic(message=message), Diagnostic(code=code) as reason) if message == NO_OBJECT and code == UNREADABLE:
+            return (replace(reason, severity="ERROR"),)
+        case _:
+            return diagnostics
 
 
 def format_aws(diagnostics: Iterable[Diagnostic]) -> str:

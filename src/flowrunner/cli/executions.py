@@ -11,10 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from flowrunner.cli.options import Config, Json, NoColor, Output, Quiet, Server, Timeout, client_of, form_of, settings_of
-from flowrunner.cli.output import INTERRUPTED, RUN_CODES, Ended, Form, as_json, complain, print_text, say, show_document, show_rows, wait_for
+from flowrunner.cli.output import INTERRUPTED, RUN_CODES, RUN_ENDINGS, Ended, Form, as_json, complain, print_text, say, show_document, show_rows, wait_for
 from flowrunner.cli.progress import Kind, progress_of
+from flowrunner.errors import ConfigurationError
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id or its execution ARN.")]
+
+RUN_COLUMNS = {"runId": "RUN", "workflowId": "WORKFLOW", "executionStatus": "STATUS", "startTime": "STARTED", "duration": "MS", "error": "ERROR"}
 
 
 def ls(
@@ -33,6 +36,10 @@ def ls(
 
     Example: flowrunner ls --status failed
     """
+    from flowrunner.api.messages import STATUSES  # noqa: PLC0415  # --help does not pay for it
+
+    if status is not None and status not in STATUSES:
+        raise ConfigurationError(f"--status: {status!r} must be one of {', '.join(STATUSES)}.")
     settings = settings_of(config, server=server)
 
     async def work() -> list[dict[str, Any]]:
@@ -40,8 +47,7 @@ def ls(
             return await client.runs(workflow=workflow, status=status, limit=limit)
 
     rows = wait_for(work())
-    columns = {"runId": "RUN", "workflowId": "WORKFLOW", "executionStatus": "STATUS", "startTime": "STARTED", "duration": "MS", "error": "ERROR"}
-    show_rows(rows, columns, form_of(output, json), no_color=no_color)
+    show_rows(rows, RUN_COLUMNS, form_of(output, json), no_color=no_color)
     if not rows:
         say("No runs. Start one with: flowrunner run FILE, or an AWS SDK (flowrunner env).", quiet=quiet)
 
@@ -126,7 +132,7 @@ def watch(
     except KeyboardInterrupt:
         complain("Interrupted; the run goes on.", remedy=f"Come back with: flowrunner watch {run}")
         raise Ended(INTERRUPTED) from None
-    say(f"The run has ended: {status}.", quiet=quiet)
+    say(f"The run {RUN_ENDINGS.get(status, status)}.", quiet=quiet)
     raise Ended(RUN_CODES.get(status, 1))
 
 
@@ -139,19 +145,23 @@ def stop(
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
-    """Stop a run; its status becomes ABORTED.
+    """Stop a run; its status becomes ABORTED. A run that has ended stays as it is.
 
     Example: flowrunner stop 01890a5d1c2b7f3e8a4b5c6d7e8f9012 --cause "no longer needed"
     """
     settings = settings_of(config, server=server)
 
-    async def work() -> dict[str, Any]:
+    async def work() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         async with client_of(settings) as client:
-            arn = (await client.run(run))["executionArn"]
-            return await client.call("StopExecution", executionArn=arn, error=error, cause=cause)
+            before = await client.run(run)
+            answer = await client.call("StopExecution", executionArn=before["executionArn"], error=error, cause=cause)
+            return before, answer, await client.run(run)
 
-    print_text(as_json(wait_for(work()), indent=False) + "\n")
-    say(f"Stopped. See: flowrunner describe {run}", quiet=quiet)
+    before, answer, after = wait_for(work())
+    print_text(as_json(answer, indent=False) + "\n")
+    stopped = "endTime" not in before and after["executionStatus"] == "ABORTED"
+    said = "Stopped." if stopped else f"It had ended already: {after['executionStatus']} at {after['endTime']}."
+    say(f"{said} See: flowrunner describe {run}", quiet=quiet)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"ls": ls, "describe": describe, "history": history, "watch": watch, "stop": stop}

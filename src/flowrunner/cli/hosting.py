@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,9 +13,10 @@ from contextlib import AsyncExitStack
 
 import uvicorn
 
-from flowrunner.api.identify import check_bind
+from flowrunner.api.identify import check_bind, is_loopback
 from flowrunner.cli.protocol import Server, configuration
 from flowrunner.config import Settings
+from flowrunner.engine.points import VARIABLE, Point, no_point, point_of
 from flowrunner.errors import ConfigurationError
 from flowrunner.telemetry import logs
 from flowrunner.wiring import Application, build
@@ -29,7 +31,7 @@ async def host(settings: Settings, announce: Callable[[Application, str], None],
     logs.configure(settings.log_level, settings.log_format)
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(_listener(settings.host, settings.port)))
-        application = build(settings)
+        application = build(settings, point=_crash_at(settings))
         await application.start(stack)
         server = Server(configuration(application.asgi, drain_seconds=settings.drain_seconds))
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -52,6 +54,13 @@ async def host(settings: Settings, announce: Callable[[Application, str], None],
             application.stopping.set()
     if application.failure is not None:
         raise application.failure
+
+
+def _crash_at(settings: Settings) -> Point:
+    point = point_of(os.environ)
+    if point is not no_point and not is_loopback(settings.host):
+        raise ConfigurationError(f"{VARIABLE} is set, and the server would listen on {settings.host}.", remedy="Crash tests run on loopback only.")
+    return point
 
 
 def _settle_memory() -> None:

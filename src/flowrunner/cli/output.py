@@ -17,6 +17,7 @@ from flowrunner.errors import AccessDenied, ConfigurationError, FlowRunnerError,
 SUCCESS, FAILED, USAGE, INVALID, NOT_FOUND, DENIED, UNREACHABLE, TIMED_OUT, ABORTED = range(9)
 CLIENT_TIMEOUT, INTERRUPTED = 124, 130
 RUN_CODES = {"SUCCEEDED": SUCCESS, "FAILED": FAILED, "TIMED_OUT": TIMED_OUT, "ABORTED": ABORTED}
+RUN_ENDINGS = {"SUCCEEDED": "succeeded", "FAILED": "failed", "TIMED_OUT": "timed out", "ABORTED": "was stopped"}
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (ConfigurationError, USAGE),
     (InvalidDefinition, INVALID),
@@ -28,6 +29,9 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (TimeoutError, CLIENT_TIMEOUT),
 )
 _DENIED = ("AccessDenied", "MissingAuthentication", "UnrecognizedClient", "InvalidSignature", "ExpiredToken")
+COLUMN_GAP = 2  # characters between the columns of a table
+LEAST_COLUMN = 8  # characters; narrower says nothing, and a column goes instead
+CUT_COLUMNS = ("workflowId", "name", "error")  # half a time or an id says nothing at all
 
 Result = TypeVar("Result")
 
@@ -132,7 +136,10 @@ def as_yaml(value: Any) -> str:
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], form: Form, *, no_color: bool = False) -> None:
-    """Print a list; `columns` maps keys to the headings of the table."""
+    """Print a list; `columns` maps keys to the headings of the table.
+
+    A narrow terminal cuts only `CUT_COLUMNS` and leaves out the last columns; the first column is what people copy and stays whole.
+    """
     match form:
         case Form.json:
             print_text(as_json(list(rows)) + "\n")
@@ -149,16 +156,32 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, no_
     if not sys.stdout.isatty():  # for other programs: columns between tabs, no widths to guess
         print_text("".join("\t".join(line) + "\n" for line in [list(columns.values()), *cells]))
         return
-    from rich.console import Console  # noqa: PLC0415  # only terminals pay for it
+    from rich.cells import cell_len  # noqa: PLC0415  # only terminals pay for it
+    from rich.console import Console  # noqa: PLC0415  # as above
     from rich.table import Table  # noqa: PLC0415  # as above
     from rich.text import Text  # noqa: PLC0415  # as above
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in columns.values():
-        table.add_column(heading)
+    console = Console(no_color=not colour(stream=sys.stdout, disabled=no_color))
+    cut = [place for place, key in enumerate(columns) if key in CUT_COLUMNS]
+    widths = _fitted([max(map(cell_len, texts)) for texts in zip(columns.values(), *cells, strict=True)], cut, console.width)
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, COLUMN_GAP, 0, 0))
+    for heading, width in zip(columns.values(), widths, strict=False):
+        table.add_column(heading, width=width, no_wrap=True, overflow="ellipsis")
     for line in cells:
-        table.add_row(*(Text(cell) for cell in line))
-    Console(no_color=not colour(stream=sys.stdout, disabled=no_color)).print(table)
+        table.add_row(*(Text(cell) for cell in line[: len(widths)]))
+    console.width = max(console.width, widths[0])
+    console.print(table)
+
+
+def _fitted(natural: Sequence[int], cut: Sequence[int], room: int) -> list[int]:
+    """The widths of the columns that are shown: those at `cut` become narrower, the widest first; if that is not enough, the last column goes."""
+    widths = list(natural)
+    while sum(widths) + COLUMN_GAP * (len(widths) - 1) > room and len(widths) > 1:
+        widest = max((place for place in cut if place < len(widths)), key=widths.__getitem__, default=0)
+        if widest == 0 or widths[widest] <= LEAST_COLUMN:
+            return _fitted(natural[:-1], cut, room)
+        widths[widest] -= 1
+    return widths
 
 
 def show_document(document: Mapping[str, Any], form: Form) -> None:
@@ -184,4 +207,5 @@ def _cell(value: Any) -> str:
 def finding(found: Diagnostic, file: str) -> str:
     """A diagnostic as compilers print it: ``file:line:column: error: ...``."""
     place = f"{file}:{found.line or 1}:{found.column or 1}"
-    return f"{place}: {found.severity.lower()}: {found.message} at {found.pointer or '/'} [{found.code}]"
+    where = f" at {found.pointer}" if found.pointer else ""  # nothing can be pointed at in what is no document
+    return f"{place}: {found.severity.lower()}: {found.message}{where} [{found.code}]"

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -19,9 +20,16 @@ if TYPE_CHECKING:
 
 Message = dict[str, Any]
 SHOWN_CHILDREN = 12  # of one state; the rest (the items of a Map) is counted
-_OPENS = ("state_entered",)
-_CLOSES = {"state_exited": "done", "state_aborted": "stopped"}
-_TROUBLE = ("failed", "timed_out", "aborted")
+ITERATION = "iteration"  # the `kind` of a visit that is no state's
+_CONTAINERS = ("Parallel", "Map")
+_CLOSES = {
+    "state_exited": "done",
+    "state_aborted": "stopped",
+    "map_iteration_succeeded": "done",
+    "map_iteration_failed": "failed",
+    "map_iteration_aborted": "stopped",
+}
+_TROUBLE = ("failed", "timed_out")
 
 
 class Kind(StrEnum):
@@ -106,15 +114,36 @@ def _printable(text: str) -> str:
 
 @dataclass(slots=True)
 class Visit:
-    """One stay in a state."""
+    """One stay in a state, or one iteration of a Map, whose `kind` is ITERATION. `began` and `ended` are the messages' times."""
 
     name: str
     kind: str
     parent: Visit | None
+    began: str = ""
+    ended: str = ""
+    index: int | None = None
     status: str = "running"
     retries: int = 0
+    failed: bool = False  # what was tried last has failed, and nothing has made up for it
     trouble: str = ""
     children: list[Visit] = field(default_factory=list)
+
+    def close(self, status: str, at: str) -> None:
+        """Leave it, and what is still open within it."""
+        _give_up(self.children, at)
+        self.status, self.ended = status, at
+
+    def again(self) -> None:
+        """Note a retry; a container begins anew."""
+        self.retries += 1
+        self.failed = False
+        self.children.clear()
+
+
+def _give_up(visits: list[Visit], at: str) -> None:
+    for visit in visits:
+        if visit.status == "running":
+            visit.close("failed" if visit.failed or visit.kind == "Fail" else "stopped", at)
 
 
 class States:
@@ -127,52 +156,71 @@ class States:
 
     def take(self, message: Message) -> None:
         """Learn from one message."""
-        kind, payload = message["type"], message["payload"]
+        kind, payload, at = message["type"], message["payload"], message.get("ts", "")
         if kind == "end":
             self.status = payload["executionStatus"]
-            self._stop(self.top)
+            _give_up(self.top, at)
             return
         before = self._at.get(payload.get("previousEventId") or 0)
-        visit = self._entered(payload, before) if kind in _OPENS else _meant(kind, payload, before)
+        if kind == "state_entered":
+            visit: Visit | None = self._opened(Visit(str(payload.get("name", "")), str(payload.get("stateType", "")), _inside(before), at))
+        elif kind == "map_iteration_started":
+            parent = _outwards(before, kind="Map", name=payload.get("name"))
+            visit = self._opened(Visit(f"[{payload.get('index')}]", ITERATION, parent, at, index=payload.get("index")))
+        else:
+            visit = _meant(kind, payload, before)
         if visit is None:
             return
         if payload.get("eventId") is not None:
             self._at[payload["eventId"]] = visit
-        if kind in _CLOSES:
-            visit.status = _CLOSES[kind]
-        elif kind == "task_scheduled" and visit.trouble:
-            visit.retries += 1
-        elif kind.endswith(_TROUBLE):
-            visit.trouble = str(payload.get("error") or kind)
+        _note(visit, kind, payload, at)
 
-    def _stop(self, visits: list[Visit]) -> None:
-        """Whatever was not left when the run ended was stopped with it."""
-        for visit in visits:
-            if visit.status == "running":
-                visit.status = "stopped"
-            self._stop(visit.children)
-
-    def _entered(self, payload: dict[str, Any], before: Visit | None) -> Visit:
-        # A branch's first state comes after its container's own event; the next ones after a state that was left.
-        parent = before if before is None or (before.kind in ("Parallel", "Map") and before.status == "running") else before.parent
-        if before is not None and before.status == "running" and before is not parent:
-            before.status = "caught"
-        visit = Visit(str(payload.get("name", "")), str(payload.get("stateType", "")), parent)
-        (self.top if parent is None else parent.children).append(visit)
+    def _opened(self, visit: Visit) -> Visit:
+        (self.top if visit.parent is None else visit.parent.children).append(visit)
         return visit
 
 
-def _meant(kind: str, payload: dict[str, Any], visit: Visit | None) -> Visit | None:
-    """The visit an event is about: what ends a container comes after the last event within it, so look outwards."""
-    if kind in _CLOSES:
-        while visit is not None and (visit.name != payload.get("name") or visit.status != "running"):
-            visit = visit.parent
-        return visit
-    container = "Map" if kind.startswith("map_iteration") else payload.get("stateType")
-    if container in ("Parallel", "Map"):
-        while visit is not None and (visit.kind != container or visit.status != "running"):
-            visit = visit.parent
+def _inside(before: Visit | None) -> Visit | None:
+    """Where a state is entered: a first one comes after the event of what it is in, the next ones after a state that was left."""
+    return before if before is None or (before.kind in (*_CONTAINERS, ITERATION) and before.status == "running") else before.parent
+
+
+def _outwards(visit: Visit | None, **wanted: object) -> Visit | None:
+    """The innermost visit from here outwards that is not over and is so."""
+    while visit is not None and (visit.status != "running" or any(getattr(visit, name) != value for name, value in wanted.items())):
+        visit = visit.parent
     return visit
+
+
+def _meant(kind: str, payload: dict[str, Any], before: Visit | None) -> Visit | None:
+    """The visit an event is about: what ends a container or an iteration comes after the last event within it, so look outwards."""
+    if kind.startswith("map_iteration"):
+        return _outwards(before, kind=ITERATION, index=payload.get("index"))
+    if kind == "state_exited":
+        return _outwards(before, name=payload.get("name"))
+    return _outwards(before, kind=payload["stateType"]) if "stateType" in payload else before
+
+
+def _note(visit: Visit, kind: str, payload: dict[str, Any], at: str) -> None:
+    if kind in _CLOSES:
+        visit.close("caught" if kind == "state_exited" and visit.failed else _CLOSES[kind], at)
+    elif (kind == "task_scheduled" and visit.failed) or (kind == "state_started" and visit.children):
+        visit.again()
+    elif kind.endswith(_TROUBLE):
+        visit.failed, visit.trouble = True, str(payload.get("error") or "")
+    elif kind in ("task_succeeded", "state_succeeded"):
+        visit.failed, visit.trouble = False, ""
+
+
+def lasted(began: str, ended: str) -> str:
+    """The time between two moments of messages, for people."""
+    milliseconds = round((datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds() * 1000)
+    if milliseconds < 1000:
+        return f"{milliseconds} ms"
+    if milliseconds < 60_000:
+        return f"{milliseconds / 1000:.1f} s"
+    minutes, seconds = divmod(milliseconds // 1000, 60)
+    return f"{minutes} min {seconds} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class LiveTree:
@@ -195,6 +243,8 @@ class LiveTree:
     def close(self) -> None:
         """Leave the last picture."""
         self._live.stop()
+        if not self._live.console.is_terminal:  # rich ends the line on a terminal only
+            self._live.console.line()
 
     def _draw(self) -> Tree:
         from rich.text import Text  # noqa: PLC0415  # as above
@@ -206,7 +256,7 @@ class LiveTree:
         return tree
 
 
-_MARKS = {"running": ("●", "yellow"), "done": ("✔", "green"), "stopped": ("■", "red"), "caught": ("✗", "red")}
+_MARKS = {"running": ("●", "yellow"), "done": ("✔", "green"), "stopped": ("■", "red"), "caught": ("✗", "red"), "failed": ("✗", "red")}
 
 
 def _grow(tree: Tree, visit: Visit | None, line: Text) -> None:
@@ -225,7 +275,11 @@ def _shown(visits: list[Visit]) -> Iterator[tuple[Visit | None, Text]]:
         yield None, Text("... " + ", ".join(f"{number} {status}" for status, number in counts.items()), style="dim")
     for visit in newest:
         mark, style = _MARKS[visit.status]
-        text = Text(f"{mark} ", style=style).append(_printable(visit.name), style="default").append(f"  {visit.kind}", style="dim")
+        text = Text(f"{mark} ", style=style).append(_printable(visit.name), style="default")
+        if visit.kind != ITERATION:
+            text.append(f"  {visit.kind}", style="dim")
+        if visit.began and visit.ended:
+            text.append(f"  {lasted(visit.began, visit.ended)}", style="dim")
         if visit.retries:
             text.append(f"  retry {visit.retries}", style="yellow")
         if visit.trouble:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowrunner.cli.options import Config, Json, NoColor, Output, Quiet, Store, Timeout, form_of, settings_of
-from flowrunner.cli.output import CLIENT_TIMEOUT, FAILED, INTERRUPTED, RUN_CODES, Ended, Form, as_json, complain, print_text, say, show_document
+from flowrunner.cli.output import CLIENT_TIMEOUT, FAILED, INTERRUPTED, RUN_CODES, RUN_ENDINGS, Ended, Form, as_json, complain, print_text, say, show_document
 from flowrunner.cli.progress import Kind, on_stderr
 from flowrunner.cli.source import Source, read_input, read_source, sound_program
 
@@ -53,7 +53,7 @@ def run(
         complain("Interrupted; the run goes on when a server opens that store." if kept else "Interrupted; the run was in memory and is gone.")
         raise Ended(INTERRUPTED) from None
     except TimeoutError:
-        complain(f"The {timeout:g} seconds of --timeout have passed; the run has not ended.")
+        complain(f"The time of --timeout ({timeout:g} s) has passed; the run has not ended.")
         raise Ended(CLIENT_TIMEOUT) from None
     finally:
         if shown is not None:
@@ -101,10 +101,12 @@ def _tell(answer: dict[str, Any], form: Form, *, quiet: bool) -> None:
         show_document(answer, form)
     elif answer["executionStatus"] == "SUCCEEDED":
         print_text(as_json(answer.get("output")) + "\n")
+    ending = RUN_ENDINGS.get(answer["executionStatus"], answer["executionStatus"])
     if answer["executionStatus"] != "SUCCEEDED":
-        complain(f"The run {answer['executionStatus']}: {answer.get('error') or ''} {answer.get('cause') or ''}".rstrip())
+        why = ": ".join(part for part in (answer.get("error"), answer.get("cause")) if part)
+        complain(f"The run {ending}: {why}" if why else f"The run {ending} after {answer['duration']} ms.")
     else:
-        say(f"The run {answer['executionStatus']} in {answer['duration']} ms.", quiet=quiet)
+        say(f"The run {ending} in {answer['duration']} ms.", quiet=quiet)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"run": run}

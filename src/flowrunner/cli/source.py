@@ -44,7 +44,8 @@ def read_text(file: str) -> str:
 
 def read_source(file: str) -> Source:
     """Read and check a definition, JSON or YAML by its name."""
-    from flowrunner.asl.parse import parse_definition  # noqa: PLC0415  # --help does not pay for it
+    from flowrunner.asl.findings import for_people  # noqa: PLC0415  # --help does not pay for it
+    from flowrunner.asl.parse import parse_definition  # noqa: PLC0415  # as above
 
     text = read_text(file)
     is_yaml = file.endswith((".yaml", ".yml"))
@@ -54,7 +55,7 @@ def read_source(file: str) -> Source:
         from flowrunner.jsonvalue import dumps  # noqa: PLC0415  # as above
 
         text = dumps(read_document(text, "yaml").value)
-    return Source(file, machine_name(file), text, program, diagnostics)
+    return Source(file, machine_name(file), text, program, for_people(diagnostics))
 
 
 def machine_name(file: str) -> str:

@@ -10,7 +10,7 @@ from flowrunner.core.program import All, Branch, ChoiceWork, Comparison, MapWork
 from flowrunner.jsonvalue import JSONValue, dumps
 from flowrunner.lang.jsonpath import Path
 
-LABEL_CHARACTERS = 40
+LABEL_CHARACTERS = 60
 Way = Literal["next", "choice", "default", "catch", "start", "end"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowrunner.core.commands import CancelAttempt
-from flowrunner.core.dataflow import effective_input, field_value, fill, runtime
+from flowrunner.core.dataflow import field_value, fill, runtime
 from flowrunner.core.faults import EXCEED_TOLERATED_FAILURE_THRESHOLD, Failure
 from flowrunner.core.leave import fail, succeed
 from flowrunner.core.program import Field, MapWork, ParallelWork
@@ -43,8 +43,10 @@ def open_map(run: Run, scope: Scope, work: MapWork, given: Payload, items: list[
         run.advance(scope, "MapRunStarted", "mapRunStartedEventDetails", {"mapRunArn": group.map_run})
     group.first_event = group.last_event = scope.last_event
     scope.wait = group
-    _open_iterations(run, scope, work, group)
-    if not group.open:
+    group.given = given if work.selector is not None else None
+    if items:
+        run.go_on(scope, first=True)
+    else:
         _finish(run, scope, group)
 
 
@@ -82,11 +84,20 @@ def _shown(value: JSONValue) -> str:
     return value if isinstance(value, str) else dumps(value)
 
 
-def _open_iterations(run: Run, scope: Scope, work: MapWork, group: Group) -> None:
-    while group.next_index < group.total and len(group.open) < group.limit:
-        index = group.next_index
+def _has_place(group: Group) -> bool:
+    return group.next_index < group.total and len(group.open) < group.limit
+
+
+def open_next(run: Run, scope: Scope) -> None:
+    """Open one more iteration, before anything else goes on: each is a transition with its own budget, so that a large Map can be cut."""
+    group, work = scope.wait, scope.state.work
+    assert isinstance(group, Group)  # noqa: S101 - only Maps with places are made ready while they wait
+    assert isinstance(work, MapWork)  # noqa: S101
+    if _has_place(group):
         group.next_index += 1
-        _open_iteration(run, scope, work, group, index)
+        _open_iteration(run, scope, work, group, group.next_index - 1)
+    if _has_place(group):
+        run.go_on(scope, first=True)
 
 
 def _open_iteration(run: Run, scope: Scope, work: MapWork, group: Group, index: int) -> None:
@@ -102,13 +113,14 @@ def _open_iteration(run: Run, scope: Scope, work: MapWork, group: Group, index: 
     child.last_event = run.record(child, "MapIterationStarted", "mapIterationStartedEventDetails", started)
     group.open[index] = child
     if work.selector is not None:
-        child.input = _selected(run, scope, work, child)
+        child.input = _selected(run, scope, work, group, child)
     run.open_scope(child)
 
 
-def _selected(run: Run, scope: Scope, work: MapWork, child: Scope) -> Payload:
+def _selected(run: Run, scope: Scope, work: MapWork, group: Group, child: Scope) -> Payload:
     assert work.selector is not None  # noqa: S101 - the caller looked
-    environment = run.environment(scope, effective_input(run, scope).value)
+    assert group.given is not None  # noqa: S101 - kept when there is a selector
+    environment = run.environment(scope, group.given.value)
     environment.context = {**environment.context, "Map": {"Item": child.item}}
     if environment.states is not None:
         environment.states = {**environment.states, "context": environment.context}
@@ -135,7 +147,8 @@ def settle(run: Run, ended: Ended) -> None:
     succeeded = group.last_event
     if isinstance(work, MapWork):
         succeeded = _iteration_event(run, parent, child, "MapIterationSucceeded")
-        _open_iterations(run, parent, work, group)
+        if _has_place(group):
+            run.go_on(parent, first=True)
     if not group.open and group.next_index >= group.total:
         # An iteration follows the last event in the one before it; what follows the whole Map, the end of its last iteration.
         group.last_event = succeeded if group.map_run is None else group.last_event
@@ -154,8 +167,8 @@ def _child_failed(run: Run, parent: Scope, group: Group, child: Scope, failure: 
     group.failed += 1
     if group.map_run is not None:
         if _tolerates(group):
-            assert isinstance(parent.state.work, MapWork)  # noqa: S101
-            _open_iterations(run, parent, parent.state.work, group)
+            if _has_place(group):
+                run.go_on(parent, first=True)
             if not group.open and group.next_index >= group.total:
                 _finish(run, parent, group)
             return
@@ -186,10 +199,9 @@ def cancel_children(run: Run, scope: Scope) -> None:
                 run.advance(child, f"{child.state.kind}StateAborted")
             if isinstance(scope.state.work, MapWork):
                 _iteration_event(run, scope, child, "MapIterationAborted")
-            run.close_scope(child)
-            if child in run.ready:
-                run.ready.remove(child)
+            run.drop_scope(child)
         wait.open.clear()
+        run.ready.pop(scope.id, None)  # it had iterations to open
     scope.wait = None
 
 

@@ -13,16 +13,17 @@ from flowrunner.core.commands import CancelAttempt, Outcome, RunAttempt, Step
 from flowrunner.core.enter import attempt_command, enter
 from flowrunner.core.facts import Fact
 from flowrunner.core.faults import RUNTIME, Failure
-from flowrunner.core.groups import settle
+from flowrunner.core.groups import open_next, settle
 from flowrunner.core.program import Program
 from flowrunner.core.records import failure_detail, text_detail
 from flowrunner.core.run import Ended, Identity, Run
-from flowrunner.core.scope import Attempt, Scope
+from flowrunner.core.scope import Attempt, Group, Scope
 from flowrunner.core.snapshot import pack, unpack
 from flowrunner.jsonvalue import Payload
 from flowrunner.limits import AWS, Limits
 
 EXPRESSION_STEPS = 20_000  # of expressions in one step, then it is cut: about 20 ms, so that no chain of states holds the event loop
+STEP_CHARACTERS = 1_000_000  # of payloads in the records of one step, then it is cut: one write of the store holds them all
 MOST_ATTEMPTS = 2**32 - 1  # the number has four bytes in a task token
 
 
@@ -78,7 +79,13 @@ class Machine:
     @property
     def has_ready(self) -> bool:
         """Whether a step was cut: a Continued fact would go on."""
-        return self._run.outcome is None and bool(self._run.ready or self._run.ended)
+        run = self._run
+        if run.outcome is not None:
+            return False
+        if run.ready or run.ended:
+            return True
+        timer = attempts.next_due(run)
+        return timer is not None and timer[0] <= run.now
 
     @property
     def has_attempts(self) -> bool:
@@ -136,44 +143,63 @@ class Machine:
         """Take one fact; return the records to keep and the commands to carry out."""
         run = self._run
         run.step = Step()
-        run.meter.spent = 0
+        run.meter.spent = run.written = 0
         run.meter.refill()
         run.fact_count += 1
         if run.outcome is not None:
             return run.step
         run.now = max(run.now, fact.at)
-        match fact:
-            case facts.Started():
-                self._begin()
-            case facts.Stopped():
-                self._abort(fact)
-            case facts.Continued() | facts.TimerFired():
-                pass  # everything due by now fires below
-            case _:
-                _ATTEMPT_FACTS[type(fact)](run, fact)
-        self._advance()
+        if self._take(fact):
+            attempts.drop_stale(run)
+            self._advance()
+        run.step.more = self.has_ready
         return run.step
 
-    def _advance(self) -> None:
-        """Run on through every state that needs nothing from outside, up to the step's bound."""
+    def _take(self, fact: Fact) -> bool:
+        """Take a fact in; whether the execution goes on by it.
+
+        A fact that ends no attempt (it was started, its worker is alive; late or repeated facts) only marks it: its step has no
+        commands, so whoever carries out a step's commands may apply such facts meanwhile. A step that was cut waits for Continued.
+        """
         run = self._run
+        match fact:
+            case facts.Started():
+                return self._begin()
+            case facts.Stopped():
+                self._abort(fact)
+                return False
+            case facts.Continued() | facts.TimerFired():
+                return True  # everything due by now fires
+            case _:
+                was_open = fact.attempt in run.attempts
+                _ATTEMPT_FACTS[type(fact)](run, fact)
+                return was_open and fact.attempt not in run.attempts
+
+    def _advance(self) -> None:
+        """Run on through every state that needs nothing from outside, up to the step's bound.
+
+        What is due when the step begins comes before what the step before left: a loop of pure states stops no clock.
+        """
+        run = self._run
+        overdue = True
         for _ in range(run.limits.transitions_per_step):
             if run.outcome is not None:
                 return
-            if run.meter.spent > EXPRESSION_STEPS:
-                break
+            if run.meter.spent > EXPRESSION_STEPS or run.written > STEP_CHARACTERS:
+                return
             run.meter.refill()
             if run.limits.history_events and run.last_id >= run.limits.history_events - 1:
                 text = f"The execution reached the maximum number of history events ({run.limits.history_events})."
                 self._finish_failed(Failure(RUNTIME, text))
             elif run.ended:
-                self._settle(run.ended.popleft())
+                self._settle(run.ended.popitem(last=False)[1])
+            elif overdue and (overdue := self._fire_due()):
+                pass
             elif run.ready:
-                scope = run.ready.popleft()
-                attempts.guarded(run, scope, enter)
+                _, scope = run.ready.popitem(last=False)
+                attempts.guarded(run, scope, open_next if isinstance(scope.wait, Group) else enter)
             elif not self._fire_due():
                 return
-        run.step.more = run.outcome is None
 
     def _settle(self, ended: Ended) -> None:
         run = self._run
@@ -212,10 +238,10 @@ class Machine:
         run.ended.clear()
         run.timers.clear()
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
         run = self._run
         if run.root is not None:
-            return
+            return False
         who, branch = run.identity, run.program.root
         detail = {**text_detail("input", who.input), "roleArn": who.role_arn}
         run.record(None, "ExecutionStarted", "executionStartedEventDetails", detail)
@@ -224,6 +250,7 @@ class Machine:
             run.deadline = run.now + 1000 * run.program.timeout_seconds
             run.set_timer(run.deadline, 0, "execution")
         run.open_scope(run.root)
+        return True
 
     def _abort(self, fact: facts.Stopped) -> None:
         run = self._run

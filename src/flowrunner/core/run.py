@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections import deque
+from collections import OrderedDict
 from dataclasses import dataclass
 from heapq import heappush
 from typing import Any
@@ -73,11 +73,12 @@ class Run:
         self.scopes: dict[int, Scope] = {}
         self.attempts: dict[int, Scope] = {}
         self.timers: list[Timer] = []
-        self.ready: deque[Scope] = deque()
-        self.ended: deque[Ended] = deque()
+        self.ready: OrderedDict[int, Scope] = OrderedDict()  # by id, first come first served
+        self.ended: OrderedDict[int, Ended] = OrderedDict()
         self.outcome: Outcome | None = None
         self.step = Step()
         self.meter = Meter()
+        self.written = 0  # characters of the payloads in the step's records
         self._fixed_context: dict[str, JSONValue] | None = None
 
     # --- the step being made
@@ -110,7 +111,7 @@ class Run:
 
     def end(self, scope: Scope, *, output: Payload | None = None, failure: Failure | None = None) -> None:
         """The scope is through; the machine settles it with its parent."""
-        self.ended.append(Ended(scope, output, failure))
+        self.ended[scope.id] = Ended(scope, output, failure)
 
     # --- time
 
@@ -122,8 +123,13 @@ class Run:
 
     def open_scope(self, scope: Scope) -> None:
         """Take a new scope in; it is advanced in this step."""
-        self.scopes[scope.id] = scope
-        self.ready.append(scope)
+        self.scopes[scope.id] = self.ready[scope.id] = scope
+
+    def go_on(self, scope: Scope, *, first: bool = False) -> None:
+        """The scope can be advanced; `first` puts it before all others."""
+        self.ready[scope.id] = scope
+        if first:
+            self.ready.move_to_end(scope.id, last=False)
 
     def close_scope(self, scope: Scope) -> None:
         """Forget a scope that is through."""
@@ -131,6 +137,12 @@ class Run:
         if isinstance(scope.wait, Attempt):
             self.attempts.pop(scope.wait.number, None)
         scope.wait = None
+
+    def drop_scope(self, scope: Scope) -> None:
+        """Forget a scope that is given up: nothing of it is left to advance or to settle."""
+        self.ready.pop(scope.id, None)
+        self.ended.pop(scope.id, None)
+        self.close_scope(scope)
 
     def next_scope(self) -> int:
         """A new scope's number."""

@@ -44,14 +44,16 @@ class Attempt:
 class Group:
     """The children a Parallel or Map state opened.
 
-    `items` are the values of a Map that are not yet running from `next_index` on; `results` has one place per child. `last_event` is the id
-    of the last event of the child that ended last: the causal parent of what follows the group.
+    `items` are the values of a Map that are not yet running from `next_index` on, `given` its effective input if they need it; `results` has
+    one place per child. `last_event` is the id of the last event of the child that ended last: the causal parent of what follows the group.
+    A scope that waits for a group and is ready all the same has iterations to open.
     """
 
     total: int
     limit: int
     results: list[Payload | None]
     items: list[JSONValue] | None = None
+    given: Payload | None = None
     next_index: int = 0
     open: dict[int, Scope] = field(default_factory=dict)
     done: int = 0

@@ -1,6 +1,6 @@
 """A machine's state as bytes: compact, versioned, and read back without the facts before it.
 
-Layout (JSON): ``{"v": 1, counters..., "root": scope}``; a scope holds the scopes of its group. Values that several
+Layout (JSON): ``{"v": 2, counters..., "root": scope}``; a scope holds the scopes of its group. Values that several
 scopes share (the input of parallel branches) are written once, in ``values``, and named by their place there.
 """
 
@@ -16,7 +16,7 @@ from flowrunner.core.scope import Attempt, Group, Pause, Scope, Waiting
 from flowrunner.errors import ReplayMismatch
 from flowrunner.jsonvalue import JSONValue, Payload, dumps, loads
 
-VERSION = 1
+VERSION = 2
 
 
 def pack(run: Run) -> bytes:
@@ -33,8 +33,8 @@ def pack(run: Run) -> bytes:
         "draws": run.entropy.position,
         "deadline": run.deadline,
         "root": root,
-        "ready": [scope.id for scope in run.ready],
-        "ended": [_pack_ended(ended.scope.id, ended.output, ended.failure, shared) for ended in run.ended],
+        "ready": list(run.ready),
+        "ended": [_pack_ended(ended.scope.id, ended.output, ended.failure, shared) for ended in run.ended.values()],
         "values": shared.texts,
     }
     return orjson.dumps(packed)
@@ -97,7 +97,8 @@ def _pack_wait(wait: Waiting, shared: _Shared) -> list[Any]:
             children = [_pack_scope(child, shared) for child in wait.open.values()]
             items = None if wait.items is None else dumps(wait.items[wait.next_index :])
             counts = [wait.total, wait.limit, wait.next_index, wait.done, wait.failed, wait.first_event, wait.last_event]
-            return ["group", counts, results, items, wait.tolerated_count, wait.tolerated_percentage, wait.map_run, children]
+            given = None if wait.given is None else shared.place(wait.given)
+            return ["group", counts, results, items, given, wait.tolerated_count, wait.tolerated_percentage, wait.map_run, children]
 
 
 def unpack(run: Run, snapshot: bytes) -> None:
@@ -118,10 +119,11 @@ def unpack(run: Run, snapshot: bytes) -> None:
             run.set_timer(run.deadline, 0, "execution")
         if packed["root"] is not None:
             run.root = _unpack_scope(run, packed["root"], run.program.root, None, values)
-        run.ready.extend(run.scopes[number] for number in packed["ready"])
+        for number in packed["ready"]:
+            run.go_on(run.scopes[number])
         for number, output, told in packed["ended"]:
             failure = None if told is None else Failure(*told)
-            run.ended.append(Ended(run.scopes[number], None if output is None else values[output], failure))
+            run.ended[number] = Ended(run.scopes[number], None if output is None else values[output], failure)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ReplayMismatch(f"The snapshot does not fit its definition: {type(error).__name__} {error}.") from error
 
@@ -155,11 +157,12 @@ def _unpack_wait(run: Run, scope: Scope, packed: list[Any], values: list[Payload
             due=due, heartbeat_seconds=heartbeat, heartbeat_due=heartbeat_due, job=job,
             early=early,
         )  # fmt: skip
-    _, counts, results, items, tolerated, percentage, map_run, children = packed
+    _, counts, results, items, given, tolerated, percentage, map_run, children = packed
     total, limit, next_index, done, failed, first, last = counts
     group = Group(total=total, limit=limit, results=[None if place is None else values[place] for place in results], next_index=next_index)
     group.done, group.failed, group.first_event, group.last_event = done, failed, first, last
     group.tolerated_count, group.tolerated_percentage, group.map_run = tolerated, percentage, map_run
+    group.given = None if given is None else values[given]
     if items is not None:
         missing: list[JSONValue] = [None] * next_index  # those have started: their values are in their scopes
         group.items = missing + loads(items)

@@ -60,19 +60,23 @@ class Activities:
                 self._news.pop(activity, None)
 
     async def _take(self, activity: str, worker: str | None) -> tuple[str, str] | None:
-        for task in await self._executions.activity_tasks(activity):
-            key = (task.execution, task.attempt)
-            if key in self._offered:
+        while True:
+            # One more than others are taking right now: a free one is among them, and no more inputs are read than needed.
+            limit = len(self._offered) + 1
+            tasks = await self._executions.activity_tasks(activity, limit=limit)
+            free = next((task for task in tasks if (task.execution, task.attempt) not in self._offered), None)
+            if free is None and len(tasks) < limit:
+                return None
+            if free is None:  # others took them while the store was asked
                 continue
+            key = (free.execution, free.attempt)
             self._offered.add(key)
             try:
-                token = await self._start(task, worker)
+                return await self._start(free, worker), free.input
             except (_Gone, NotFound):
                 continue
             finally:
                 self._offered.discard(key)
-            return token, task.input
-        return None
 
     async def _start(self, task: ActivityTask, worker: str | None) -> str:
         token = ""

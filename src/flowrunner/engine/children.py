@@ -10,8 +10,8 @@ from typing import Any
 
 from flowrunner.core import facts
 from flowrunner.core.commands import Outcome
-from flowrunner.engine.live import ExecutionAlreadyExists, Live, arn_of, extra_of
-from flowrunner.errors import FlowRunnerError, NotFound
+from flowrunner.engine.live import ExecutionAlreadyExists, Live, arn_of, extra_of, name_of
+from flowrunner.errors import Conflict, FlowRunnerError, NotFound
 from flowrunner.ids import machine_arn, parse_arn
 from flowrunner.jsonvalue import JSONValue, Payload, dumps, loads
 from flowrunner.ports.executions import Delivery, Head
@@ -53,12 +53,16 @@ class Children:
         machine = await self._store.definitions.machine(start.account, arn.name) if arn is not None and arn.account == start.account else None
         if machine is None:
             raise NotFound("state machine", start.machine_arn)
+        if start.wait is not None and machine.type == "EXPRESS":  # nobody could tell its end after a crash; AWS refuses it too
+            raise Conflict(f"The state machine {start.machine_arn} is of type EXPRESS, which '.sync' cannot wait for.")
         try:
             head = await self._start_execution(machine, name=child_name(start), input=start.input, extra=child_extra(start))
         except ExecutionAlreadyExists as taken:
             if not is_same_child(taken.head, start):
                 raise
             head = taken.head
+        if start.wait is not None and not is_same_child(head, start):  # somebody else's: its end would never be told here
+            raise ExecutionAlreadyExists(head, arn_of(head, self._region))
         return arn_of(head, self._region), head.started_at
 
     async def _stop_started(self, starting: asyncio.Future[tuple[str, int]]) -> None:
@@ -124,7 +128,7 @@ def _description(live: Live, outcome: Outcome, region: str, *, as_json: bool) ->
         "ExecutionArn": arn_of(head, region),
         "Input": payload(head.input),
         "InputDetails": {"Included": True},
-        "Name": head.name,
+        "Name": name_of(head),
     }
     if outcome.output is not None:
         described |= {"Output": payload(outcome.output), "OutputDetails": {"Included": True}}

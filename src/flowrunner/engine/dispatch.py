@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -35,7 +34,7 @@ class Dispatcher:
         self._point = point
         self._report = report
         self._used: dict[TaskHandler, int] = {}
-        self._queues: dict[TaskHandler, deque[tuple[str, TaskCall]]] = {}
+        self._queues: dict[TaskHandler, dict[tuple[str, int], TaskCall]] = {}  # in order of arrival
         self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._stopping = False
         self.is_ours: Callable[[TaskCall, float], Awaitable[bool]] | None = None  # set by the engine where other nodes may take over
@@ -72,7 +71,7 @@ class Dispatcher:
         handler = self._resolver.resolve(call)
         used = self._used.get(handler, 0)
         if used >= handler.places() or self._queues.get(handler) or self._stopping:
-            self._queues.setdefault(handler, deque()).append((call.execution, call))
+            self._queues.setdefault(handler, {})[call.execution, call.attempt] = call
             return None
         self._used[handler] = used + 1
         return handler
@@ -82,10 +81,10 @@ class Dispatcher:
         self._used[handler] -= 1
         queue = self._queues.get(handler)
         if queue and not self._stopping:
-            execution, call = queue.popleft()
+            call = queue.pop(next(iter(queue)))
             self._used[handler] += 1
             self._post(
-                execution,
+                call.execution,
                 Message(make=_start_of(call), then=lambda since: self.run(call, handler, since), undo=lambda: self.release(handler)),
             )
 
@@ -139,15 +138,13 @@ class Dispatcher:
     def unqueue(self, execution: str, attempt: int) -> None:
         """Forget an attempt that waits for a place; nothing happens if it is not among them."""
         for queue in self._queues.values():
-            for entry in queue:
-                if entry[0] == execution and entry[1].attempt == attempt:
-                    queue.remove(entry)
-                    return
+            if queue.pop((execution, attempt), None) is not None:
+                return
 
     def known(self, execution: str) -> set[int]:
         """The attempts of an execution that run or wait for a place here."""
-        queued = {call.attempt for queue in self._queues.values() for waiting, call in queue if waiting == execution}
-        return queued | {attempt for running, attempt in self._running if running == execution}
+        keys = [*self._running, *(key for queue in self._queues.values() for key in queue)]
+        return {attempt for known, attempt in keys if known == execution}
 
     def cancel_all(self) -> None:
         """Stop every attempt at once."""

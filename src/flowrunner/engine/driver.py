@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
@@ -67,6 +68,7 @@ class Driver:
         self._report = report
         self.dispatcher: Dispatcher | None = None  # set once by the engine: the dispatcher posts to the engine, which drives with this
         self.after_commit: Callable[[Live, StepWrite], None] = lambda _live, _write: None
+        self.after_create: Callable[[Live], None] = lambda _live: None
         self.stop_job: Callable[[str], Coroutine[Any, Any, None]]  # set by the engine
         self.in_background: Callable[[Coroutine[Any, Any, None]], None]  # set by the engine, which owns background work
 
@@ -78,7 +80,10 @@ class Driver:
         return Live(head=head, revision=revision, machine=Machine(_bounded(program, head), identity, self._limits))
 
     async def create(self, live: Live) -> Head | NameTaken:
-        """Make and commit the first step; raises StoreUnavailable. What it started runs when this returns."""
+        """Make and commit the first step; raises StoreUnavailable. What it started runs when this returns.
+
+        `after_create` is called once it is known whether the execution is stored; that may be after this has raised.
+        """
         making = self._making([Message(make=_started)], live)
         self._finish_making(live, making)
         write = self._write(live, making, create=True)
@@ -86,30 +91,38 @@ class Driver:
         try:
             self._point(BEFORE_COMMIT)
             stored = await self._executions.commit(write)
-            self._observer.on_store_operation("create", self._clock.monotonic() - began)
         except StoreUnavailable:
             self.in_background(self._resolve_create(live, making, write))
             raise
-        except BaseException:
-            self._release(live, making)
+        except asyncio.CancelledError:  # whoever stops waiting does not stop the write
+            self.in_background(self._finish_create(live, making, write))
             raise
-        if isinstance(stored, NameTaken):
-            self._release(live, making)
-            return stored
-        self._created(live, making, write, stored)
+        except BaseException:
+            self._created(live, making, write, None)
+            raise
+        self._observer.on_store_operation("create", self._clock.monotonic() - began)
+        self._created(live, making, write, stored if isinstance(stored, Head) else None)
         return stored
 
-    def _created(self, live: Live, making: Making, write: StepWrite, stored: Head) -> None:
-        self._observer.on_execution_started(stored)
-        self._committed(live, making, write, stored)
+    def _created(self, live: Live, making: Making, write: StepWrite, stored: Head | None) -> None:
+        if stored is None:
+            self._release(live, making)
+        else:
+            self._observer.on_execution_started(stored)
+            self._committed(live, making, write, stored)
+        self.after_create(live)
 
     async def _resolve_create(self, live: Live, making: Making, write: StepWrite) -> None:
         """The caller was told that the store failed; if the start is stored all the same, it must go on."""
         head = await self._surely(lambda: self._executions.head(live.id))
-        if head is None:
-            self._release(live, making)
-        else:  # whatever others have made of it since: the next step finds out by its fence
-            self._created(live, making, write, replace(write.head, epoch=write.head.epoch + 1))
+        # Whatever others have made of it since: the next step finds out by its fence.
+        self._created(live, making, write, None if head is None else replace(write.head, epoch=1))
+
+    async def _finish_create(self, live: Live, making: Making, write: StepWrite) -> None:
+        """Nobody waits for the answer any more, but the start may be stored: a repeated create tells, and is harmless."""
+        stored = await self._surely(lambda: self._executions.commit(write))
+        foreign = isinstance(stored, NameTaken) and stored.head.id != live.id
+        self._created(live, making, write, None if foreign else replace(write.head, epoch=1))
 
     async def _surely(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """Ask the store until it answers."""
@@ -130,6 +143,7 @@ class Driver:
         if stored is None:
             raise NotFound("execution", execution)
         head = stored.head
+        self._observer.on_execution_loaded(head)
         revision, program = await self._programs.of(head.revision)
         program = _bounded(program, head)
         identity = identity_of(head, revision, self._region)

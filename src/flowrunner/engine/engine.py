@@ -18,7 +18,7 @@ from flowrunner.engine.activities import Activities
 from flowrunner.engine.callbacks import INVALID, FactOf, alive, answered, named_by, proven
 from flowrunner.engine.children import Children
 from flowrunner.engine.dispatch import Dispatcher
-from flowrunner.engine.driver import Driver
+from flowrunner.engine.driver import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, Driver
 from flowrunner.engine.feed import ENDED, Feed
 from flowrunner.engine.live import ExecutionAlreadyExists, Live, Message, arn_of, identity_of
 from flowrunner.engine.membership import LEASE_SECONDS, Membership
@@ -27,7 +27,7 @@ from flowrunner.engine.points import Point, no_point
 from flowrunner.engine.programs import Compiler, Programs
 from flowrunner.engine.recovery import Recovery, tick
 from flowrunner.engine.timers import Timers
-from flowrunner.errors import FlowRunnerError, InvalidToken, NotFound, StoreError, StoreUnavailable
+from flowrunner.errors import InvalidToken, NotFound, StoreError, StoreUnavailable
 from flowrunner.ids import execution_id
 from flowrunner.jsonvalue import dumps
 from flowrunner.limits import AWS, Limits
@@ -37,6 +37,7 @@ from flowrunner.ports.observe import NullObserver, Observer
 from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import ChildStart, TaskResolver
 
+ANSWER_SECONDS = 5.0  # how long a request waits for a store that is away: a database that restarts is back by then
 KEPT_WARM = 1000  # executions that only wait, but are kept in memory to save the loading
 
 
@@ -94,6 +95,7 @@ class Engine:
         self._driver.dispatcher = self._dispatcher
         self._dispatcher.abandon = lambda answer: self._spawn(self._children.stop(answer))
         self._driver.after_commit = self._after_commit
+        self._driver.after_create = self._after_create
         self._driver.in_background = self._spawn
         self._children = Children(store, region, self.start_execution, self.stop_execution, self._spawn)
         self._driver.stop_job = self._children.stop
@@ -152,7 +154,7 @@ class Engine:
         if machine.type == "EXPRESS" and self._express is not None:
             run = str(uuid.UUID(bytes=self._randomness(16), version=4))
             return await self._express._start(  # noqa: SLF001 - the same class
-                machine, name, input, {**(extra or {}), "express": run}
+                machine, run, input, {**(extra or {}), "express": run, "name": name or run}
             )
         return await self._start(machine, name, input, extra)
 
@@ -181,6 +183,8 @@ class Engine:
             extra=dumps(extra) if extra else None,
         )
         live = self._driver.begin(head, identity_of(head, revision, self.region), await self._programs.compiled(revision))
+        self._live[number] = live  # from now on, so that who meets it in the store before the answer comes finds this one
+        live.driving = True
         stored = await self._driver.create(live)
         if isinstance(stored, NameTaken):
             found = stored.head
@@ -188,6 +192,17 @@ class Engine:
                 return found
             raise ExecutionAlreadyExists(found, arn_of(found, self.region))
         return stored
+
+    def _after_create(self, live: Live) -> None:
+        live.driving = False
+        if live.head.epoch == 0:  # not stored
+            self._live.pop(live.id, None)
+            for message in live.mailbox:
+                self.post(live.id, message)
+        elif live.mailbox or live.more:
+            self._kick(live)
+        else:
+            self._rest(live)
 
     async def start_child(self, start: ChildStart) -> tuple[str, int]:
         """Start a nested execution for an attempt; the same attempt always gets the same child. See ports.tasks.
@@ -242,7 +257,12 @@ class Engine:
         """Post a message and wait until it is stored; raises what `make` raised."""
         done: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
         self.post(execution, Message(make=make, done=done, heir_of=heir_of))
-        return await done
+        answered, _ = await asyncio.wait((done,), timeout=ANSWER_SECONDS)
+        if not answered:
+            raise StoreUnavailable(
+                "The store has not answered in time; the request may still take effect.", remedy="Ask for the state of the execution, or try again."
+            )
+        return done.result()
 
     def post(self, execution: str, message: Message) -> None:
         """Leave a message for an execution; it is brought into memory if need be."""
@@ -259,14 +279,23 @@ class Engine:
             self._spawn(self._load(execution))
 
     async def _load(self, execution: str) -> None:
-        try:
-            live = await self._driver.load(execution)
-        except FlowRunnerError as error:
-            for message in self._loading.pop(execution):
-                message.reject(error)
-            self._timers.settled(execution)
-            self._report("execution_not_loaded", {"execution": execution, "error": str(error)})
-            return
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                live = await self._driver.load(execution)
+                break
+            except StoreUnavailable as error:  # senders are told; what nobody would send again waits for the store
+                self._refuse(execution, error, only_those_who_wait=True)
+                if execution not in self._loading:
+                    self._timers.settled(execution)
+                    return
+                await self.clock.sleep(delay)
+                delay = min(2 * delay, LONGEST_RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
+                self._report("execution_not_loaded", {"execution": execution, "error": str(error)})
+                self._refuse(execution, error, only_those_who_wait=False)
+                self._timers.set_aside(execution)
+                return
         live.mailbox.extend(self._loading.pop(execution))
         live.begun = live.local & self._dispatcher.known(execution)
         if live.local - live.begun:  # their outcome went astray, unless it is in the mailbox
@@ -274,6 +303,15 @@ class Engine:
             live.mailbox.append(Message(make=tick, heir_of=frozenset({NOBODY})))
         self._live[execution] = live
         self._kick(live)
+
+    def _refuse(self, execution: str, error: Exception, *, only_those_who_wait: bool) -> None:
+        messages = self._loading.pop(execution)
+        kept = [message for message in messages if only_those_who_wait and message.done is None]
+        for message in messages:
+            if message not in kept:
+                message.reject(error)
+        if kept:
+            self._loading[execution] = kept
 
     def _kick(self, live: Live) -> None:
         if not live.driving:
@@ -292,6 +330,8 @@ class Engine:
         finally:
             live.driving = False
             self._timers.settled(live.id)
+            if live.head.owner is not None and live.head.wake_at is not None:  # the clock may have gone back since the timer fired
+                self._timers.watch(live.id, live.head.wake_at, is_row=False)
             self._rest(live)
 
     def _rest(self, live: Live) -> None:
@@ -328,13 +368,6 @@ class Engine:
     def _after_commit(self, live: Live, write: StepWrite) -> None:
         head = live.head
         if head.status == "RUNNING":
-            if write.create and (live.local or live.more):
-                self._live[live.id] = live
-                if live.more:
-                    self._kick(live)
-            elif write.create and self._kept_warm:
-                self._live[live.id] = live
-                self._rest(live)
             if head.wake_at is not None:
                 self._timers.watch(head.id, head.wake_at, is_row=head.owner is None)
         elif self._kept_ended is not None:

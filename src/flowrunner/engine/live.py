@@ -93,12 +93,18 @@ def extra_of(head: Head) -> dict[str, Any]:
     return orjson.loads(head.extra) if head.extra else {}
 
 
+def name_of(head: Head) -> str:
+    """The name its starter gave it; express executions share names, so theirs is no key (AWS: they are not idempotent by name)."""
+    name: str = extra_of(head).get("name", head.name) if head.extra else head.name
+    return name
+
+
 def identity_of(head: Head, revision: Revision, region: str) -> Identity:
     """What the machine must know of its execution."""
     return Identity(
         id=head.id,
         arn=arn_of(head, region),
-        name=head.name,
+        name=name_of(head),
         machine_arn=machine_arn(region, head.account, head.machine),
         machine_name=head.machine,
         role_arn=revision.role_arn,
@@ -114,5 +120,5 @@ def arn_of(head: Head, region: str) -> str:
     """The execution's ARN; express executions have one of their own kind."""
     run = extra_of(head).get("express") if head.extra else None
     if run is not None:
-        return express_arn(region, head.account, head.machine, head.name, run)
+        return express_arn(region, head.account, head.machine, name_of(head), run)
     return execution_arn(region, head.account, head.machine, head.name)

@@ -63,6 +63,8 @@ class Recovery:
             try:
                 await self.recover(await self._members.beat(), deliveries=beats % BEATS_PER_LOOK == 0)
                 await self._look_after()
+                if beats % BEATS_PER_LOOK == 0:
+                    await self._look_for_lost()
             except StoreError as error:
                 self._report("lease_not_renewed", {"error": str(error)})
 
@@ -79,6 +81,12 @@ class Recovery:
         if gone or deliveries:
             for delivery in await self._executions.undelivered(MOST_DELIVERIES):
                 self._deliver(delivery)
+
+    async def _look_for_lost(self) -> None:
+        """Executions that this node owns and does not know: a start whose commit seemed to have failed."""
+        for execution in await self._executions.owned(self._members.node, POSITIONS_AT_ONCE + len(self._live)):
+            if execution not in self._live:
+                self._post(execution, Message(make=tick))
 
     async def _look_after(self) -> None:
         """Executions at work here that another node has moved on: attempts given up there must stop here."""

@@ -15,6 +15,7 @@ Fire = Callable[[str], None]
 BATCH = 500
 RETRY_SECONDS = 1.0
 LONGEST_SLEEP_SECONDS = 60.0  # wall clocks are set now and then: look at least this often
+ASIDE_SECONDS = 60.0
 CLAIMED_SECONDS = 0.2  # how soon to look again when all that is due is in the hands of other nodes
 
 
@@ -38,6 +39,7 @@ class Timers:
         self._next_row: int | None = None
         self._rows_changed = asyncio.Event()
         self._fired: set[str] = set()
+        self._aside: dict[str, float] = {}  # until when, monotonic
         self._all_settled = asyncio.Event()
 
     def watch(self, execution: str, wake_at: int, *, is_row: bool) -> None:
@@ -69,6 +71,11 @@ class Timers:
             self._fired.discard(execution)
             if not self._fired:
                 self._all_settled.set()
+
+    def set_aside(self, execution: str) -> None:
+        """The execution cannot be loaded: leave it alone for a while, so that it keeps nobody else waiting."""
+        self._aside[execution] = self._clock.monotonic() + ASIDE_SECONDS
+        self.settled(execution)
 
     async def run(self) -> None:
         """Fire until cancelled; a store that is away delays timers, it never loses one."""
@@ -106,7 +113,9 @@ class Timers:
                     await self._read_next()
                 continue
             self._lag((now - self._next_row) / SECOND)
-            ids = await self._executions.due(now, BATCH, hide_seconds=self._hide_seconds)
+            self._aside = {execution: until for execution, until in self._aside.items() if until > self._clock.monotonic()}
+            ids = await self._executions.due(now, BATCH + len(self._aside), hide_seconds=self._hide_seconds)
+            ids = [execution for execution in ids if execution not in self._aside]
             fresh = [execution for execution in ids if execution not in self._fired]
             self._fired.update(fresh)
             self._all_settled.clear()

@@ -21,16 +21,18 @@ from jsonpath.selectors import Filter, FilterContext, IndexSelector, NameSelecto
 
 from flowrunner.errors import BudgetExceeded, ExpressionError, ExpressionSyntaxError, PathNotFound
 from flowrunner.jsonvalue import JSONValue
-from flowrunner.lang.environment import Environment
+from flowrunner.lang.environment import Environment, Meter
 from flowrunner.lang.reference import Part, Step, bracketed, is_reference, java_text, parse, read, steps_of, write
 
 __all__ = ["Path", "compile_path", "is_reference"]
 
 MAX_VISITS = 1_000_000  # values looked at by one evaluation; a 256 KiB payload has at most 131,072
-FILTER_COST = 16  # visits one filter test counts for: about the ratio of their measured times
+VISITS_PER_STEP = 4  # a visit takes about 0.2 µs, a step of the meter stands for 1 µs
+FILTER_COST = 5  # visits that each part of a filter (operator, path or literal) counts for, per test: the ratio of their measured times
 MAX_FILTER_NESTING = 32  # nested parentheses in a filter; the library parses recursively
 
 Apply = Callable[[list[JSONValue], JSONValue, "Budget"], list[JSONValue]]
+Query = Callable[[JSONValue, str, Meter], JSONValue]
 
 
 class Path:
@@ -38,7 +40,7 @@ class Path:
 
     __slots__ = ("_named", "_query", "definite", "root", "steps", "text", "variables")
 
-    def __init__(self, text: str, root: str, steps: tuple[Step, ...] | None, query: Callable[[JSONValue, str], JSONValue] | None) -> None:
+    def __init__(self, text: str, root: str, steps: tuple[Step, ...] | None, query: Query | None) -> None:
         self.text = text
         self.root = root
         self.definite = query is None
@@ -59,7 +61,7 @@ class Path:
         else:
             raise PathNotFound(self.text, f"Variable '{root}' is not defined")
         if self._query is not None:
-            return self._query(value, self.text)
+            return self._query(value, self.text, environment.meter)
         if not self._named:
             return read(value, self.steps, self.text)
         try:
@@ -93,21 +95,26 @@ def compile_path(text: str) -> Path:
 
 
 class Budget:
-    """Visits left to one evaluation."""
+    """Visits left to one evaluation: as many as the state's meter pays for."""
 
-    __slots__ = ("left",)
+    __slots__ = ("_most", "left")
 
-    def __init__(self) -> None:
-        self.left = MAX_VISITS
+    def __init__(self, meter: Meter) -> None:
+        self.left = self._most = max(0, min(MAX_VISITS, meter.left * VISITS_PER_STEP))
+
+    @property
+    def steps(self) -> int:
+        """What was spent so far, in steps of the meter."""
+        return (self._most - max(self.left, 0)) // VISITS_PER_STEP
 
     def spend(self, visits: int) -> None:
         """Raises BudgetExceeded when none are left."""
         self.left -= visits
         if self.left < 0:
-            raise BudgetExceeded(f"The path looked at more than {MAX_VISITS} values.")
+            raise BudgetExceeded(f"The path looked at more than {self._most} values.")
 
 
-def _query(parts: tuple[Part, ...]) -> Callable[[JSONValue, str], JSONValue]:
+def _query(parts: tuple[Part, ...]) -> Query:
     """The evaluator of a query: leading reference steps are read, the rest applied level by level."""
     function = FUNCTIONS[_known(parts[-1])] if parts[-1].kind == "function" else None
     if function is not None:
@@ -120,16 +127,19 @@ def _query(parts: tuple[Part, ...]) -> Callable[[JSONValue, str], JSONValue]:
     single = not tail or (len(tail) == 1 and _merges(tail[0]))
     levels = [_apply(part, last=position == len(tail) - 1) for position, part in enumerate(tail)]
 
-    def evaluate(start: JSONValue, text: str) -> JSONValue:
+    def evaluate(start: JSONValue, text: str, meter: Meter) -> JSONValue:
         try:
             found = [read(start, lead, text)]
         except PathNotFound:
             if single:
                 raise
             found = []
-        budget = Budget()
-        for level in levels:
-            found = level(found, start, budget)
+        budget = Budget(meter)
+        try:
+            for level in levels:
+                found = level(found, start, budget)
+        finally:
+            meter.take(budget.steps)
         if single and not found:
             raise PathNotFound(text, f"No results for path: {bracketed(lead)}")
         result = found[0] if single else found
@@ -190,7 +200,7 @@ def _descend(value: JSONValue, budget: Budget) -> Iterator[JSONValue]:
 
 def _filter(text: str, *, deep: bool) -> Apply:
     """``[?(...)]``: the elements of an array for which it holds; an object itself, if it holds for the object."""
-    test = _compile_filter(text)
+    test, cost = _compile_filter(text)
 
     def apply(found: list[JSONValue], start: JSONValue, budget: Budget) -> list[JSONValue]:
         results: list[JSONValue] = []
@@ -201,7 +211,7 @@ def _filter(text: str, *, deep: bool) -> Apply:
                 candidates = [item for item in value if not (deep and isinstance(item, dict))]  # these come up themselves
             else:
                 continue
-            budget.spend(1 + FILTER_COST * len(candidates))
+            budget.spend(1 + cost * len(candidates))
             results += [candidate for candidate in candidates if test(candidate, start)]
         return results
 
@@ -246,7 +256,8 @@ _SINGLE = (NameSelector, IndexSelector)
 _MANY = (*_SINGLE, SliceSelector, WildcardSelector)
 
 
-def _compile_filter(text: str) -> Callable[[JSONValue, JSONValue], bool]:
+def _compile_filter(text: str) -> tuple[Callable[[JSONValue, JSONValue], bool], int]:
+    """The test, and how many visits one of it counts for."""
     bare = _QUOTED.sub("", text)
     if "/" in bare or "=~" in bare:
         raise ExpressionSyntaxError(f"Regular expressions in filters are not supported: {text[:200]!r}.")
@@ -261,7 +272,7 @@ def _compile_filter(text: str) -> Callable[[JSONValue, JSONValue], bool]:
     if not isinstance(selector, Filter):
         raise ExpressionSyntaxError(f"Invalid filter {text[:200]!r}.")
     expression = selector.expression
-    _check_filter(expression, text)
+    cost = FILTER_COST * _check_filter(expression, text)
 
     def test(current: JSONValue, root: JSONValue) -> bool:
         try:
@@ -269,21 +280,20 @@ def _compile_filter(text: str) -> Callable[[JSONValue, JSONValue], bool]:
         except (JSONPathError, ArithmeticError) as error:
             raise ExpressionError(f"The filter {text[:200]!r} failed: {error}") from None
 
-    return test
+    return test, cost
 
 
-def _check_filter(expression: filters.BaseExpression, text: str) -> None:
-    """Only what takes time in proportion to the value tested: no functions, no ``..`` or filters inside, ``$`` single."""
+def _check_filter(expression: filters.BaseExpression, text: str) -> int:
+    """Only what takes time in proportion to the value tested: no functions, no ``..`` or filters inside, ``$`` single. How many parts it has."""
     if isinstance(expression, filters.RelativeFilterQuery | filters.RootFilterQuery):
         allowed = _MANY if isinstance(expression, filters.RelativeFilterQuery) else _SINGLE
         for segment in expression.path.segments:
             if not isinstance(segment, JSONPathChildSegment) or not all(isinstance(each, allowed) for each in segment.selectors):
                 raise ExpressionSyntaxError(f"The path inside the filter {text[:200]!r} is not supported.")
-        return
+        return 1
     if not isinstance(expression, _EXPRESSIONS):
         raise ExpressionSyntaxError(f"The filter {text[:200]!r} uses something that is not supported.")
-    for child in expression.children():
-        _check_filter(child, text)
+    return 1 + sum(_check_filter(child, text) for child in expression.children())
 
 
 def _numbers(value: JSONValue, text: str) -> list[float]:

@@ -17,6 +17,10 @@ class Observer(Protocol):
         """Note a new execution: its first step is stored."""
         ...
 
+    def on_execution_loaded(self, head: Head) -> None:
+        """Note that an execution was brought into memory: taken over, woken or read anew, any number of times."""
+        ...
+
     def on_execution_ended(self, head: Head) -> None:
         """Note that an execution has ended; `head` has its status, start and stop."""
         ...
@@ -58,6 +62,9 @@ class NullObserver:
     """Looks the other way."""
 
     def on_execution_started(self, head: Head) -> None:
+        """Do nothing."""
+
+    def on_execution_loaded(self, head: Head) -> None:
         """Do nothing."""
 
     def on_execution_ended(self, head: Head) -> None:

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from flowrunner.ports.store import Store
     from flowrunner.ports.upkeep import Upkeep
 
-LATER = ("postgres", "postgresql", "dynamodb")
-SPELLINGS = "Use memory:, sqlite:///relative.db or sqlite:////absolute/path.db."
+SPELLINGS = "Use memory:, sqlite:///relative.db, sqlite:////absolute/path.db, postgresql://user:password@host:5432/database or dynamodb://REGION."
 
 
 def open_store(url: str, *, clock: Clock, readonly: bool = False) -> Store:
@@ -23,7 +22,9 @@ def open_store(url: str, *, clock: Clock, readonly: bool = False) -> Store:
 
     `memory:` keeps everything in this process. `sqlite:///flowrunner.db` is a file in the working directory,
     `sqlite:////var/lib/flowrunner.db` (four slashes) an absolute path; `?synchronous=normal` gives up the last commits at a
-    power cut for speed. `readonly` is for a look beside a running server: nothing is made, migrated or locked.
+    power cut for speed. `postgresql://user:password@host:5432/database` (or `postgres://`) is a database that several nodes may share,
+    `dynamodb://eu-central-1?prefix=flowrunner_` a table in that region.
+    `readonly` is for a look beside a running server: nothing is made, migrated or locked.
     """
     scheme, separator, rest = url.partition(":")
     if scheme == "memory":
@@ -35,8 +36,10 @@ def open_store(url: str, *, clock: Clock, readonly: bool = False) -> Store:
 
         path, synchronous = _sqlite(url)
         return SqliteStore(path, clock=clock, synchronous=synchronous, readonly=readonly)
-    if scheme in LATER:
-        raise ConfigurationError(f"This version of FlowRunner has no {scheme} store yet.", remedy=SPELLINGS)
+    if scheme in ("postgres", "postgresql"):
+        return _postgres(url, clock)
+    if scheme == "dynamodb":
+        return _dynamodb(url, clock)
     if not separator:
         raise ConfigurationError(f"The store {url!r} is not a URL.", remedy=SPELLINGS)
     raise ConfigurationError(f"There is no {scheme!r} store.", remedy=SPELLINGS)
@@ -66,3 +69,24 @@ def _sqlite(url: str) -> tuple[Path, str]:
     if settings or parts.fragment:
         raise ConfigurationError(f"The store {url!r} has unknown settings.", remedy="Only ?synchronous=full or normal is known.")
     return Path(path), synchronous
+
+
+def _postgres(url: str, clock: Clock) -> Store:
+    try:
+        from flowrunner.stores.postgres.store import PostgresStore  # noqa: PLC0415  # the driver is an extra
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise ConfigurationError("The PostgreSQL driver is not installed.", remedy='Install it: pip install "flowrunner[postgres]"') from error
+    return PostgresStore(url, clock=clock)
+
+
+def _dynamodb(url: str, clock: Clock) -> Store:
+    try:
+        from flowrunner.stores.dynamodb.settings import read_settings  # noqa: PLC0415  # the client is an extra
+        from flowrunner.stores.dynamodb.store import DynamoStore  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name not in ("aiobotocore", "botocore"):
+            raise
+        raise ConfigurationError("The DynamoDB client is not installed.", remedy='Install it: pip install "flowrunner[dynamodb]"') from error
+    return DynamoStore(read_settings(url), clock=clock)

@@ -1,7 +1,7 @@
 """Registered functions: what ``[functions]`` of the configuration says, and the names by which Lambda calls them.
 
 A function is ``NAME = "FILE.py:HANDLER"`` (relative to the configuration file's folder, or absolute), ``NAME = "https://..."``,
-or a table ``{handler = "..." | url = "...", idempotent = true, timeout = 30, environment = {...}, headers = {...}}``.
+or a table ``{handler = "..." | url = "...", idempotent = true, timeout_seconds = 30, environment = {...}, headers = {...}}``.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _REFERENCE = re.compile(
 )
 _ARN = re.compile(r"arn:[^:]+:lambda:[^:]*:[^:]*:function:(?P<name>[^:]+)(?::(?P<qualifier>[^:]+))?")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,140}", re.ASCII)
-_KEYS = {"handler", "url", "idempotent", "timeout", "environment", "headers"}
+_KEYS = {"handler", "url", "idempotent", "timeout_seconds", "environment", "headers"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
     """One registered function: `handler` in `file`, or `url`.
 
-    `idempotent` allows an attempt of unknown outcome to run again under the same key. `timeout` is seconds, None for the
-    installation's. `environment` is added to the worker's environment, `headers` to the requests to `url`.
+    `idempotent` allows an attempt of unknown outcome to run again under the same key. `timeout_seconds` bounds one, None
+    is the installation's. `environment` is added to the worker's environment, `headers` to the requests to `url`.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Function:
     handler: str = ""
     url: str = ""
     idempotent: bool = False
-    timeout: float | None = None
+    timeout_seconds: float | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -80,7 +80,7 @@ def _function(name: str, value: Any, folder: Path) -> Function:
         raise ConfigurationError(f"{place}: name one target.", remedy='Write "FILE.py:HANDLER" or "https://...".')
     options: dict[str, Any] = {
         "idempotent": _checked(place, table, "idempotent", bool, default=False),
-        "timeout": _timeout(place, table.get("timeout")),
+        "timeout_seconds": _timeout(place, table.get("timeout_seconds")),
         "environment": _texts(place, table, "environment"),
         "headers": _texts(place, table, "headers"),
     }
@@ -89,10 +89,8 @@ def _function(name: str, value: Any, folder: Path) -> Function:
     path, colon, handler = target.rpartition(":")
     if not colon or not path.endswith(".py") or not all(part.isidentifier() for part in handler.split(".")):
         raise ConfigurationError(f"{place}: {target!r} is no function.", remedy='Write "FILE.py:HANDLER" or "https://...".')
-    file = (folder / path).resolve()
-    if not file.is_file():
-        raise ConfigurationError(f"{place}: there is no file {file}.", remedy="Paths are relative to the configuration file's folder.")
-    return Function(name=name, file=file, handler=handler, **options)
+    # The file may come later, and it may change: function_files.py says at the start what is wrong with it then.
+    return Function(name=name, file=(folder / path).resolve(), handler=handler, **options)
 
 
 def _checked(place: str, table: Mapping[str, Any], key: str, kind: type, *, default: Any) -> Any:
@@ -106,7 +104,7 @@ def _timeout(place: str, value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        raise ConfigurationError(f"{place}.timeout: {value!r} is no positive number of seconds.")
+        raise ConfigurationError(f"{place}.timeout_seconds: {value!r} is no positive number of seconds.")
     return float(value)
 
 

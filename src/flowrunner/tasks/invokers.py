@@ -43,7 +43,7 @@ class LocalFunctions(Invoker):
         """Lambda's errors: the exception's class, ``Runtime.*``, ``Sandbox.Timedout``."""
         function = self._functions[invocation.function.name]
         assert function.file is not None  # noqa: S101 - the registry chose it so
-        seconds = function.timeout or self._seconds
+        seconds = function.timeout_seconds or self._seconds
         try:
             reply = await self._pool.call(function.file, function.environment, self._request(function, invocation, seconds), seconds)
         except TimeoutError:
@@ -106,7 +106,7 @@ class UrlFunctions(Invoker):
         headers = {"Content-Type": "application/json", "Idempotency-Key": invocation.key, "X-Amzn-RequestId": invocation.request_id, **function.headers}
         try:
             response = await self._client.request(
-                "POST", function.url, headers=headers, body=invocation.event.encode(), seconds=function.timeout or self._seconds
+                "POST", function.url, headers=headers, body=invocation.event.encode(), seconds=function.timeout_seconds or self._seconds
             )
         except TimeoutError:
             return _broken("Sandbox.Timedout", invocation, "Task timed out")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric as PrometheusMetric
+from prometheus_client.registry import Collector
 
 from flowrunner.ports.executions import Head
 from flowrunner.telemetry.names import METRICS, PREFIX, Metric
@@ -22,6 +26,7 @@ class Metrics:
         made = {row.name: _make(row, self.registry) for row in METRICS}
         self._started = _counter(made["executions_started_total"])
         self._running = _gauge(made["executions_running"])
+        self._known: set[str] = set()  # ids of the running executions that are counted: an end counts down only what was counted up
         ended = _counter(made["executions_total"])
         self._ended = {status: ended.labels(status) for status in _STATUSES}
         self._duration = _histogram(made["execution_duration_seconds"])
@@ -41,9 +46,19 @@ class Metrics:
 
     def on_execution_started(self, head: Head) -> None:
         """Count a start; called before the end of the same execution."""
-        del head
         self._started.inc()
-        self._running.inc()
+        self._count(head)
+
+    def on_execution_loaded(self, head: Head) -> None:
+        """Count an execution that began before this process did, once."""
+        self._count(head)
+
+    def _count(self, head: Head) -> None:
+        if head.status in _STATUSES:
+            self._known.discard(head.id)
+        else:
+            self._known.add(head.id)
+        self._running.set(len(self._known))
 
     def on_execution_ended(self, head: Head) -> None:
         """Count an end by its status."""
@@ -51,7 +66,7 @@ class Metrics:
         if ended is None:
             return
         ended.inc()
-        self._running.dec()
+        self._count(head)
         if head.stopped_at is not None:
             self._duration.observe((head.stopped_at - head.started_at) / 1000)
 
@@ -96,7 +111,23 @@ class Metrics:
 
     def render(self) -> bytes:
         """All series in Prometheus's text format."""
-        return generate_latest(self.registry)
+        return generate_latest(_Plain(self.registry))
+
+
+class _Plain(Collector):
+    """The same series without ``_created``, one more for every counter and histogram that nobody reads.
+
+    The library's own switch would change every other registry of the process too.
+    """
+
+    def __init__(self, inner: Collector) -> None:
+        self._inner = inner
+
+    def collect(self) -> Iterable[PrometheusMetric]:
+        """All series; the library makes new ones for every call, so they may be changed."""
+        for metric in self._inner.collect():
+            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+            yield metric
 
 
 _Series = Counter | Gauge | Histogram

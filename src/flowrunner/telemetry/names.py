@@ -29,7 +29,7 @@ _LONG = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 3600.0, 86
 METRICS = (
     Metric(name="executions_started_total", kind="counter", meaning="Executions started by this process."),
     Metric(name="executions_total", kind="counter", labels=("status",), meaning="Executions ended, by their final status."),
-    Metric(name="executions_running", kind="gauge", meaning="Executions started and not ended in this process's life."),
+    Metric(name="executions_running", kind="gauge", meaning="Executions that this process has started, taken over or woken and that have not ended."),
     Metric(name="execution_duration_seconds", kind="histogram", unit="seconds", buckets=_LONG, meaning="Start to end of an execution."),
     Metric(name="steps_total", kind="counter", meaning="Steps stored."),
     Metric(name="records_total", kind="counter", meaning="History records stored."),

@@ -8,7 +8,7 @@ from flowrunner.api.aws.faults import AwsFault, invalid_name, invalid_page_token
 from flowrunner.api.aws.pages import page_position, page_token
 from flowrunner.api.aws.service import DEFAULT_PAGE, MILLISECONDS, Answer, Request, Service
 from flowrunner.api.aws.texts import json_fault
-from flowrunner.engine.live import arn_of, extra_of
+from flowrunner.engine.live import arn_of, extra_of, name_of
 from flowrunner.ids import is_name, machine_arn
 from flowrunner.ports.executions import ExecutionQuery, Head
 
@@ -71,7 +71,7 @@ def _facts(service: Service, head: Head, *, withheld: bool) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "executionArn": arn_of(head, service.region),
         "stateMachineArn": machine_arn(service.region, head.account, head.machine),
-        "name": head.name,
+        "name": name_of(head),
         "status": head.status,
         "startDate": head.started_at / MILLISECONDS,
         "inputDetails": WITHHELD if withheld else INCLUDED,

@@ -1,0 +1,141 @@
+"""Everything a PostgreSQL database holds, page by page; each page of executions is of one moment."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from flowrunner.errors import StoreError
+from flowrunner.ports.archive import Archive, ArchivedExecution
+from flowrunner.ports.executions import ActivityTask, Chunk, Delivery
+from flowrunner.stores.postgres.batch import creation_values, head_of, is_id, turned
+from flowrunner.stores.postgres.definitions import activity_of, activity_values, machine_of, machine_values, revision_of, revision_values
+from flowrunner.stores.postgres.link import BEGIN_READING
+from flowrunner.stores.postgres.text import given, stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from flowrunner.ports.definitions import Activity, Machine, Revision
+    from flowrunner.stores.postgres.link import Link, Row
+    from flowrunner.stores.postgres.session import Session
+
+FIRST = "0" * 32
+COUNT_SECONDS = 300.0  # counting reads whole indexes
+
+
+class PostgresArchive(Archive):
+    """The whole of one database."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def executions(self, after: str | None, limit: int) -> Sequence[ArchivedExecution]:
+        """See the contract."""
+        async with self._session.transaction(BEGIN_READING) as link:
+            heads = [head_of(row) for row in await link.fetch("archived_heads", _id(after), after is None, limit)]
+            ids = [head.id for head in heads]
+            chunks = _grouped(await link.fetch("archived_chunks", ids))
+            snapshots = _grouped(await link.fetch("archived_snapshots", ids))
+            facts = _grouped(await link.fetch("archived_facts", ids))
+            inbox = _grouped(await link.fetch("archived_inbox", ids))
+            tasks = _grouped(await link.fetch("archived_tasks", ids))
+        return [
+            ArchivedExecution(
+                head=head,
+                chunks=tuple(Chunk(*row[1:]) for row in chunks[head.id]),
+                snapshot=snapshots[head.id][0][1] if head.id in snapshots else None,
+                facts=tuple((number, body) for _, number, body in facts[head.id]),
+                inbox=tuple(Delivery(given(name), head.id, fact) for _, name, fact in inbox[head.id]),
+                tasks=tuple(_task(head.id, row) for row in tasks[head.id]),
+            )
+            for head in heads
+        ]
+
+    async def revisions(self, after: str | None, limit: int) -> Sequence[Revision]:
+        """See the contract."""
+        return [revision_of(row) for row in await self._session.read("archived_revisions", stored(after), limit)]
+
+    async def machines(self, after: tuple[str, str] | None, limit: int) -> Sequence[Machine]:
+        """See the contract."""
+        return [machine_of(row) for row in await self._session.read("archived_machines", *_names(after), limit)]
+
+    async def activities(self, after: tuple[str, str] | None, limit: int) -> Sequence[Activity]:
+        """See the contract."""
+        return [activity_of(row) for row in await self._session.read("archived_activities", *_names(after), limit)]
+
+    async def put_execution(self, execution: ArchivedExecution) -> bool:
+        """See the contract."""
+        head = execution.head
+        if not is_id(head.id):
+            raise StoreError(f"{head.id!r} is not the id of an execution: 32 hex digits are.")
+        async with self._session.transaction() as link:
+            if not await link.fetch("put_head", *creation_values(head)):
+                return False
+            await _put_parts(link, execution)
+        return True
+
+    async def put_revision(self, revision: Revision) -> bool:
+        """See the contract."""
+        return bool(await self._session.call("insert_revision", *revision_values(revision)))
+
+    async def put_machine(self, machine: Machine) -> bool:
+        """See the contract."""
+        return bool(await self._session.call("insert_machine", *machine_values(machine)))
+
+    async def put_activity(self, activity: Activity) -> bool:
+        """See the contract."""
+        return bool(await self._session.call("insert_activity", *activity_values(activity)))
+
+    async def ended(self, before: int, after: str | None, limit: int) -> Sequence[str]:
+        """See the contract."""
+        return [row[0].hex for row in await self._session.read("ended", before, _id(after), after is None, limit)]
+
+    async def size(self) -> Mapping[str, int]:
+        """See the contract."""
+        (row,) = await self._session.call("size", self._session.address.schema, seconds=COUNT_SECONDS)
+        return {name: row[name] or 0 for name in row.keys()}  # noqa: SIM118  # a row is no mapping
+
+
+async def _put_parts(link: Link, execution: ArchivedExecution) -> None:
+    """All but the head, inside its transaction."""
+    identity = execution.head.id
+    if execution.chunks:
+        await link.fetch("put_chunks", *turned([(identity, chunk.first_seq, chunk.count, chunk.body) for chunk in execution.chunks], 4))
+    if execution.snapshot is not None:
+        await link.fetch("put_snapshot", identity, execution.snapshot)
+    if execution.facts:
+        await link.fetch("put_facts", *turned([(identity, number, body) for number, body in execution.facts], 3))
+    if execution.inbox:
+        await link.fetch("insert_deliveries", *turned([(stored(one.id), identity, one.fact) for one in execution.inbox], 3))
+    tasks = [(identity, task.attempt, stored(task.activity), task.scheduled_at, stored(task.input)) for task in execution.tasks]
+    if tasks:
+        await link.fetch("insert_activity_tasks", *turned(tasks, 5))
+
+
+def _id(after: str | None) -> str:
+    if after is not None and not is_id(after):
+        raise StoreError(f"{after!r} is not the id of an execution: 32 hex digits are.")
+    return after or FIRST
+
+
+def _names(after: tuple[str, str] | None) -> tuple[str | None, str | None]:
+    return (None, None) if after is None else (stored(after[0]), stored(after[1]))
+
+
+def _grouped(rows: Iterable[Row]) -> defaultdict[str, list[Row]]:
+    """Rows by the execution that their first column names, in their order."""
+    groups: defaultdict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        groups[row[0].hex].append(row)
+    return groups
+
+
+def _task(execution: str, row: Row) -> ActivityTask:
+    return ActivityTask(
+        activity=given(row["activity"]),
+        execution=execution,
+        attempt=row["attempt"],
+        input=given(row["input"]),
+        scheduled_at=row["scheduled_at"],
+    )

@@ -1,0 +1,220 @@
+"""One connection to the database: made when it is first needed, bounded in time, and made anew after it broke."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from flowrunner.errors import StoreUnavailable
+from flowrunner.stores.postgres.faults import DRIVER, HARMLESS, unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from flowrunner.stores.postgres.url import Address
+
+Row = Any  # asyncpg.Record: by place and by name
+
+CALL_SECONDS = 15.0  # a statement that takes longer is given up, its outcome unknown
+CLOSE_SECONDS = 2.0
+
+# Statements are planned once, for any parameters, and always go by an index: a plan made while a table is small would read all
+# of it when it has grown, until the next ANALYZE. A pooler lends other servers' connections, so there every call is planned anew.
+PLANS = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+}
+
+# A node that is stopped in the middle of a transaction must not keep its rows locked.
+BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'"
+BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = '60s'"
+
+
+class Gate:
+    """Keeps many callers from connecting all at once to a server that is away: after a failure all wait a moment, longer each time."""
+
+    FIRST_SECONDS = 0.05
+    MOST_SECONDS = 1.0
+
+    def __init__(self) -> None:
+        self._failure: StoreUnavailable | None = None
+        self._cause: BaseException | None = None
+        self._failures = 0
+        self._until = 0.0
+
+    @property
+    def wait_seconds(self) -> float:
+        """How long nobody should try; 0 when the way is free."""
+        return max(0.0, self._until - asyncio.get_running_loop().time())
+
+    def check(self) -> None:
+        """Raise the last failure if it was just now."""
+        if self._failure is not None and self.wait_seconds > 0:
+            raise StoreUnavailable(self._failure.message, remedy=self._failure.remedy) from self._cause
+
+    def failed(self, failure: StoreUnavailable, cause: BaseException) -> None:
+        """An attempt has failed."""
+        self._failure, self._cause = failure, cause
+        seconds = min(self.MOST_SECONDS, self.FIRST_SECONDS * 2 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)  # noqa: S311  # jitter
+        self._failures += 1
+        self._until = asyncio.get_running_loop().time() + seconds
+
+    def passed(self) -> None:
+        """An attempt has gone well."""
+        self._failure, self._cause, self._failures = None, None, 0
+
+
+class Link:
+    """A place for one connection. Not for two callers at once; whatever leaves the connection in doubt closes it."""
+
+    def __init__(self, address: Address, queries: Mapping[str, str], gate: Gate) -> None:
+        self._address = address
+        self._queries = queries
+        self._gate = gate
+        self._connection: asyncpg.Connection | None = None
+        self._statements: dict[str, Any] = {}
+        self._is_shut = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection that may be used at once."""
+        return self._connection is not None and not self._connection.is_closed()
+
+    async def ready(self) -> asyncpg.Connection:
+        """The open connection; raises StoreRefused or StoreUnavailable if there can be none."""
+        if not self.is_open and not self._is_shut:
+            self.drop()
+            self._gate.check()
+            try:
+                self._connection = await connect(self._address)
+            except DRIVER as error:
+                failure = unreachable(error, self._address)
+                self._gate.failed(StoreUnavailable(failure.message, remedy=failure.remedy), error)
+                raise failure from error
+            self._gate.passed()
+            if self._is_shut:
+                self.drop()
+        if self._connection is None:
+            raise StoreUnavailable(f"The store ({self._address}) is stopped.")
+        return self._connection
+
+    async def fetch(self, query: str, *arguments: object, seconds: float = CALL_SECONDS) -> Sequence[Row]:
+        """All rows of a named query; raises the driver's errors."""
+        connection = await self.ready()
+        try:
+            async with asyncio.timeout(seconds):
+                statement = self._statements.get(query)
+                if statement is None:
+                    # Without a name the statement is sent along with every call, as a pooler needs it.
+                    statement = await connection.prepare(self._queries[query], name="" if self._address.pooled else None)
+                    self._statements[query] = statement
+                rows: Sequence[Row] = await statement.fetch(*arguments)
+                return rows
+        except HARMLESS as error:
+            if isinstance(error, asyncpg.InvalidCachedStatementError):
+                self.drop()
+            raise
+        except TimeoutError:
+            await self.close()  # has the server break the statement off, if it still hears us
+            raise
+        except BaseException:
+            self.drop()
+            raise
+
+    @asynccontextmanager
+    async def transaction(self, begin: str = BEGIN) -> AsyncIterator[None]:
+        """Several queries as one transaction: committed at the end, rolled back by whatever is raised inside."""
+        await self._run(begin)
+        try:
+            yield
+        except BaseException:
+            await self._roll_back()
+            raise
+        await self._run("COMMIT")
+
+    async def run(self, text: str, *, seconds: float | None = CALL_SECONDS) -> None:
+        """Statements of ours without arguments; raises the driver's errors."""
+        await self._run(text, seconds)
+
+    async def _run(self, text: str, seconds: float | None = CALL_SECONDS) -> None:
+        connection = await self.ready()
+        try:
+            async with asyncio.timeout(seconds):
+                await connection.execute(text)
+        except BaseException:
+            self.drop()
+            raise
+
+    async def _roll_back(self) -> None:
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            return
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await connection.execute("ROLLBACK")
+        except DRIVER:  # what was raised before matters more
+            self.drop()
+        except BaseException:
+            self.drop()
+            raise
+
+    def drop(self) -> None:
+        """Close the connection without asking the server."""
+        connection, self._connection = self._connection, None
+        self._statements.clear()
+        if connection is not None:
+            connection.terminate()
+
+    async def shut(self) -> None:
+        """Close the connection and let no other be made."""
+        self._is_shut = True
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection in good order."""
+        connection, self._connection = self._connection, None
+        self._statements.clear()
+        if connection is None or connection.is_closed():
+            return
+        try:
+            await connection.close(timeout=CLOSE_SECONDS)
+        except DRIVER:
+            connection.terminate()
+
+
+async def connect(address: Address) -> asyncpg.Connection:
+    """A new connection, in bounded time; raises the driver's errors."""
+    async with asyncio.timeout(address.connect_seconds + 1):  # the driver's own limit does not cover every step
+        return await asyncpg.connect(
+            host=address.host,
+            port=address.port,
+            user=address.user,
+            password=address.password,
+            database=address.database,
+            ssl=_tls(address),
+            timeout=address.connect_seconds,
+            statement_cache_size=0,  # ours are kept by name
+            server_settings={"application_name": "flowrunner"} | ({} if address.pooled else PLANS),
+        )
+
+
+def _tls(address: Address) -> ssl.SSLContext | str:
+    """What the driver needs to know of TLS; like psql, `require` encrypts without asking who is there."""
+    if address.sslmode in ("disable", "prefer"):
+        return address.sslmode
+    if address.sslmode == "require":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    context = ssl.create_default_context(cafile=address.sslrootcert)
+    context.check_hostname = address.sslmode == "verify-full"
+    return context

@@ -1,0 +1,52 @@
+"""The bundle of the PostgreSQL stores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowrunner.ports.store import Capabilities
+from flowrunner.stores.postgres.archive import PostgresArchive
+from flowrunner.stores.postgres.definitions import PostgresDefinitions
+from flowrunner.stores.postgres.executions import PostgresExecutions
+from flowrunner.stores.postgres.session import Session
+from flowrunner.stores.postgres.url import parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AsyncExitStack
+
+    from flowrunner.clock import Clock
+    from flowrunner.errors import StoreUnavailable
+    from flowrunner.ports.archive import Archive
+    from flowrunner.ports.definitions import DefinitionStore
+    from flowrunner.ports.executions import ExecutionStore
+
+CHECK_SECONDS = 3.0
+
+
+class PostgresStore:
+    """One database, shared by as many nodes as wish.
+
+    `url` is `postgresql://user:password@host:5432/database` with the settings that `url.SETTINGS` lists. A server that goes away
+    and comes back needs nothing of us: calls in between raise StoreUnavailable, those after it succeed.
+    """
+
+    def __init__(self, url: str, *, clock: Clock) -> None:
+        self.url = url
+        self.capabilities = Capabilities(durable=True, exclusive=False)
+        self.session = Session(parse_address(url))
+        self.executions: ExecutionStore = PostgresExecutions(self.session)
+        self.definitions: DefinitionStore = PostgresDefinitions(self.session)
+        self.archive: Archive = PostgresArchive(self.session)
+        self._clock = clock
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """See the contract; besides, StoreUnavailable says that the server cannot be reached now."""
+        await self.session.start(stack)
+
+    async def check(self) -> None:
+        """See the contract; writes one small row durably."""
+        await self.session.call("write_check", str(self._clock.now()), seconds=CHECK_SECONDS)
+
+    def on_fatal(self, callback: Callable[[StoreUnavailable], None]) -> None:
+        """A connection that is lost is made anew; nothing is ever lost for good."""

@@ -1,0 +1,63 @@
+"""Database servers for whoever asks for one: one for all tests of a process, a schema or a table for each test."""
+
+import os
+from itertools import count
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A running server of our own."""
+    pytest.importorskip("asyncpg")
+    from flowrunner.testing.postgres import PostgresServer, ServerError, find_binaries
+
+    try:
+        find_binaries()
+    except ServerError as error:
+        pytest.skip(str(error))
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_urls(request):
+    """A function that gives the URL of another empty schema; on the server of FLOWRUNNER_TEST_POSTGRES_URL, or one of our own."""
+    url = os.environ.get("FLOWRUNNER_TEST_POSTGRES_URL") or request.getfixturevalue("postgres_server").url()
+    numbers = count(1)
+
+    def fresh():
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query)) | {"schema": f"test_{os.getpid()}_{next(numbers)}"}
+        return urlunsplit(parts._replace(query=urlencode(query)))
+
+    return fresh
+
+
+@pytest.fixture
+def postgres_url(postgres_urls):
+    """The URL of an empty schema."""
+    return postgres_urls()
+
+
+@pytest.fixture(scope="session")
+def dynamodb():
+    """The URL of a DynamoDB, without a prefix: the one that the environment names, or moto in a process of its own."""
+    pytest.importorskip("aiobotocore")
+    if "FLOWRUNNER_TEST_DYNAMODB_URL" not in os.environ:
+        pytest.importorskip("moto")
+    from flowrunner.testing.dynamodb import dynamodb_server
+
+    with dynamodb_server() as url:
+        yield url
+
+
+@pytest.fixture
+async def dynamodb_url(dynamodb):
+    """The URL of a store that has no table yet; the table is deleted afterwards."""
+    from flowrunner.testing.dynamodb import delete_tables, fresh_url
+
+    url = fresh_url(dynamodb)
+    yield url
+    await delete_tables(url)

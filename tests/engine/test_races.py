@@ -1,0 +1,311 @@
+"""What may come in between: answers that are late or lost, callers that go away, clocks that step back, rows that cannot be read."""
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+
+import pytest
+from enginebench import Bench
+
+from flowrunner.core import facts
+from flowrunner.engine import driver
+from flowrunner.engine.live import Message
+from flowrunner.errors import Fenced, StoreError, StoreUnavailable
+from flowrunner.ports.tasks import ChildStart, Succeeded
+from flowrunner.stores.memory.store import MemoryStore
+from flowrunner.stores.open import open_store
+from flowrunner.testing.clock import ManualClock
+
+ACCOUNT = "000000000000"
+ACTIVITY = "arn:aws:states:us-east-1:000000000000:activity:a"
+FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:"
+CHILD = "arn:aws:states:us-east-1:000000000000:stateMachine:child"
+
+
+def one(state):
+    """A machine of one state."""
+    return {"StartAt": "S", "States": {"S": {**state, "End": True}}}
+
+
+@pytest.fixture
+async def bench():
+    """An engine on a store in memory, whose methods a test may replace."""
+    async with AsyncExitStack() as stack:
+        clock = ManualClock()
+        made = Bench(MemoryStore(), clock=clock)
+        await made.engine.start(stack)
+        yield made
+
+
+async def pass_time(bench, seconds, step=1):
+    for _ in range(seconds // step):
+        bench.clock.jump(step)
+        await bench.settle()
+
+
+async def test_a_task_taken_before_the_start_is_answered(bench):
+    """A worker sees a task between the commit of its start and the answer to it: its heartbeat timer fires all the same."""
+    commit = bench.store.executions.commit
+
+    async def late(write):
+        answer = await commit(write)
+        if write.create:
+            for _ in range(10):
+                await asyncio.sleep(0)
+        return answer
+
+    bench.store.executions.commit = late
+    definition = await bench.machine(one({"Type": "Task", "Resource": ACTIVITY, "HeartbeatSeconds": 5}))
+    starting = asyncio.create_task(bench.engine.start_execution(definition))
+    while not await bench.store.executions.activity_tasks(ACTIVITY):
+        await asyncio.sleep(0)
+    polling = asyncio.create_task(bench.engine.next_activity_task(ACTIVITY, worker=None, wait_seconds=0))
+    head = await starting
+    assert await polling is not None
+    await pass_time(bench, 7)
+    ended = await bench.store.executions.head(head.id)
+    assert (ended.status, ended.error) == ("FAILED", "States.Timeout")
+
+
+async def test_an_unanswered_create_that_was_stepped_meanwhile(bench):
+    """A start is stored but answered with an error; its log has no record twice, whatever came before the engine could look."""
+    executions, clock = bench.store.executions, bench.clock
+    commit, look = executions.commit, executions.head
+    away = []
+
+    async def lost(write):
+        answer = await commit(write)
+        if write.create:
+            away.append(True)
+            raise StoreUnavailable("no answer")
+        return answer
+
+    async def head(execution):
+        if away:
+            raise StoreUnavailable("no answer")
+        return await look(execution)
+
+    executions.commit, executions.head = lost, head
+    definition = await bench.machine(one({"Type": "Task", "Resource": ACTIVITY, "HeartbeatSeconds": 50}))
+    with pytest.raises(StoreUnavailable):
+        await bench.engine.start_execution(definition, name="n")
+    polling = asyncio.create_task(bench.engine.next_activity_task(ACTIVITY, worker=None, wait_seconds=0))
+    await asyncio.sleep(0)
+    away.clear()
+    clock.jump(1)
+    token, _ = await polling
+    await bench.engine.answer(token, account=ACCOUNT, output="{}")
+    await bench.settle()
+    ended = await executions.find(ACCOUNT, definition.name, "n")
+    assert ended.status == "SUCCEEDED"
+    assert [record["id"] for record in await bench.records(ended.id)] == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_a_caller_that_goes_away_stops_nothing(bench):
+    """Whoever is cancelled while its start is being stored leaves an execution that runs."""
+    commit = bench.store.executions.commit
+
+    async def slow(write):
+        answer = await commit(write)
+        stored.set()
+        await may_answer.wait()
+        return answer
+
+    stored, may_answer = asyncio.Event(), asyncio.Event()
+    bench.store.executions.commit = slow
+    starting = asyncio.create_task(bench.engine.start_execution(await bench.machine(one({"Type": "Task", "Resource": FUNCTION + "f"})), name="n"))
+    await stored.wait()
+    starting.cancel()
+    may_answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    for _ in range(5):
+        await bench.settle()
+    [head] = bench.store.executions._executions.values()
+    assert head.head.status == "SUCCEEDED"
+    assert len(bench.handler.calls) == 1
+
+
+async def test_who_waits_is_told_of_a_refused_write(bench):
+    """A step that the store refuses for good is an error for those who sent its messages; they do not wait for ever."""
+    head = await bench.engine.start_execution(await bench.machine(one({"Type": "Wait", "Seconds": 100})))
+
+    async def refuse(write):
+        raise StoreError("refused")
+
+    bench.store.executions.commit = refuse
+    with pytest.raises(StoreError, match="refused"):
+        await bench.engine.stop_execution(head.id)
+
+
+async def test_messages_are_put_back_once(bench, monkeypatch):
+    """A step that was cut by time and then fenced off is tried again with each of its messages once."""
+    head = await bench.engine.start_execution(await bench.machine(one({"Type": "Task", "Resource": ACTIVITY})))
+    monkeypatch.setattr(driver, "LONGEST_MAKING_SECONDS", -1)
+    commit = bench.store.executions.commit
+    refusals = [Fenced("once")]
+
+    async def fenced(write):
+        if refusals:
+            raise refusals.pop()
+        return await commit(write)
+
+    bench.store.executions.commit = fenced
+    made, undone = [], []
+    for number in range(4):
+
+        def make(machine, now, number=number):
+            made.append(number)
+            return facts.AttemptHeartbeat(at=now, attempt=1) if number < 2 else None
+
+        bench.engine.post(head.id, Message(make=make, undo=lambda number=number: undone.append(number)))
+    await bench.settle()
+    assert (made, undone) == ([0, 0, 1, 2, 3], [2, 3])
+
+
+async def test_the_clock_steps_back_as_a_timer_fires(bench):
+    """A timer that came a little too early by the new time comes again."""
+    bench.handler.table = {"f": [{"hang": True}]}
+    head = await bench.engine.start_execution(await bench.machine(one({"Type": "Task", "Resource": FUNCTION + "f", "TimeoutSeconds": 5})))
+    await bench.settle()
+    fire = bench.engine._timers._fire
+    back = [200]
+
+    def fire_and_step_back(execution):
+        fire(execution)
+        bench.clock._now -= back.pop() if back else 0
+
+    bench.engine._timers._fire = fire_and_step_back
+    await pass_time(bench, 7)
+    assert not back
+    assert (await bench.store.executions.head(head.id)).error == "States.Timeout"
+
+
+async def test_a_row_that_cannot_be_loaded_keeps_nobody_waiting(bench):
+    """One due execution that cannot be read is looked at again after a while, not at once; the others fire."""
+    definition = await bench.machine(one({"Type": "Wait", "Seconds": 5}))
+    bench.engine._kept_warm = 0
+    heads = [await bench.engine.start_execution(definition) for _ in range(3)]
+    load = bench.store.executions.load
+    looked = []
+
+    async def broken(execution):
+        if execution == heads[0].id:
+            looked.append(bench.clock.now())
+            raise ValueError("unreadable")
+        return await load(execution)
+
+    bench.store.executions.load = broken
+    await pass_time(bench, 30)
+    assert [(await bench.store.executions.head(head.id)).status for head in heads] == ["RUNNING", "SUCCEEDED", "SUCCEEDED"]
+    assert len(looked) == 1
+    bench.store.executions.load = load
+    await pass_time(bench, 60)
+    assert (await bench.store.executions.head(heads[0].id)).status == "SUCCEEDED"
+
+
+@pytest.fixture
+async def children(bench):
+    """The bench with a machine named child, and a handler that starts it."""
+    await bench.machine(one({"Type": "Wait", "Seconds": 60}), name="child")
+    names = []
+
+    async def run(call):
+        start = ChildStart(
+            account=call.account, machine_arn=CHILD, name=names[0] if names else None, input="{}",
+            key=call.key, parent=call.execution, attempt=call.attempt, wait="text",
+        )  # fmt: skip
+        arn, started = await bench.engine.start_child(start)
+        return Succeeded(json.dumps({"ExecutionArn": arn, "StartDate": started}))
+
+    bench.handler.run = run
+    bench.names = names
+    return bench
+
+
+SYNC = one({"Type": "Task", "Resource": "arn:aws:states:::states:startExecution.sync", "Parameters": {"StateMachineArn": CHILD, "Input": {}}})
+
+
+async def test_the_end_of_a_child_waits_for_the_store(children):
+    """A child ends while its parent cannot be read: the parent hears of it when the store is back."""
+    bench = children
+    bench.engine._kept_warm = 0
+    parent = await bench.engine.start_execution(await bench.machine(SYNC))
+    await bench.settle()
+    load = bench.store.executions.load
+    failed = []
+
+    async def away_once(execution):
+        if execution == parent.id and not failed:
+            failed.append(execution)
+            raise StoreUnavailable("away")
+        return await load(execution)
+
+    bench.store.executions.load = away_once
+    await pass_time(bench, 70)
+    assert failed
+    assert (await bench.store.executions.head(parent.id)).status == "SUCCEEDED"
+
+
+async def test_nobody_waits_for_a_child_of_others(children):
+    """`.sync` with a name that another's running execution has fails like a name that is taken; its end would go elsewhere."""
+    bench = children
+    bench.names.append("order-1")
+    stranger = await bench.engine.start_execution(await bench.store.definitions.machine(ACCOUNT, "child"), name="order-1")
+    parent = await bench.engine.start_execution(await bench.machine(SYNC))
+    await pass_time(bench, 70)
+    assert (await bench.store.executions.head(stranger.id)).status == "SUCCEEDED"
+    ended = await bench.store.executions.head(parent.id)
+    assert ended.status == "FAILED"
+    assert "Execution Already Exists" in ended.cause
+
+
+async def test_started_idempotent_attempts_wait_for_a_place(tmp_path):
+    """After a crash more attempts may be repeated than there are places: the last one runs when a place is free."""
+    url, clock = f"sqlite:///{tmp_path / 'flow.db'}", ManualClock()
+    async with AsyncExitStack() as stack:
+        store = open_store(url, clock=clock)
+        await store.start(stack)
+        first = Bench(store, clock=clock)
+        first.handler.table = {"f": [{"hang": True}]}
+        await first.engine.start(AsyncExitStack())
+        definition = await first.machine(one({"Type": "Task", "Resource": FUNCTION + "f"}))
+        heads = [await first.engine.start_execution(definition) for _ in range(3)]
+        await first.settle()
+        first.engine._dispatcher._stopping = True
+    async with AsyncExitStack() as stack:
+        store = open_store(url, clock=clock)
+        await store.start(stack)
+        second = Bench(store, clock=clock)
+        second.handler.limit = 1
+        second.handler.may_repeat = True
+        await second.engine.start(stack)
+        for _ in range(3):
+            await second.settle()
+        assert [(await store.executions.head(head.id)).status for head in heads] == ["SUCCEEDED"] * 3
+        assert sorted(call.execution for call in second.handler.calls) == sorted(head.id for head in heads)
+
+
+async def test_150_workers_and_150_tasks(bench):
+    """Every worker gets a task at once when there are enough."""
+    definition = await bench.machine(one({"Type": "Task", "Resource": ACTIVITY}))
+    for _ in range(150):
+        await bench.engine.start_execution(definition)
+    polls = [bench.engine.next_activity_task(ACTIVITY, worker=None, wait_seconds=60) for _ in range(150)]
+    tokens = {token for token, _ in await asyncio.wait_for(asyncio.gather(*polls), 5)}
+    assert len(tokens) == 150
+
+
+async def test_express_executions_share_names():
+    """AWS: a name is no key of express executions; two starts with it are two executions, each under that name."""
+    async with AsyncExitStack() as stack:
+        clock = ManualClock()
+        express, standard = Bench(MemoryStore(), clock=clock), Bench(MemoryStore(), clock=clock)
+        standard.engine._express = express.engine
+        for made in (express, standard):
+            await made.engine.start(stack)
+        definition = await express.machine(one({"Type": "Pass"}))
+        definition = type(definition)(**{field: getattr(definition, field) for field in definition.__slots__} | {"type": "EXPRESS"})
+        first, second = [await standard.engine.run_to_end(definition, name="same") for _ in range(2)]
+        assert first.id != second.id
+        assert {first.status, second.status} == {"SUCCEEDED"}
