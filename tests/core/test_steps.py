@@ -5,7 +5,7 @@ import json
 import pytest
 from play import START, identity_of, play, program_of
 
-from flowrunner.core import facts
+from flowrunner.core import facts, records
 from flowrunner.core.commands import RunAttempt
 from flowrunner.core.machine import Machine
 from flowrunner.lang.jsonpath import Path
@@ -91,7 +91,11 @@ def test_an_endless_loop_does_not_hold_up_its_siblings():
 
 def map_of(selector, language="JSONata", **fields):
     processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, "StartAt": "E", "States": {"E": {"Type": "Succeed"}}}
-    return {"QueryLanguage": language, "StartAt": "M", "States": {"M": {"Type": "Map", "End": True, **fields, "ItemSelector": selector, "ItemProcessor": processor}}}
+    return {
+        "QueryLanguage": language,
+        "StartAt": "M",
+        "States": {"M": {"Type": "Map", "End": True, **fields, "ItemSelector": selector, "ItemProcessor": processor}},
+    }
 
 
 @pytest.mark.parametrize("fields", [{}, {"MaxConcurrency": 10}], ids=["at once", "ten at a time"])
@@ -111,7 +115,10 @@ def test_the_effective_input_of_a_map_is_computed_once(monkeypatch):
 
 @pytest.mark.parametrize(
     ("definition", "given"),
-    [(map_of({"x": 1}), list(range(1000))), (map_of({"x.$": "$.big[?(@.v==1)]"}, "JSONPath", ItemsPath="$.l"), {"l": list(range(1000)), "big": [{"v": 1}] * 1000})],
+    [
+        (map_of({"x": 1}), list(range(1000))),
+        (map_of({"x.$": "$.big[?(@.v==1)]"}, "JSONPath", ItemsPath="$.l"), {"l": list(range(1000)), "big": [{"v": 1}] * 1000}),
+    ],
     ids=["many", "costly"],
 )
 def test_opening_a_large_map_is_cut(definition, given):
@@ -120,3 +127,43 @@ def test_opening_a_large_map_is_cut(definition, given):
     assert machine.apply(facts.Started(at=START)).more
     waiting = json.loads(machine.snapshot())["root"]["wait"]
     assert 0 < len(waiting[-1]) <= (OPEN.transitions_per_step if given == list(range(1000)) else 10)
+
+
+def test_a_step_is_cut_at_a_megabyte():
+    """States that hand on a large payload end a step after some of them: its records fit into one write."""
+    states = {f"P{number}": {"Type": "Pass", "Next": f"P{number + 1}"} for number in range(60)} | {"P60": {"Type": "Pass", "End": True}}
+    played = play({"StartAt": "P0", "States": states}, {"x": "a" * 240_000})
+    assert played.outcome.status == "SUCCEEDED"
+    assert max(len(records.encode(step.records)) for step in played.steps) < 2_000_000
+
+
+def test_heartbeats_and_ended_attempts_leave_no_timers():
+    """However often a worker is alive, and however many attempts with a long time limit have ended: what is remembered stays small."""
+    beating = {**TASK["States"]["T"], "HeartbeatSeconds": 90_000_000}
+    machine = machine_of({"StartAt": "T", "States": {"T": beating}})
+    machine.apply(facts.Started(at=START))
+    machine.apply(facts.AttemptStarted(at=START, attempt=1))
+    for second in range(1000):
+        machine.apply(facts.AttemptHeartbeat(at=START + 1000 * second, attempt=1))
+    assert len(machine._run.timers) == 1
+    assert machine.wake_at == START + 999_000 + 90_000_000_000
+
+    looping = {**beating, "TimeoutSeconds": 99_000_000, "Next": "T", "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "E"}]}
+    del looping["End"]
+    machine = machine_of({"StartAt": "T", "States": {"T": looping, "E": {"Type": "Succeed"}}}, limits=OPEN)
+    machine.apply(facts.Started(at=START))
+    for attempt in range(1, 1000):
+        machine.apply(facts.AttemptStarted(at=START, attempt=attempt))
+        machine.apply(facts.AttemptSucceeded(at=START, attempt=attempt, output="1"))
+    assert len(machine._run.timers) < 100
+
+
+def test_the_last_heartbeat_counts():
+    """An attempt is out of time a heartbeat after the last sign of life, not after the first."""
+    machine = machine_of({"StartAt": "T", "States": {"T": {**TASK["States"]["T"], "HeartbeatSeconds": 10}}})
+    machine.apply(facts.Started(at=START))
+    machine.apply(facts.AttemptStarted(at=START, attempt=1))
+    machine.apply(facts.AttemptHeartbeat(at=START + 9_000, attempt=1))
+    assert machine.wake_at == START + 19_000
+    assert not machine.apply(facts.TimerFired(at=START + 10_000)).records
+    assert machine.apply(facts.TimerFired(at=START + 19_000)).outcome.error == "States.Timeout"

@@ -182,7 +182,12 @@ def drawn_state(draws, depth, name, following):
         case "Task":
             return {"Type": "Task", "Resource": FUNCTION + "f", "TimeoutSeconds": draws.randint(2, 4), "HeartbeatSeconds": 1, **handled, **way}
         case "Parallel":
-            return {"Type": "Parallel", "Branches": [drawn_branch(draws, depth + 1, f"{name}b{number}") for number in range(draws.randint(1, 4))], **handled, **way}
+            return {
+                "Type": "Parallel",
+                "Branches": [drawn_branch(draws, depth + 1, f"{name}b{number}") for number in range(draws.randint(1, 4))],
+                **handled,
+                **way,
+            }
     selector = {"ItemSelector": {"v.$": "$$.Map.Item.Value", "l.$": "$.l"}, "InputPath": "$$.Execution.Input"} if draws.random() < 0.5 else {}
     concurrency, processor = draws.randint(0, 3), drawn_branch(draws, depth + 1, f"{name}m")
     return {"Type": "Map", "ItemsPath": "$$.Execution.Input.l", "MaxConcurrency": concurrency, "ItemProcessor": processor, **selector, **handled, **way}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop
+from heapq import heapify, heappop
 
 from flowrunner.core import facts
 from flowrunner.core.commands import CancelAttempt
@@ -21,6 +21,7 @@ from flowrunner.errors import FlowRunnerError
 from flowrunner.jsonvalue import Payload
 
 FAILED_EVENT = {"schedule": "ScheduleFailed", "start": "StartFailed", "submit": "SubmitFailed", "run": "Failed"}
+STALE_TIMERS = 64
 UNKNOWN_OUTCOME = "The process that ran this attempt ended before it could report; whether it took effect is unknown."
 
 
@@ -108,8 +109,11 @@ def on_heartbeat(run: Run, fact: facts.AttemptHeartbeat) -> None:
 
 
 def _beat(run: Run, scope: Scope, attempt: Attempt) -> None:
-    if attempt.heartbeat_seconds is not None:
-        attempt.heartbeat_due = run.now + 1000 * attempt.heartbeat_seconds
+    if attempt.heartbeat_seconds is None:
+        return
+    first = attempt.heartbeat_due is None
+    attempt.heartbeat_due = run.now + 1000 * attempt.heartbeat_seconds
+    if first:  # one timer per attempt: when it comes up too early, `next_due` sets it again
         run.set_timer(attempt.heartbeat_due, scope.id, "heartbeat", attempt.number)
 
 
@@ -181,8 +185,18 @@ def is_stale(run: Run, timer: Timer) -> bool:
 def next_due(run: Run) -> Timer | None:
     """The earliest timer that still counts."""
     while run.timers and is_stale(run, run.timers[0]):
-        heappop(run.timers)
+        _, number, kind, attempt = heappop(run.timers)
+        found = _waiting(run, attempt) if kind == "heartbeat" else None
+        if found is not None and found[1].heartbeat_due is not None:
+            run.set_timer(found[1].heartbeat_due, number, kind, attempt)
     return run.timers[0] if run.timers else None
+
+
+def drop_stale(run: Run) -> None:
+    """Forget timers of what is over, when they are most of all: an attempt that ended leaves its timeout behind, for years perhaps."""
+    if len(run.timers) > STALE_TIMERS + 4 * len(run.scopes):  # a scope has two at most
+        run.timers = [timer for timer in run.timers if (timer[2] == "heartbeat" and timer[3] in run.attempts) or not is_stale(run, timer)]
+        heapify(run.timers)
 
 
 def fire(run: Run, timer: Timer) -> None:

@@ -110,13 +110,16 @@ class Exit:
         self.output = output
         self.assigned = assigned
 
-    def detail(self, scope: Scope) -> dict[str, Any]:
+    def detail(self, run: Run, scope: Scope) -> dict[str, Any]:
         """The details of the ...StateExited event."""
         detail: dict[str, Any] = {}
+        output = self.output.text
+        run.written += len(output)
         if self.assigned:
-            detail["assignedVariables"] = {name: dumps(value) for name, value in self.assigned.items()}
+            assigned = detail["assignedVariables"] = {name: dumps(value) for name, value in self.assigned.items()}
             detail["assignedVariablesDetails"] = {"truncated": False}
-        return detail | {"name": scope.state.name} | text_detail("output", self.output.text)
+            run.written += sum(map(len, assigned.values()))
+        return detail | {"name": scope.state.name} | text_detail("output", output)
 
 
 def exit_with(

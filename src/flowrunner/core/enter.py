@@ -33,7 +33,9 @@ def enter(run: Run, scope: Scope) -> None:
         scope.previous_event = scope.last_event
         scope.entered_at = run.now
         scope.retries = [0] * len(state.retriers)
-        detail = {**text_detail("input", scope.input.text), "name": state.name}
+        given = scope.input.text
+        run.written += len(given)
+        detail = {**text_detail("input", given), "name": state.name}
         run.advance(scope, f"{state.kind}StateEntered", "stateEnteredEventDetails", detail)
         scope.entered_event = scope.last_event
     WORK[state.kind](run, scope)
@@ -165,6 +167,7 @@ def _task(run: Run, scope: Scope) -> None:
     heartbeat = task_seconds(run, scope, work.heartbeat, given)
     credentials = _credentials(run, scope, work, given)
     run.last_attempt = number
+    run.written += len(parameters.text)
     attempt = Attempt(
         number=number,
         parameters=parameters.text,

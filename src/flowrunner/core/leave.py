@@ -33,7 +33,7 @@ def choose(run: Run, scope: Scope, given: Payload, target: str, *, assign: Templ
 def go_on(run: Run, scope: Scope, made: Exit, target: str | None) -> None:
     """Record the exit and stand before the next state; without one the branch has ended."""
     state = scope.state
-    run.advance(scope, f"{state.kind}StateExited", "stateExitedEventDetails", made.detail(scope))
+    run.advance(scope, f"{state.kind}StateExited", "stateExitedEventDetails", made.detail(run, scope))
     scope.wait = None
     if made.assigned:
         scope.variables = {**scope.variables, **made.assigned}

@@ -23,6 +23,7 @@ from flowrunner.jsonvalue import Payload
 from flowrunner.limits import AWS, Limits
 
 EXPRESSION_STEPS = 20_000  # of expressions in one step, then it is cut: about 20 ms, so that no chain of states holds the event loop
+STEP_CHARACTERS = 1_000_000  # of payloads in the records of one step, then it is cut: one write of the store holds them all
 MOST_ATTEMPTS = 2**32 - 1  # the number has four bytes in a task token
 
 
@@ -142,13 +143,14 @@ class Machine:
         """Take one fact; return the records to keep and the commands to carry out."""
         run = self._run
         run.step = Step()
-        run.meter.spent = 0
+        run.meter.spent = run.written = 0
         run.meter.refill()
         run.fact_count += 1
         if run.outcome is not None:
             return run.step
         run.now = max(run.now, fact.at)
         if self._take(fact):
+            attempts.drop_stale(run)
             self._advance()
         run.step.more = self.has_ready
         return run.step
@@ -183,8 +185,8 @@ class Machine:
         for _ in range(run.limits.transitions_per_step):
             if run.outcome is not None:
                 return
-            if run.meter.spent > EXPRESSION_STEPS:
-                break
+            if run.meter.spent > EXPRESSION_STEPS or run.written > STEP_CHARACTERS:
+                return
             run.meter.refill()
             if run.limits.history_events and run.last_id >= run.limits.history_events - 1:
                 text = f"The execution reached the maximum number of history events ({run.limits.history_events})."

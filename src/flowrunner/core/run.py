@@ -78,6 +78,7 @@ class Run:
         self.outcome: Outcome | None = None
         self.step = Step()
         self.meter = Meter()
+        self.written = 0  # characters of the payloads in the step's records
         self._fixed_context: dict[str, JSONValue] | None = None
 
     # --- the step being made
