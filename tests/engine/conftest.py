@@ -14,17 +14,10 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "
 
 from enginebench import Bench  # noqa: E402 - found by the line above
 
-TOO_LONG = {
-    "test_many_waits_due_at_once": "2,000 executions take minutes on moto",
-    "test_the_feed_has_no_hole": "2,400 looks of a feed at a shared store take a minute on moto",
-}
-
 
 @pytest.fixture(params=["memory", "sqlite", "postgres", "dynamodb"])
 def store_url(request, tmp_path):
     """The URL of an empty store."""
-    if request.param == "dynamodb" and request.node.originalname in TOO_LONG:
-        pytest.skip(TOO_LONG[request.node.originalname])
     if request.param in ("postgres", "dynamodb"):
         return request.getfixturevalue(f"{request.param}_url")
     return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'flowrunner.db'}"
