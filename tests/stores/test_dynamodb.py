@@ -3,7 +3,14 @@ from contextlib import asynccontextmanager
 import pytest
 from hypothesis import settings
 
-from flowrunner.testing.conformance import ArchiveConformance, DefinitionStoreConformance, DurableStoreConformance, ExecutionStoreConformance, store_machine
+from flowrunner.testing.conformance import (
+    ArchiveConformance,
+    DefinitionStoreConformance,
+    DurableStoreConformance,
+    ExecutionStoreConformance,
+    logs,
+    store_machine,
+)
 from flowrunner.testing.dynamodb import empty_dynamodb, opened_dynamodb
 
 
@@ -19,9 +26,17 @@ class TestDynamoStore(ExecutionStoreConformance, DefinitionStoreConformance, Dur
         async with opened() as store:
             yield store
 
-    @pytest.mark.timeout(300)
+    @pytest.mark.slow
+    @pytest.mark.timeout(600)
     async def test_pages_of_every_size(self, store):
         """As of every store: 10,000 requests."""
+        await super().test_pages_of_every_size(store)
+
+    async def test_pages_of_a_shorter_log(self, store, monkeypatch):
+        """The same with a log of 40 chunks."""
+        for name in ("CHUNKS", "ENDS"):
+            monkeypatch.setattr(logs, name, getattr(logs, name)[:40])
+        monkeypatch.setattr(logs, "LAST", logs.ENDS[-1])
         await super().test_pages_of_every_size(store)
 
 

@@ -106,6 +106,20 @@ async def test_a_fault_that_lasts(proxied, kind):
         await stepped(store, one)
 
 
+async def test_conflicts_that_have_decided(proxied):
+    """Who runs into other transactions looks whether those have won, so a crowd does not wear itself out."""
+    async with proxied(faults := Faults(serialise=True)) as store:
+        store.session._sleep = nothing
+        one = await created(store, 1)
+        faults.rates = {"TransactWriteItems.conflict": 1.0}
+        assert await store.executions.commit(StepWrite(head=head(2, name=one.name), create=True)) == NameTaken(one)
+        with pytest.raises(Fenced):
+            await stepped(store, replace(one, epoch=0))
+        with pytest.raises(Fenced):
+            await stepped(store, head(3))
+        assert faults.done["conflict"] == 3
+
+
 async def test_an_answer_that_is_lost(proxied):
     """A step, and a create, whose answers are lost are sent again and found done."""
     async with proxied(faults := Faults(serialise=True)) as store:

@@ -273,7 +273,7 @@ async def test_without_the_head_as_read(store):
 
 async def test_names_of_nodes(store):
     """Nodes whose names contain each other are kept apart."""
-    nodes = ["a", "a#", "a#b", "a%", "a%23", "a$", " a", "😀", "\U0010ffff"]
+    nodes = ["\t", " a", "a", "a#", "a#b", "a$", "a%", "a%23", "😀", "\U0010ffff"]
     for number, node in enumerate(nodes):
         await created(store, number, owner=node)
     assert await store.executions.owners() == sorted(nodes)

@@ -15,7 +15,7 @@ from flowrunner.stores.dynamodb.actions import fits, put
 from flowrunner.stores.dynamodb.faults import CONDITION_FAILED, Cancelled, Reason
 from flowrunner.stores.dynamodb.heads import OPEN, read_head
 from flowrunner.stores.dynamodb.hold import let_go
-from flowrunner.stores.dynamodb.keys import key_of, opened_key
+from flowrunner.stores.dynamodb.keys import head_key, key_of, name_key, opened_key
 from flowrunner.stores.dynamodb.steps import plan_step
 from flowrunner.stores.dynamodb.values import plain
 
@@ -34,6 +34,14 @@ if TYPE_CHECKING:
 
 MOST_WAITS = 6  # for one who reads the execution as a whole: a second or so
 MOST_ROUNDS = 200  # of one commit: each leaves out at least one delivery, or waits for another writer
+
+
+class _Overtaken(Exception):
+    """What was to be written is decided already."""
+
+    def __init__(self, answer: Head | NameTaken) -> None:
+        super().__init__()
+        self.answer = answer
 
 
 class Commits:
@@ -98,7 +106,9 @@ class Commits:
         for attempt in range(1, MOST_ROUNDS + 1):
             actions = [*core, *_flat(groups)]
             try:
-                await self._session.transact([action.wire for action in actions])
+                await self._session.transact([action.wire for action in actions], lambda: self._look(plan))
+            except _Overtaken as overtaken:
+                return overtaken.answer
             except Cancelled as cancelled:
                 failed = {place: reason for place, reason in enumerate(cancelled.reasons) if reason.code == CONDITION_FAILED}
                 answer = await self._refused(plan, {core[place].role: failed[place] for place in failed if place < len(core)})
@@ -111,6 +121,19 @@ class Commits:
             else:
                 return plan.head
         raise StoreUnavailable(f"Execution {plan.head.id} cannot be written: others write to it all the time.")
+
+    async def _look(self, plan: Plan) -> None:
+        """Another transaction was in the way: see whether it has decided this one, rather than run into the next."""
+        there = await self._session.get(head_key(plan.head.id))
+        if there is not None and there.get("token") == plan.token:
+            raise _Overtaken(plan.head)
+        if plan.read is not None and (there is None or there["epoch"] != plan.read):
+            raise _fenced(plan.head.id, plan.read)
+        if plan.read is None:
+            named = await self._session.get(name_key(plan.head.account, plan.head.machine, plan.head.name))
+            head = await read_head(self._session, named["execution"]) if named is not None else None
+            if head is not None:
+                raise _Overtaken(NameTaken(head))
 
     async def _refused(self, plan: Plan, failed: dict[str, Reason]) -> Head | NameTaken | None:
         """What a failed condition of the fence or the name means; None if it says nothing and the step is tried again."""

@@ -8,7 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError, PartialCredentialsError, ProfileNotFound
+from botocore.exceptions import (
+    ClientError,
+    ConnectionError,  # noqa: A004 - of botocore: its connections that fail
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+from botocore.parsers import ResponseParserError
 
 from flowrunner.errors import StoreError, StoreRefused, StoreUnavailable
 from flowrunner.stores.dynamodb.values import Item
@@ -17,6 +26,7 @@ if TYPE_CHECKING:
     from flowrunner.stores.dynamodb.settings import DynamoSettings
 
 CONDITION_FAILED = "ConditionalCheckFailed"
+CONFLICT = "TransactionConflict"
 
 # Worth another try, after a while: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
 TRANSIENT = {
@@ -34,7 +44,7 @@ TRANSIENT = {
     "ServiceUnavailableException",
     "ThrottlingError",
     "ThrottlingException",
-    "TransactionConflict",
+    CONFLICT,
     "TransactionConflictException",
     "TransactionInProgressException",
 }
@@ -81,9 +91,7 @@ def reasons_of(error: Exception) -> list[Reason]:
 
 def is_transient(error: Exception) -> bool:
     """Whether the same request may succeed a moment later. Whether it has been done all the same is not known."""
-    if isinstance(error, NoCredentialsError | PartialCredentialsError | ProfileNotFound):
-        return False
-    if isinstance(error, BotoCoreError | OSError | TimeoutError):
+    if isinstance(error, HTTPClientError | ConnectionError | ResponseParserError | OSError | TimeoutError):
         return True
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowrunner.errors import StoreError
 from flowrunner.ports.executions import Head, Position
 from flowrunner.stores.dynamodb.keys import head_key
 from flowrunner.stores.dynamodb.values import INLINE_BYTES, Item, attribute, item_of, joined, part_keys
@@ -19,6 +20,7 @@ OPEN = ("RUNNING", "PENDING_REDRIVE")
 FIXED = ("account", "machine", "name", "seed", "started_at")
 CHANGING = ("revision", "status", "epoch", "owner", "stopped_at", "wake_at", "last_seq")
 LONG = ("output", "error", "cause", "extra")
+MOST_LOOKS = 10
 POSITION = ("epoch", "last_seq", "status", "gone")
 
 # Of our own: `token` names the write that made this state, `base` is the epoch up to which facts count no longer, `facts` the
@@ -95,13 +97,16 @@ async def read_head(session: Session, execution: str) -> Head | None:
 
 async def complete(session: Session, found: Plain | None) -> Head | None:
     """The head of an item, with its long texts; None if it is being forgotten."""
-    while found is not None and "gone" not in found:
+    for attempt in range(1, MOST_LOOKS):
+        if found is None or "gone" in found:
+            return None
         keys = missing_parts(found)
         parts = await session.get_all(keys) if keys else {}
         if len(parts) == len(keys):
             return head_of(found, parts)
+        await session.pause(attempt)
         found = await session.get((found["pk"], found["sk"]))  # it was forgotten in between
-    return None
+    raise StoreError("A part of a long text is missing from an execution's head: the table was changed from outside.")
 
 
 async def statuses(session: Session, executions: Iterable[str]) -> dict[str, str]:

@@ -52,7 +52,7 @@ class Queues:
 
     async def _owners(self, pk: str) -> set[str]:
         nodes: set[str] = set()
-        after = " "
+        after = "\0"
         while page := await self._session.query(pk, "sk > :after", {"after": after}, limit=1):
             node = page[0]["node"]
             nodes.add(node)

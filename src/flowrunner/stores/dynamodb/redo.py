@@ -45,6 +45,7 @@ class Redo:
         """Do what processes that died have left."""
         left = await self._session.query(REDO)
         await asyncio.gather(*(self.finish(item["execution"], item["epoch"]) for item in left))
+        await self._session.write_all(deletes=[(item["pk"], item["sk"]) for item in left])
 
     async def finish(self, execution: str, epoch: int) -> None:
         """Do what the step to this epoch has left; nothing if it is done."""
@@ -58,7 +59,8 @@ class Redo:
             if found["done"] < len(pages):
                 await self._do(key, found["done"], [Group(tuple(Action(*action) for action in group)) for group in pages[found["done"]]])  # type: ignore[arg-type]  # the kinds are ours
                 continue
-            await self._session.write_all(deletes=[key, (REDO, f"{execution}#{epoch}"), *parts])
+            await self._session.write_all(deletes=[key])  # before its parts, without which it could not be read
+            await self._session.write_all(deletes=[(REDO, f"{execution}#{epoch}"), *parts])
 
     async def _do(self, key: Key, done: int, groups: list[Group]) -> None:
         """Do one page, without the groups whose conditions do not hold; stop if somebody else has done it."""

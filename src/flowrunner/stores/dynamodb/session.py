@@ -13,7 +13,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 
 from flowrunner.errors import StoreError, StoreRefused, StoreUnavailable
-from flowrunner.stores.dynamodb.faults import CONDITION_FAILED, Cancelled, failure, is_transient, reasons_of
+from flowrunner.stores.dynamodb.faults import CONDITION_FAILED, CONFLICT, Cancelled, failure, is_transient, reasons_of
 from flowrunner.stores.dynamodb.keys import Key, key_of, wire
 from flowrunner.stores.dynamodb.values import Item, Plain, plain, size_of
 
@@ -27,6 +27,7 @@ CONNECTIONS = 64
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 10.0
 TRIES = 9  # full jitter: 3 s on average and 6.4 s at most until a request is given up
+LONGEST_CALL_SECONDS = 20.0  # after which nothing is tried again
 FIRST_DELAY_SECONDS = 0.025
 LONGEST_DELAY_SECONDS = 1.6
 MOST_GETS = 100  # of one BatchGetItem
@@ -82,8 +83,12 @@ class Session:
     def _stop(self) -> None:
         self._client = None
 
-    async def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        """Send a request that may be repeated, until it is answered; raises StoreUnavailable, StoreError, Cancelled."""
+    async def call(self, operation: str, *, on_conflict: Callable[[], Awaitable[None]] | None = None, **arguments: Any) -> dict[str, Any]:
+        """Send a request that may be repeated, until it is answered; raises StoreUnavailable, StoreError, Cancelled.
+
+        `on_conflict` is called before the next try after another transaction was in the way; what it raises is the end.
+        """
+        deadline = asyncio.get_running_loop().time() + LONGEST_CALL_SECONDS
         for attempt in range(1, self._tries + 1):
             if self._client is None:
                 raise StoreUnavailable(f"The store {self.settings.url} is not started.")
@@ -94,11 +99,15 @@ class Session:
                 reasons = reasons_of(error)
                 if any(reason.code == CONDITION_FAILED for reason in reasons):
                     raise Cancelled(reasons) from error
-                if attempt == self._tries or not is_transient(error):
+                late = attempt == self._tries or asyncio.get_running_loop().time() > deadline
+                if late or not is_transient(error):
                     raise failure(error, self.settings) from error
+                in_the_way = any(reason.code == CONFLICT for reason in reasons)
             else:
                 return answer
             await self.pause(attempt)
+            if in_the_way and on_conflict is not None:
+                await on_conflict()
         raise AssertionError
 
     async def pause(self, attempt: int) -> None:
@@ -178,11 +187,11 @@ class Session:
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
         return found
 
-    async def transact(self, actions: Sequence[dict[str, Any]]) -> None:
+    async def transact(self, actions: Sequence[dict[str, Any]], on_conflict: Callable[[], Awaitable[None]] | None = None) -> None:
         """Do all actions or none; raises Cancelled if their conditions do not hold. A resend is known by its token."""
         table = self.settings.table
         named = [{kind: {"TableName": table, **request}} for action in actions for kind, request in action.items()]
-        await self.call("TransactWriteItems", TransactItems=named, ClientRequestToken=secrets.token_hex(16))
+        await self.call("TransactWriteItems", TransactItems=named, ClientRequestToken=secrets.token_hex(16), on_conflict=on_conflict)
 
     async def write_all(self, puts: Sequence[Item] = (), deletes: Iterable[Key] = ()) -> None:
         """Put and delete items, each for itself, in any order; what is repeated must be harmless."""

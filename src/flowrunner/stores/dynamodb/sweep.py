@@ -10,7 +10,6 @@ import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from flowrunner.errors import StoreError
 from flowrunner.stores.dynamodb.actions import Action, check, delete
 from flowrunner.stores.dynamodb.faults import Cancelled
 from flowrunner.stores.dynamodb.heads import OPEN, statuses
@@ -32,7 +31,7 @@ NAMES = ("pk", "sk", "epoch", "status", "base", "snapshot", "id", "arrived", "qu
 
 
 class Sweeper:
-    """Sweeps executions one by one, deletes many items in one request."""
+    """Sweeps executions one by one, deletes many items in one request. `failure` is why it last left something lying."""
 
     def __init__(self, session: Session, shards: Shards) -> None:
         self._session = session
@@ -41,6 +40,7 @@ class Sweeper:
         self._deletes: list[Key] = []
         self._news = asyncio.Event()
         self._busy = 0
+        self.failure: Exception | None = None
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -76,19 +76,25 @@ class Sweeper:
         while True:
             await self._news.wait()
             self._busy += 1
-            with contextlib.suppress(StoreError):  # it lies until somebody comes by again
-                if self._waiting:
-                    execution = next(iter(self._waiting))
-                    del self._waiting[execution]
-                    await self.sweep(execution, later=True)
-                elif self._deletes:
-                    keys, self._deletes = self._deletes[:MOST_PUTS], self._deletes[MOST_PUTS:]
-                    await self._session.write_all(deletes=keys)
-            self._busy -= 1
+            try:
+                await self._sweep_next()
+            except Exception as error:  # noqa: BLE001 - it lies until somebody comes by again, and the next one is not to wait for that
+                self.failure = error
+            finally:
+                self._busy -= 1
             if not self._waiting and not self._deletes:
                 self._news.clear()
                 if not self._busy:
                     self._idle.set()
+
+    async def _sweep_next(self) -> None:
+        if self._waiting:
+            execution = next(iter(self._waiting))
+            del self._waiting[execution]
+            await self.sweep(execution, later=True)
+        elif self._deletes:
+            keys, self._deletes = self._deletes[:MOST_PUTS], self._deletes[MOST_PUTS:]
+            await self._session.write_all(deletes=keys)
 
     async def is_over(self, execution: str) -> bool:
         """Whether an execution has ended."""
