@@ -148,9 +148,9 @@ def test_heartbeats_and_ended_attempts_leave_no_timers():
     assert len(machine._run.timers) == 1
     assert machine.wake_at == START + 999_000 + 90_000_000_000
 
-    looping = {**beating, "TimeoutSeconds": 99_000_000, "Next": "T"}
+    looping = {**beating, "TimeoutSeconds": 99_000_000, "Next": "T", "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "E"}]}
     del looping["End"]
-    machine = machine_of({"StartAt": "T", "States": {"T": looping}}, limits=OPEN)
+    machine = machine_of({"StartAt": "T", "States": {"T": looping, "E": {"Type": "Succeed"}}}, limits=OPEN)
     machine.apply(facts.Started(at=START))
     for attempt in range(1, 1000):
         machine.apply(facts.AttemptStarted(at=START, attempt=attempt))

@@ -3,11 +3,11 @@ from contextlib import asynccontextmanager
 import pytest
 from hypothesis import settings
 
-from flowrunner.testing.conformance import DefinitionStoreConformance, DurableStoreConformance, ExecutionStoreConformance, store_machine
+from flowrunner.testing.conformance import ArchiveConformance, DefinitionStoreConformance, DurableStoreConformance, ExecutionStoreConformance, store_machine
 from flowrunner.testing.dynamodb import empty_dynamodb, opened_dynamodb
 
 
-class TestDynamoStore(ExecutionStoreConformance, DefinitionStoreConformance, DurableStoreConformance):
+class TestDynamoStore(ExecutionStoreConformance, DefinitionStoreConformance, DurableStoreConformance, ArchiveConformance):
     """On moto, which takes one request at a time: how concurrent transactions meet is tried with the fault proxy."""
 
     @pytest.fixture

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -104,3 +105,18 @@ async def test_a_page_is_of_one_moment(stores):
         for one in await store.archive.executions(None, 100):
             assert len(one.chunks) == len(one.facts) == one.head.last_seq == one.head.epoch
     await writing
+
+
+async def test_pages_are_bounded_by_bytes(stores, monkeypatch):
+    """A page ends before it grows too large, but has one execution at least."""
+    from flowrunner.stores.postgres import archive
+
+    store = stores[0]
+    for number, size in ((1, 10), (2, 10), (3, 5000), (4, 10), (5, 10)):
+        await created(store, number, write={"chunk": replace(records(1, 1), body=b"x" * size)})
+    monkeypatch.setattr(archive, "PAGE_BYTES", 100)
+    pages, after = [], None
+    while page := await store.archive.executions(after, 100):
+        pages.append([int(one.head.id, 16) for one in page])
+        after = page[-1].head.id
+    assert pages == [[1, 2], [3], [4, 5]]

@@ -237,6 +237,76 @@ async def test_two_nodes_claim_the_same_executions(postgres_url, open_postgres):
         assert set(claimed.values()) == {1}
 
 
+class Proxy:
+    """A way to the server that can be cut: nothing passes any more, and nobody is told."""
+
+    def __init__(self, port):
+        self.target = port
+        self.open = asyncio.Event()
+        self.open.set()
+        self.tasks = set()
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self.pair, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self.server.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def pair(self, reader, writer):
+        self.tasks.add(asyncio.current_task())
+        await self.open.wait()
+        to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        try:
+            await asyncio.gather(self.pump(reader, to_writer), self.pump(to_reader, writer))
+        finally:
+            writer.close()
+            to_writer.close()
+
+    async def pump(self, reader, writer):
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                await self.open.wait()
+                writer.write(data)
+            writer.close()
+
+
+async def test_the_network_is_cut(postgres_server, open_postgres, monkeypatch):
+    """Behind a cut that nobody reports calls end in bounded time and the store is not ready; after it the store goes on by itself."""
+    from flowrunner.stores.postgres import link, store
+
+    monkeypatch.setattr(link.Link.fetch, "__kwdefaults__", {"seconds": 0.3})
+    monkeypatch.setattr(link, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(store, "CHECK_SECONDS", 0.3)
+    monkeypatch.setattr(store, "CHECK_SECONDS_IN_ALL", 0.6)
+    async with Proxy(postgres_server.port) as proxy:
+        url = f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres?schema=cut&connect_timeout=0.3"
+        async with open_postgres(url) as opened:
+            ledger = Ledger(opened)
+            async with load(ledger):
+                while len(ledger.acknowledged) < 20:
+                    await asyncio.sleep(0.01)
+                proxy.open.clear()
+                async with asyncio.timeout(3):
+                    for _ in range(2):
+                        with pytest.raises(StoreUnavailable):
+                            await opened.check()
+                    with pytest.raises(StoreUnavailable):
+                        await opened.executions.next_wake()
+                proxy.open.set()
+                healed = time.monotonic()
+                async with asyncio.timeout(5):
+                    while ledger.last < healed:
+                        await asyncio.sleep(0.005)
+            await ledger.check()
+            assert ledger.unavailable
+            assert opened.session.in_use == 0
+
+
 @pytest.fixture
 def pgbouncer(postgres_server):
     """The port of a PgBouncer in transaction mode before the server."""

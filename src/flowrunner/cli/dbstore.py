@@ -57,7 +57,7 @@ def schema_of(url: str) -> Upkeep:
     """The same; raises ConfigurationError for a store without schema revisions."""
     upkeep = upkeep_of(url)
     if upkeep is None:
-        raise ConfigurationError(f"A {url.partition(':')[0]} store has no schema revisions.", remedy="There is nothing to upgrade.")
+        raise ConfigurationError(f"A {url.partition(':')[0]} store has no revisions to look at.", remedy="Its server brings it up to date when it starts.")
     return upkeep
 
 

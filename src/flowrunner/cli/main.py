@@ -17,8 +17,8 @@ EXAMPLES = """\b
   flowrunner run order.asl.json --follow    one run here, without a server
   eval "$(flowrunner env)"                  point the AWS SDKs and CLI at the server
 
-Exit codes: 0 success, 1 the run failed, a check has findings (or something unexpected happened), 2 usage, 3 definition or input invalid, 4 not found, 5 denied,
-6 server or store unreachable, 7 the run timed out, 8 the run was stopped, 124 --timeout passed, 130 interrupted.
+Exit codes: 0 success, 1 the run failed, db check found something (or something unexpected happened), 2 usage, 3 definition or input
+invalid, 4 not found, 5 denied, 6 server or store unreachable, 7 the run timed out, 8 the run was stopped, 124 --timeout passed, 130 interrupted.
 """
 
 app = typer.Typer(

@@ -46,6 +46,9 @@ host all all 127.0.0.1/32 trust
 
 SECONDS_TO_START = 30.0
 
+GUARD = 'cat > /dev/null; kill -QUIT "$1"; sleep 1; rm -rf "$2"'
+"""Ends a server whose test process was killed: the guard reads from it, and so notices its end."""
+
 
 class ServerError(Exception):
     """The server could not be found, made or started."""
@@ -61,6 +64,7 @@ class PostgresServer:
         self._data = self.folder / "data"
         self._settings = PLAIN | (FAST if settings is None else dict(settings))
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
         self._user = _other_user()
         if self._user is not None:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
@@ -101,6 +105,9 @@ class PostgresServer:
                 start_new_session=True,  # so that the whole of it can be killed
                 **self._identity(),
             )
+        self._guard = subprocess.Popen(  # noqa: S603  # our own words
+            ["/bin/sh", "-c", GUARD, "guard", str(self._process.pid), str(self.folder)], stdin=subprocess.PIPE, start_new_session=True
+        )
         deadline = time.monotonic() + SECONDS_TO_START
         while not answers(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -109,7 +116,7 @@ class PostgresServer:
 
     def kill(self) -> None:
         """Kill -9 every process of the server at once; returns when all are gone. Does nothing when it is not running."""
-        process, self._process = self._process, None
+        process = self._dismissed()
         if process is None:
             return
         _signal(process.pid, signal.SIGSTOP)  # so that it makes no further children
@@ -122,10 +129,19 @@ class PostgresServer:
 
     def stop(self) -> None:
         """Stop it in good order, ending all connections."""
-        process, self._process = self._process, None
+        process = self._dismissed()
         if process is not None:
             process.send_signal(signal.SIGINT)
             process.wait()
+
+    def _dismissed(self) -> subprocess.Popen[bytes] | None:
+        """The running server, which nobody guards any more."""
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.kill()
+            guard.communicate()
+        process, self._process = self._process, None
+        return process
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self.binaries / program), *arguments]

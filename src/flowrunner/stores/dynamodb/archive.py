@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from bisect import bisect_right
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from flowrunner.errors import Fenced, StoreUnavailable
@@ -14,6 +15,7 @@ from flowrunner.stores.dynamodb.actions import Action, put
 from flowrunner.stores.dynamodb.definitions import activity_item, activity_key, activity_of, machine_item, machine_key, revision_item, revision_key
 from flowrunner.stores.dynamodb.faults import Cancelled
 from flowrunner.stores.dynamodb.heads import OPEN, execution_of, head_of, missing_parts
+from flowrunner.stores.dynamodb.hold import held
 from flowrunner.stores.dynamodb.keys import HEAD, epoch_of, head_key, number_of, partition, snapshot_key
 from flowrunner.stores.dynamodb.queues import task_of, task_parts
 from flowrunner.stores.dynamodb.steps import ABSENT, plan_archived
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from flowrunner.stores.dynamodb.values import Plain
 
 MOST_LOOKS = 50  # at an execution that others write to meanwhile
+FREE_LOOKS = 2  # before it is held still
 AT_ONCE = 8  # executions that are read at the same time
 
 # Kind -> what its items' keys begin with.
@@ -81,21 +84,27 @@ class DynamoArchive(Archive):
         return []
 
     async def _whole(self, execution: str) -> ArchivedExecution | None:
-        """One execution; read again until no step has fallen in between."""
+        """One execution; read again until no step has fallen in between, and held still if need be."""
         for attempt in range(1, MOST_LOOKS):
-            before = await self._session.get(head_key(execution))
-            if before is None or "gone" in before:
-                return None
-            items = await self._session.query(partition(execution))
-            for item in items:
-                if item["sk"].startswith("r#"):
-                    await self._redo.finish(execution, item["epoch"])
-            whole = await self._put_together(items)
-            after = await self._session.get(head_key(execution))
-            if whole is not None and after is not None and before["token"] == after["token"]:
+            async with nullcontext() if attempt <= FREE_LOOKS else held(self._session, execution):
+                whole, known = await self._look(execution)
+            if known:
                 return whole
             await self._session.pause(attempt)
         raise StoreUnavailable(f"Execution {execution} cannot be read: others write to it all the time.")
+
+    async def _look(self, execution: str) -> tuple[ArchivedExecution | None, bool]:
+        """One execution, and whether it is one moment's."""
+        before = await self._session.get(head_key(execution))
+        if before is None or "gone" in before:
+            return None, True
+        items = await self._session.query(partition(execution))
+        for item in items:
+            if item["sk"].startswith("r#"):
+                await self._redo.finish(execution, item["epoch"])
+        whole = await self._put_together(items)
+        after = await self._session.get(head_key(execution))
+        return whole, whole is not None and after is not None and before["token"] == after["token"]
 
     async def _put_together(self, items: Sequence[Plain]) -> ArchivedExecution | None:
         found = {item["sk"]: item for item in items}

@@ -14,6 +14,7 @@ from flowrunner.ports.executions import Head, NameTaken
 from flowrunner.stores.dynamodb.actions import fits, put
 from flowrunner.stores.dynamodb.faults import CONDITION_FAILED, Cancelled, Reason
 from flowrunner.stores.dynamodb.heads import OPEN, read_head
+from flowrunner.stores.dynamodb.hold import let_go
 from flowrunner.stores.dynamodb.keys import key_of, opened_key
 from flowrunner.stores.dynamodb.steps import plan_step
 from flowrunner.stores.dynamodb.values import plain
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from flowrunner.stores.dynamodb.sweep import Sweeper
     from flowrunner.stores.dynamodb.values import Plain
 
+MOST_WAITS = 6  # for one who reads the execution as a whole: a second or so
 MOST_ROUNDS = 200  # of one commit: each leaves out at least one delivery, or waits for another writer
 
 
@@ -116,8 +118,10 @@ class Commits:
             there = failed["head"].item
             if there is not None and plain(there).get("token") == plan.token:
                 return plan.head  # it was done, and the answer lost
-            if plan.read is not None:
+            if plan.read is not None and (there is None or not await self._waits(plan, plain(there))):
                 raise _fenced(plan.head.id, plan.read)
+            if plan.read is not None:
+                return None
         if "name" in failed:
             there = failed["name"].item
             head = await read_head(self._session, plain(there)["execution"]) if there is not None else None
@@ -127,6 +131,15 @@ class Commits:
         if "" in failed:
             raise StoreError(f"A part of this write of execution {plan.head.id} is stored already.")
         return None
+
+    async def _waits(self, plan: Plan, there: Plain) -> bool:
+        """Whether the fence is right but somebody reads the execution as a whole; one who does so for too long is not waited for."""
+        if there["epoch"] != plan.read or "held" not in there or "gone" in there:
+            return False
+        plan.waited += 1
+        if plan.waited > MOST_WAITS:
+            await let_go(self._session, plan.head.id, there["held"])
+        return True
 
     async def _without(self, groups: list[Group], places: set[int], failed: dict[int, Reason], first: int, retried: set[str]) -> list[Group]:
         """The groups whose conditions held, and those that stood against a delivery to an execution that is over: that goes first."""

@@ -22,7 +22,8 @@ LONG = ("output", "error", "cause", "extra")
 POSITION = ("epoch", "last_seq", "status", "gone")
 
 # Of our own: `token` names the write that made this state, `base` is the epoch up to which facts count no longer, `facts` the
-# number of fact items since, `snapshot` the epoch of the snapshot, `gone` marks a head that is being forgotten.
+# number of fact items since, `snapshot` the epoch of the snapshot, `gone` marks a head that is being forgotten, `held` one
+# that somebody reads as a whole: steps wait.
 
 
 def new_head(head: Head, shards: Shards, parts: Parts, token: bytes, own: Mapping[str, object]) -> Item:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 
-from flowrunner.errors import StoreError, StoreUnavailable
+from flowrunner.errors import StoreError, StoreRefused, StoreUnavailable
 from flowrunner.stores.dynamodb.faults import CONDITION_FAILED, Cancelled, failure, is_transient, reasons_of
 from flowrunner.stores.dynamodb.keys import Key, key_of, wire
 from flowrunner.stores.dynamodb.values import Item, Plain, plain, size_of
@@ -75,7 +75,8 @@ class Session:
             )
             self._client = await stack.enter_async_context(client)
         except Exception as error:
-            raise failure(error, settings) from error
+            failed = failure(error, settings)
+            raise StoreRefused(failed.message, remedy=failed.remedy) from error
         stack.callback(self._stop)
 
     def _stop(self) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flowrunner.stores.dynamodb.values import Plain
 
 ABSENT = "attribute_not_exists(pk)"
-FENCE = "epoch = :read AND attribute_not_exists(gone)"
+FENCE = "epoch = :read AND attribute_not_exists(gone) AND attribute_not_exists(held)"
 INLINE_HEAD = 12_000  # bytes that a head has at most: five short texts and the rest
 MINE = f"{ABSENT} OR execution = :mine"
 
@@ -35,6 +35,7 @@ class Plan:
     core: list[Action]
     groups: list[Group]
     parts: Parts
+    waited: int = 0
 
     @property
     def is_over(self) -> bool:

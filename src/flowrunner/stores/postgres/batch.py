@@ -71,7 +71,7 @@ def size_of(write: StepWrite) -> int:
 
 async def store(link: Link, writes: Sequence[StepWrite]) -> set[str]:
     """Store the steps as one transaction; the executions whose step is stored. No two of the steps are of one execution."""
-    columns = _columns(writes)
+    columns = columns_of(writes)
     if not any(map(_has_more, writes)):
         return {row[0].hex for row in await link.fetch("commit", *columns)}
     async with link.transaction():
@@ -107,7 +107,7 @@ async def _holders(link: Link, lost: list[Head]) -> tuple[dict[tuple[str, str, s
     return {(head.account, head.machine, head.name): head for head in found}, existing
 
 
-def _columns(writes: Sequence[StepWrite]) -> Columns:
+def columns_of(writes: Sequence[StepWrite]) -> Columns:
     """The parameters of `commit`, in its order."""
     steps = sorted((write for write in writes if not write.create), key=lambda write: write.head.id)
     new = sorted((creation_values(write.head) for write in writes if write.create), key=itemgetter(-1))  # by name key

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Row = Any  # asyncpg.Record: by place and by name
 
 CALL_SECONDS = 15.0  # a statement that takes longer is given up, its outcome unknown
-CLOSE_SECONDS = 2.0
+CLOSE_SECONDS = 1.0
 
 # Statements are planned once, for any parameters, and always go by an index: a plan made while a table is small would read all
 # of it when it has grown, until the next ANALYZE. A pooler lends other servers' connections, so there every call is planned anew.
@@ -35,7 +35,7 @@ PLANS = {
 
 # A node that is stopped in the middle of a transaction must not keep its rows locked.
 BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'"
-BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = '60s'"
+BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0"  # for as long as a backup takes
 
 
 class Gate:
@@ -100,9 +100,11 @@ class Link:
                 self._gate.failed(StoreUnavailable(failure.message, remedy=failure.remedy), error)
                 raise failure from error
             self._gate.passed()
-            if self._is_shut:
-                self.drop()
-        if self._connection is None:
+        return self._open_connection()
+
+    def _open_connection(self) -> asyncpg.Connection:
+        if self._is_shut:  # perhaps while we were connecting
+            self.drop()
             raise StoreUnavailable(f"The store ({self._address}) is stopped.")
         return self._connection
 

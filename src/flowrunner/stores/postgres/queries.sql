@@ -288,10 +288,15 @@ INSERT INTO flowrunner.meta (key, value) VALUES ('checked_at', $1) ON CONFLICT (
 SELECT current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding,
        current_setting('synchronous_commit') AS synchronous_commit, pg_is_in_recovery() AS standby;
 
+-- name: archived_sizes
+-- A page of executions by id, above $1, with the bytes of their logs; $2 true begins at the first.
+SELECT id, coalesce((SELECT sum(octet_length(body)) FROM flowrunner.chunks WHERE execution = h.id), 0)::bigint AS bytes
+FROM flowrunner.heads AS h WHERE id >= $1 AND ($2 OR id <> $1) ORDER BY id LIMIT $3;
+
 -- name: archived_heads
--- A page of heads by id, above $1; $2 true begins at the first.
+-- The heads of executions.
 SELECT id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause, output, input
-FROM flowrunner.heads WHERE id >= $1 AND ($2 OR id <> $1) ORDER BY id LIMIT $3;
+FROM flowrunner.heads WHERE id = ANY ($1::uuid[]) ORDER BY id;
 
 -- name: archived_chunks
 -- The logs of executions.
@@ -360,9 +365,10 @@ WHERE id >= $2 AND ($3 OR id <> $2) AND status NOT IN ('RUNNING', 'PENDING_REDRI
 
 -- name: size
 -- How much there is; the bytes with indexes.
-SELECT (SELECT count(*) FROM flowrunner.heads) AS executions, (SELECT count(*) FROM flowrunner.chunks) AS chunks,
+SELECT (SELECT count(*) FROM flowrunner.heads) AS executions,
+       (SELECT count(*) FROM flowrunner.heads WHERE status IN ('RUNNING', 'PENDING_REDRIVE')) AS "open executions", (SELECT count(*) FROM flowrunner.chunks) AS chunks,
        (SELECT count(*) FROM flowrunner.facts) AS facts, (SELECT count(*) FROM flowrunner.snapshots) AS snapshots,
-       (SELECT count(*) FROM flowrunner.inbox) AS inbox, (SELECT count(*) FROM flowrunner.activity_tasks) AS activity_tasks,
+       (SELECT count(*) FROM flowrunner.inbox) AS inbox, (SELECT count(*) FROM flowrunner.activity_tasks) AS "activity tasks",
        (SELECT count(*) FROM flowrunner.revisions) AS revisions, (SELECT count(*) FROM flowrunner.machines) AS machines,
        (SELECT count(*) FROM flowrunner.activities) AS activities,
        (SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -16,7 +16,7 @@ from flowrunner.stores.postgres.writer import Writer
 from flowrunner.stores.queries import load_queries
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from contextlib import AsyncExitStack
 
     from flowrunner.ports.executions import Head, NameTaken, StepWrite
@@ -101,13 +101,19 @@ class Session:
     @asynccontextmanager
     async def _taken(self) -> AsyncIterator[Link]:
         """A connection for the length of the `with`; the driver's errors come out as ours."""
-        try:
+        with self.told():
             link = await self._take()
             try:
                 yield link
             finally:
                 self._put(link)
                 self._free.release()
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Inside it the driver's errors come out as ours."""
+        try:
+            yield
         except StoreRefused as error:  # such as a password changed while we run: for a caller the store is away
             raise StoreUnavailable(error.message, remedy=error.remedy) from error
         except WRONG as error:

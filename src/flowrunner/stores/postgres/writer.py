@@ -131,7 +131,7 @@ class Writer:
     async def _commit(self, link: Link, writes: list[StepWrite]) -> Sequence[Answer]:
         """The answer to each write: a value, or the exception to raise."""
         try:
-            if not self._stopping:
+            if not self._stopping and not link.is_open:
                 await asyncio.sleep(self._gate.wait_seconds)
             outcome = await self._race(link, writes)
         except StoreRefused as error:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flowrunner.ports.store import Store
 
 LAST = f"{9:032x}"
-STEPS = 100  # of each execution that is read while it steps
+BURSTS, BURST = 5, 10  # steps of each execution that is read meanwhile
 
 
 def archived(number: int = 1, **changes: Any) -> ArchivedExecution:
@@ -179,28 +179,39 @@ class ArchiveConformance:
 
     async def test_an_execution_is_of_one_moment(self, store: Store) -> None:
         """However fast it steps while it is read, its epoch, log, facts and inbox fit together."""
+        reads = asyncio.Condition()  # between bursts of steps a read may end: stores may read again what has changed meanwhile
 
         async def step_on(number: int) -> None:
             now = await created(store, number, last_seq=1, write={"chunk": records(1, 1), "facts": b"1", "fact_number": 1})
-            while now.epoch < STEPS:
+            while now.epoch < BURSTS * BURST:
+                if now.epoch % BURST == 0:
+                    async with reads:
+                        await reads.wait()
                 await asyncio.sleep(0)
                 count = now.epoch + 1
                 deliveries = (Delivery(f"{number}-{count}", now.id, b""),)
                 parts = {"chunk": records(count, 1), "facts": b"%d" % count, "fact_number": count, "deliveries": deliveries}
                 now = await stepped(store, now, last_seq=count, write={**parts, "consumed": (f"{number}-{count - 1}",)})
 
-        steppers = [asyncio.create_task(step_on(number)) for number in (1, 2, 3)]
         seen = set()
-        while not all(stepper.done() for stepper in steppers):
-            await asyncio.sleep(0)
-            for one in await everything(store.archive, 2):
-                epoch = one.head.epoch
-                seen.add(epoch)
-                assert sum(chunk.count for chunk in one.chunks) == one.head.last_seq == epoch
-                assert [number for number, _ in one.facts] == list(range(1, epoch + 1))
-                assert len(one.inbox) == (epoch > 1)
-        await asyncio.gather(*steppers)
+        steppers = [asyncio.create_task(step_on(number)) for number in (1, 2, 3)]
+        try:
+            while not all(stepper.done() for stepper in steppers):
+                await asyncio.sleep(0)
+                for one in await everything(store.archive, 2):
+                    epoch = one.head.epoch
+                    seen.add(epoch)
+                    assert sum(chunk.count for chunk in one.chunks) == one.head.last_seq == epoch
+                    assert [number for number, _ in one.facts] == list(range(1, epoch + 1))
+                    assert len(one.inbox) == (epoch > 1)
+                async with reads:
+                    reads.notify_all()
+        finally:
+            for stepper in steppers:
+                stepper.cancel()
+            await asyncio.gather(*steppers, return_exceptions=True)
         assert len(seen) > 1
+        assert all(stepper.exception() is None for stepper in steppers)
 
     async def test_a_moment_stays(self, store: Store) -> None:
         """A store that holds a moment shows nothing of what comes after it, until it is let go."""
