@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowrunner.engine import activities, feed
+from flowrunner.engine import activities
 from flowrunner.stores.open import open_store
 from flowrunner.testing.clock import ManualClock
 
@@ -26,12 +26,12 @@ def store_url(request, tmp_path):
 @pytest.fixture(params=[1000, 0], ids=["warm", "cold"])
 async def bench(request, store_url, monkeypatch):
     """A running engine, alone on its store: it looks for what other nodes do so rarely that the clock need not stop for it."""
-    monkeypatch.setattr(feed, "WATCH_SECONDS", 3600.0)
     monkeypatch.setattr(activities, "ASK_SECONDS", 3600.0)
     async with AsyncExitStack() as stack:
         clock = ManualClock()
         store = open_store(store_url, clock=clock)
         await store.start(stack)
         made = Bench(store, kept_warm=request.param, clock=clock, lease_seconds=36000.0)
+        made.engine.feed._look_seconds = 3600.0
         await made.engine.start(stack)
         yield made

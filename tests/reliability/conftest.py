@@ -16,9 +16,6 @@ from flowrunner.testing.crash.server import Nursery, Server
 
 sys.path[:0] = [str(Path(__file__).parent)]
 
-SEED = int(os.environ.get("FLOWRUNNER_CRASH_SEED", "1"))
-"""Where campaigns begin to count; a failure names the one it had."""
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def nursery():

@@ -4,8 +4,8 @@ import asyncio
 import random
 
 import pytest
+from seed import SEED
 
-from conftest import SEED
 from flowrunner.engine.points import POINTS
 from flowrunner.testing.crash.campaign import Campaign
 from flowrunner.testing.crash.flows import FLOWS

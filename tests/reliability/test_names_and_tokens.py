@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 import pytest_asyncio
+from seed import SEED
 
-from conftest import SEED
 from flowrunner.client import ServerRefused
 from flowrunner.testing.crash.campaign import ROLE
 from flowrunner.testing.crash.flows import invoke

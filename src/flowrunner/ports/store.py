@@ -18,11 +18,13 @@ class Capabilities:
     """What a store can and cannot do; tests of what it cannot are skipped out loud.
 
     `durable`: survives the process. `exclusive`: one server at a time, enforced at start, so whatever owner a row names
-    when a server starts is dead; otherwise several nodes may share the store.
+    when a server starts is dead; otherwise several nodes may share the store. `look_seconds`: how often it is worth asking
+    what other nodes did to executions that are followed here.
     """
 
     durable: bool
     exclusive: bool
+    look_seconds: float = 0.1
 
 
 class Store(Protocol):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class DynamoStore:
     """One table, shared by any number of nodes. See the module `keys` for what lies where."""
 
-    capabilities = Capabilities(durable=True, exclusive=False)
+    capabilities = Capabilities(durable=True, exclusive=False, look_seconds=0.5)
 
     def __init__(self, settings: DynamoSettings, *, clock: Clock) -> None:
         self.url = settings.url
