@@ -13,6 +13,7 @@ from flowrunner.testing.crash import flows
 from flowrunner.testing.crash.campaign import Told
 from flowrunner.testing.crash.ledger import Ledger
 from flowrunner.testing.crash.server import Nursery, Server
+from flowrunner.testing.dynamodb import fresh_url
 
 sys.path[:0] = [str(Path(__file__).parent)]
 
@@ -31,14 +32,16 @@ def ledger(tmp_path_factory):
         yield made
 
 
-@pytest.fixture(scope="module", params=["sqlite"])
+@pytest.fixture(scope="module", params=["sqlite", "postgres", "dynamodb"])
 def store_url(request):
     """A function: the URL of an empty store, whose files go into this folder."""
-
-    def fresh(folder):
-        return f"sqlite:///{folder}/flowrunner.db"
-
-    return fresh
+    if request.param == "postgres":
+        urls = request.getfixturevalue("postgres_urls")
+        return lambda _: urls()
+    if request.param == "dynamodb":
+        url = request.getfixturevalue("dynamodb")
+        return lambda _: fresh_url(url)
+    return lambda folder: f"sqlite:///{folder}/flowrunner.db"
 
 
 class Site:
