@@ -18,13 +18,16 @@ FLOW = Flow(
 )
 RUN, ARN = "01" * 16, "arn:aws:states:us-east-1:000000000000:execution:one:a"
 OUTPUT = json.dumps({"done": True})
+SUCCESS = Answer("SUCCEEDED", OUTPUT)
 SCHEDULED = {"taskScheduledEventDetails": {"resourceType": "lambda", "resource": "invoke", "parameters": json.dumps({"FunctionName": "charge"})}}
 LOST = {"taskFailedEventDetails": {"resourceType": "lambda", "resource": "invoke", "error": UNKNOWN}}
 
 
 def history(*events):
     """Events from (type, previous, details)."""
-    return [{"id": number, "timestamp": float(number), "type": kind, "previousEventId": before, **more} for number, (kind, before, more) in enumerate(events, 1)]
+    return [
+        {"id": number, "timestamp": float(number), "type": kind, "previousEventId": before, **more} for number, (kind, before, more) in enumerate(events, 1)
+    ]
 
 
 ONCE = (("ExecutionStarted", 0, {}), ("TaskStateEntered", 0, {}), ("TaskScheduled", 2, SCHEDULED), ("TaskStarted", 3, {}))
@@ -37,7 +40,7 @@ def line(attempt, function="charge", run=RUN):
     return {"function": function, "key": f"{run}/{attempt}", "execution": ARN, "state": "Charge"}
 
 
-def evidence(*events, lines, faults=0, answers=(Answer("SUCCEEDED", OUTPUT),)):
+def evidence(*events, lines, faults=0, answers=(SUCCESS,)):
     run = Run(flow=FLOW, arn=ARN, id=RUN, events=history(*events), answers=list(answers))
     return Evidence(runs=[run], starts=[Start("one", "a", ARN, 1.0)], lines=list(lines), faults=faults)
 
@@ -66,7 +69,7 @@ def without(place):
 
 def twice(made, place):
     events = deepcopy(made.runs[0].events)
-    return events + [{**events[place - 1], "id": len(events) + 1, "timestamp": 99.0}]
+    return [*events, {**events[place - 1], "id": len(events) + 1, "timestamp": 99.0}]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 import pytest_asyncio
-from conftest import SEED
 
+from conftest import SEED
 from flowrunner.testing.crash.campaign import Campaign
 from flowrunner.testing.crash.flows import FLOWS
 from flowrunner.testing.crash.server import Nursery

@@ -31,8 +31,9 @@ async def nursery():
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize(("bug", "flow", "crash_at", "words"), CASES, ids=[case[0] for case in CASES])
-async def test_a_planted_bug_is_found(site, told, bug, flow, crash_at, words):
+@pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
+async def test_a_planted_bug_is_found(site, told, case):
+    bug, flow, crash_at, words = case
     flow, tell = BY_NAME[flow], told()
     tell.schedule = [f"plant {bug}", f"kill at {crash_at}" if crash_at else "kill when it was acknowledged"]
     async with site() as place:
