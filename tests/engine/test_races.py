@@ -11,6 +11,7 @@ from flowrunner.core import facts
 from flowrunner.engine import driver
 from flowrunner.engine.live import Message
 from flowrunner.errors import Fenced, StoreError, StoreUnavailable
+from flowrunner.ports.executions import ExecutionQuery
 from flowrunner.ports.tasks import ChildStart, Succeeded
 from flowrunner.stores.memory.store import MemoryStore
 from flowrunner.stores.open import open_store
@@ -309,3 +310,43 @@ async def test_express_executions_share_names():
         first, second = [await standard.engine.run_to_end(definition, name="same") for _ in range(2)]
         assert first.id != second.id
         assert {first.status, second.status} == {"SUCCEEDED"}
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["done and denied", "refused"])
+async def test_a_child_is_started_once_though_the_store_fails(bench, done):
+    """A start of a child that the store failed, or did and denied, is asked for until it is answered: it is one child, and no attempt fails."""
+    await bench.machine(one({"Type": "Wait", "Seconds": 1}), name="child")
+    commit, failed = bench.store.executions.commit, []
+
+    async def deny(write):
+        if write.create and len(failed) < 3:
+            failed.append(await commit(write) if done else None)
+            raise StoreUnavailable("no answer")
+        return await commit(write)
+
+    bench.store.executions.commit = deny
+    start = ChildStart(account=ACCOUNT, machine_arn=CHILD, name=None, input="{}", key="k", parent="0" * 32, attempt=1, wait="text")
+    starting = asyncio.create_task(bench.engine.start_child(start))
+    await pass_time(bench, 5)
+    arn, _ = await starting
+    executions = await bench.store.executions.list(ExecutionQuery(account=ACCOUNT, machine="child"))
+    assert [execution.name for execution in executions] == [arn.rpartition(":")[2]]
+
+
+async def test_an_attempt_that_is_given_up_asks_no_more(bench):
+    """A start of a child that nobody waits for any more is not tried again once its attempt is cancelled."""
+    await bench.machine(one({"Type": "Wait", "Seconds": 1}), name="child")
+    commit = bench.store.executions.commit
+
+    async def away(write):
+        raise StoreUnavailable("away")
+
+    bench.store.executions.commit = away
+    start = ChildStart(account=ACCOUNT, machine_arn=CHILD, name=None, input="{}", key="k", parent="0" * 32, attempt=1, wait=None)
+    starting = asyncio.create_task(bench.engine.start_child(start))
+    await pass_time(bench, 1)
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    bench.store.executions.commit = commit
+    await pass_time(bench, 10)
+    assert not await bench.store.executions.list(ExecutionQuery(account=ACCOUNT, machine="child"))

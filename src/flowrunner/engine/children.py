@@ -8,11 +8,13 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from flowrunner.clock import Clock
 from flowrunner.core import facts
 from flowrunner.core.commands import Outcome
 from flowrunner.engine.live import ExecutionAlreadyExists, Live, arn_of, extra_of, name_of
+from flowrunner.engine.patience import surely
 from flowrunner.errors import Conflict, FlowRunnerError, NotFound
-from flowrunner.ids import machine_arn, parse_arn
+from flowrunner.ids import Arn, machine_arn, parse_arn
 from flowrunner.jsonvalue import JSONValue, Payload, dumps, loads
 from flowrunner.ports.executions import Delivery, Head
 from flowrunner.ports.store import Store
@@ -31,21 +33,28 @@ class Children:
         start_execution: Callable[..., Awaitable[Head]],
         stop_execution: Callable[..., Awaitable[Head]],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
+        *,
+        clock: Clock,
+        report: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self._store = store
         self._region = region
         self._start_execution = start_execution
         self._stop_execution = stop_execution
         self._spawn = spawn
+        self._clock = clock
+        self._report = report
 
     async def start(self, start: ChildStart) -> tuple[str, int]:
-        """See Engine.start_child."""
-        starting = asyncio.ensure_future(self._start(start))
+        """See Engine.start_child. A store that is away delays the start: failed, it might have taken place all the same."""
+        starting = asyncio.ensure_future(surely(lambda: self._start(start), self._clock, self._report))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
             if start.wait is not None:
                 self._spawn(self._stop_started(starting))
+            else:
+                starting.cancel()  # a write that is under way is finished all the same
             raise
 
     async def _start(self, start: ChildStart) -> tuple[str, int]:
@@ -76,7 +85,10 @@ class Children:
         arn = parse_arn(str(described.get("ExecutionArn"))) if isinstance(described, dict) else None
         if arn is None or arn.execution is None:
             return
-        head = await self._store.executions.find(arn.account, arn.name, arn.execution)
+        await surely(lambda: self._stop(arn), self._clock, self._report)
+
+    async def _stop(self, arn: Arn) -> None:
+        head = await self._store.executions.find(arn.account, arn.name, arn.execution or "")
         if head is not None:
             await self._stop_execution(head.id, cause="The execution that waited for this one goes on without it.")
 

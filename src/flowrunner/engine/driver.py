@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from flowrunner.clock import Clock
 from flowrunner.core import facts
@@ -21,6 +20,7 @@ from flowrunner.engine.feed import ENDED, Feed
 from flowrunner.engine.live import Live, Message, extra_of, identity_of
 from flowrunner.engine.making import Making
 from flowrunner.engine.ownership import begin, inherited, owners_of, placed
+from flowrunner.engine.patience import Answer, surely
 from flowrunner.engine.points import AFTER_COMMIT, BEFORE_COMMIT, Point
 from flowrunner.engine.programs import Programs
 from flowrunner.engine.writes import step_write
@@ -29,12 +29,9 @@ from flowrunner.limits import Limits
 from flowrunner.ports.executions import ExecutionStore, Head, NameTaken, StepWrite
 from flowrunner.ports.observe import Observer
 
-FIRST_RETRY_SECONDS = 0.05
-LONGEST_RETRY_SECONDS = 5.0
 MESSAGES_PER_STEP = 200
 LONGEST_MAKING_SECONDS = 0.005  # on the event loop in one go; a single state with costly expressions may take longer
 EXPRESS_SECONDS = 300
-Answer = TypeVar("Answer")
 
 
 class Driver:
@@ -125,15 +122,7 @@ class Driver:
         self._created(live, making, write, None if foreign else replace(write.head, epoch=1))
 
     async def _surely(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Ask the store until it answers."""
-        delay = FIRST_RETRY_SECONDS
-        while True:
-            try:
-                return await ask()
-            except StoreUnavailable as error:
-                self._report("store_unavailable", {"error": str(error)})
-                await self._clock.sleep(delay * (0.5 + random.random() / 2))  # noqa: S311 - spreads retries, guards nothing
-                delay = min(delay * 2, LONGEST_RETRY_SECONDS)
+        return await surely(ask, self._clock, self._report)
 
     async def load(self, execution: str) -> Live:
         """Bring an execution back into memory; raises NotFound, StoreUnavailable, ReplayMismatch."""

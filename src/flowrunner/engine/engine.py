@@ -18,11 +18,12 @@ from flowrunner.engine.activities import Activities
 from flowrunner.engine.callbacks import INVALID, FactOf, alive, answered, named_by, proven
 from flowrunner.engine.children import Children
 from flowrunner.engine.dispatch import Dispatcher
-from flowrunner.engine.driver import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, Driver
+from flowrunner.engine.driver import Driver
 from flowrunner.engine.feed import ENDED, Feed
 from flowrunner.engine.live import ExecutionAlreadyExists, Live, Message, arn_of, identity_of
 from flowrunner.engine.membership import LEASE_SECONDS, Membership
 from flowrunner.engine.ownership import NOBODY
+from flowrunner.engine.patience import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS
 from flowrunner.engine.points import Point, no_point
 from flowrunner.engine.programs import Compiler, Programs
 from flowrunner.engine.recovery import Recovery, tick
@@ -97,7 +98,7 @@ class Engine:
         self._driver.after_commit = self._after_commit
         self._driver.after_create = self._after_create
         self._driver.in_background = self._spawn
-        self._children = Children(store, region, self.start_execution, self.stop_execution, self._spawn)
+        self._children = Children(store, region, self.start_execution, self.stop_execution, self._spawn, clock=clock, report=report)
         self._driver.stop_job = self._children.stop
         self._recovery = Recovery(
             executions=store.executions, members=self._members, clock=clock, live=self._live,

@@ -14,7 +14,7 @@ import asyncio
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -51,9 +51,14 @@ class Verdict(AssertionError):
 
 
 class Campaign:
-    """Starts machines, plays the world around them, and collects what was seen. An async context manager."""
+    """Starts machines, plays the world around them, and collects what was seen. An async context manager.
 
-    def __init__(self, servers: Sequence[Server], book: Book, flows: Iterable[Flow], *, told: Told, nurse: bool = True) -> None:
+    With `nurse` whatever server ends is started again, with this `environment`.
+    """
+
+    def __init__(
+        self, servers: Sequence[Server], book: Book, flows: Iterable[Flow], *, told: Told, nurse: bool = True, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.servers = servers
         self.callers = Callers(servers)
         self.told = told
@@ -61,6 +66,7 @@ class Campaign:
         self._book = book
         self._flows = list(flows)
         self._nurse = nurse
+        self._environment = dict(environment or {})
         self._starts: list[Start] = []
         self._answers: defaultdict[str, list[Answer]] = defaultdict(list)
         self._numbers = itertools.count(1)
@@ -96,7 +102,7 @@ class Campaign:
         while True:
             await server.gone()
             self.faults += 1
-            await server.start()
+            await server.start(**self._environment)
 
     async def begin(self, flow: Flow, name: str | None = None) -> str:
         """Start a machine, asking until that is answered; return the execution's ARN."""
@@ -114,7 +120,7 @@ class Campaign:
                     if found["status"] not in RUNNING:
                         return self._saw(arn, found)
                     await asyncio.sleep(LOOK_SECONDS)
-        except TimeoutError:
+        except (TimeoutError, ServerRefused):  # or it is not there, which the checker will notice
             return None
 
     def _saw(self, arn: str, found: dict[str, Any]) -> Answer:
@@ -137,7 +143,7 @@ class Campaign:
             left = max(1.0, deadline - asyncio.get_running_loop().time())
             await asyncio.gather(*(self.ended(arn, left) for arn in fresh))
         runs = [run for arn, flow in flows.items() if (run := await self._run(arn, BY_NAME[flow])) is not None]
-        return Evidence(runs=runs, starts=self._starts, lines=self._book.lines(), faults=self.faults)
+        return Evidence(runs=runs, starts=list(self._starts), lines=self._book.lines(), faults=self.faults)
 
     async def _executions(self, flow: Flow) -> list[str]:
         found: list[str] = []

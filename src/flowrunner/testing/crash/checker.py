@@ -204,6 +204,15 @@ def _starts(evidence: Evidence) -> Iterator[str]:
     for (flow, name), answers in told.items():
         if len(answers) > 1:
             yield f"{flow} was started {len(answers)} times under the name {name}"
+    children = {child.name for run in evidence.runs for child in run.flow.needs}
+    asked = {start.arn for start in evidence.starts}
+    for run in evidence.runs:
+        if run.flow.name not in children and run.arn not in asked:
+            yield f"{run.arn}: an execution that nobody asked for"
+    for name in children:
+        began = sum(attempt.started and attempt.task.startswith("states:") for run in evidence.runs for attempt in attempts_of(run.events))
+        if (there := sum(run.flow.name == name for run in evidence.runs)) > began:
+            yield f"there are {there} executions of {name}, and {began} attempts to start one"
     twice = Counter(run.arn for run in evidence.runs)
     yield from (f"{arn}: there are {times} executions of this name" for arn, times in twice.items() if times > 1)
 
