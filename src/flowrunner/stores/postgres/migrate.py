@@ -100,6 +100,11 @@ def statements(found: Found, schema: str) -> Sequence[str]:
     return tuple(placed(text, schema) for text in (*stamped, *changes, RENUMBERED.format(int(latest(PACKAGE)))))
 
 
+def lock(schema: str) -> str:
+    """Waits until no other node creates or upgrades this schema; held to the end of the transaction."""
+    return f"SELECT pg_advisory_xact_lock({LOCK}, hashtext('{schema}'))"  # the name is checked
+
+
 async def prepare(connection: asyncpg.Connection, address: Address) -> None:
     """Have the schema there in the revision that this FlowRunner knows; raises StoreRefused for what is foreign, newer or damaged."""
     schema = address.schema
@@ -107,12 +112,42 @@ async def prepare(connection: asyncpg.Connection, address: Address) -> None:
         found = await look(connection, schema)
         if found is None or not found.is_current:
             async with connection.transaction(isolation="read_committed"):  # so that what others did before they let us in is seen
-                await connection.fetch("SELECT pg_advisory_xact_lock($1, hashtext($2))", LOCK, schema)
+                await connection.execute(lock(schema))
                 await _bring_up(connection, schema)
         await refuse_incomplete(connection, schema)
     except asyncpg.InsufficientPrivilegeError as error:
         remedy = f'Let it: GRANT CREATE ON DATABASE "{address.database}" TO "{address.user}", or CREATE SCHEMA {schema} AUTHORIZATION "{address.user}".'
         raise StoreRefused(f"The role {address.user!r} may not make or use the schema {schema!r} ({error}).", remedy=remedy) from error
+
+
+async def present(connection: asyncpg.Connection, address: Address) -> Found:
+    """What is there, and nothing is made; raises StoreRefused if it is nothing of ours, newer or damaged, or may not be read."""
+    schema = address.schema
+    try:
+        found = await look(connection, schema)
+    except asyncpg.InsufficientPrivilegeError as error:
+        remedy = f'GRANT USAGE ON SCHEMA {schema} TO "{address.user}"; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO "{address.user}"'
+        raise StoreRefused(f"The role {address.user!r} may not read the schema {schema!r} ({error}).", remedy=remedy) from error
+    if found is None:
+        raise StoreRefused(
+            f"The database {address.database!r} at {address.host}:{address.port} has no schema {schema!r} of FlowRunner.",
+            remedy="A server makes it: flowrunner serve --store URL",
+        )
+    return found
+
+
+def refuse_older(found: Found, schema: str) -> None:
+    """Raise StoreRefused if this FlowRunner cannot read the schema as it is."""
+    if found.revision != latest(PACKAGE):
+        raise StoreRefused(
+            f"The schema {schema!r} is an older one, and servers may be using it.", remedy="Start a server of this version once, or run: flowrunner db upgrade"
+        )
+
+
+async def examine(connection: asyncpg.Connection, address: Address) -> None:
+    """For who only reads: raise StoreRefused unless the schema is there, whole, in the revision that this FlowRunner knows."""
+    refuse_older(await present(connection, address), address.schema)
+    await refuse_incomplete(connection, address.schema)
 
 
 async def _bring_up(connection: asyncpg.Connection, schema: str) -> None:
