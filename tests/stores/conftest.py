@@ -118,9 +118,9 @@ def open_postgres():
     """A function that opens a store in an `async with`."""
 
     @asynccontextmanager
-    async def open_postgres(url):
+    async def open_postgres(url, **settings):
         async with AsyncExitStack() as stack:
-            store = open_store(url, clock=SystemClock())
+            store = open_store(url, clock=SystemClock(), **settings)
             await store.start(stack)
             yield store
 

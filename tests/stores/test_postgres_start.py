@@ -13,11 +13,8 @@ import pytest
 from flowrunner.clock import SystemClock
 from flowrunner.errors import StoreRefused, StoreUnavailable
 from flowrunner.stores.open import open_store
-from flowrunner.stores.postgres import migrate as subject
-from flowrunner.stores.postgres.migrate import migrations, placed, version
 from flowrunner.stores.postgres.session import Session
 from flowrunner.stores.postgres.url import parse_address
-from flowrunner.stores.queries import load_text
 from flowrunner.testing.postgres import PostgresServer, ServerError, free_port
 
 pytestmark = pytest.mark.skipif("FLOWRUNNER_TEST_POSTGRES_URL" in os.environ, reason="these tests need a server of their own")
@@ -153,76 +150,16 @@ async def test_tables_of_others(postgres_url, admin, schema):
     assert "another application" in await refusal(postgres_url)
 
 
-async def test_a_newer_schema(postgres_url, admin, schema):
-    """A schema that a newer FlowRunner wrote is refused with both versions."""
-    await start(postgres_url)
-    await admin.execute(f"UPDATE {schema}.meta SET value = '99' WHERE key = 'version'")
-    assert f"version 99; this FlowRunner knows {len(migrations())}" in await refusal(postgres_url)
-
-
 async def test_a_damaged_schema(postgres_url, admin, schema):
-    """A schema that lacks a table, an index or its version is refused and says what is missing."""
+    """A schema that lacks a table or an index is refused and says what is missing."""
     await start(postgres_url)
     await admin.execute(f"DROP TABLE {schema}.facts; DROP INDEX {schema}.heads_due")
     assert "lacks facts, heads_due" in await refusal(postgres_url)
-    await admin.execute(f"DELETE FROM {schema}.meta WHERE key = 'version'")
-    assert "has no version" in await refusal(postgres_url)
 
 
 async def test_many_nodes_start_at_once(postgres_url):
     """Of ten nodes that find no schema one makes it, and all start."""
     await asyncio.gather(*(start(postgres_url) for _ in range(10)))
-
-
-NEXT = "CREATE TABLE flowrunner.later (a int); INSERT INTO flowrunner.later VALUES (1); ALTER TABLE flowrunner.nodes ADD COLUMN note text;"
-
-
-async def test_an_older_schema_is_brought_up_to_date(postgres_url, admin, schema, monkeypatch):
-    """An older schema gets what it lacks and the new version, once, though several nodes start; what it holds stays."""
-    await start(postgres_url)
-    await admin.execute(f"INSERT INTO {schema}.nodes VALUES ('node', 1)")
-    present = migrations()
-    monkeypatch.setattr(subject, "migrations", lambda: (*present, NEXT))
-    await asyncio.gather(*(start(postgres_url) for _ in range(5)))
-    assert await version(admin, schema) == len(present) + 1
-    assert await admin.fetchval(f"SELECT count(*) FROM {schema}.later") == 1
-    assert await admin.fetchval(f"SELECT node FROM {schema}.nodes WHERE note IS NULL") == "node"
-
-
-async def test_a_migration_that_fails_changes_nothing(postgres_url, admin, schema, monkeypatch):
-    """If a statement of a migration fails, or its connection dies, the schema is as before, its version too."""
-    await start(postgres_url)
-    present = migrations()
-    for end in ("INSERT INTO nothing VALUES (1)", "SELECT pg_terminate_backend(pg_backend_pid())"):
-        monkeypatch.setattr(subject, "migrations", lambda end=end: (*present, NEXT, end))
-        await refusal(postgres_url, StoreUnavailable)
-        assert await version(admin, schema) == len(present)
-        assert await admin.fetchval("SELECT to_regclass($1)", f"{schema}.later") is None
-    monkeypatch.setattr(subject, "migrations", lambda: (*present, NEXT))
-    await start(postgres_url)
-    assert await version(admin, schema) == len(present) + 1
-
-
-SHAPE = """
-SELECT table_name || '.' || column_name, ordinal_position || data_type || is_nullable || coalesce(collation_name, '') || coalesce(is_identity, '')
-FROM information_schema.columns WHERE table_schema = $1
-UNION ALL SELECT indexname, replace(indexdef, $1, '') FROM pg_indexes WHERE schemaname = $1
-UNION ALL SELECT relname, array_to_string(reloptions, ',') FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relkind = 'r'
-ORDER BY 1
-"""
-
-
-async def test_migrations_make_the_schema(admin, schema):
-    """All migrations one after the other make exactly the schema of a new database."""
-    shapes = []
-    for name, texts in (("migrated", migrations()), ("new", [load_text(subject.PACKAGE, "schema.sql")])):
-        place = f"{schema}_{name}"
-        await admin.execute(f"CREATE SCHEMA {place}")
-        for text in texts:
-            await admin.execute(placed(text, place))
-        shapes.append([tuple(row) for row in await admin.fetch(SHAPE, place)])
-    assert shapes[0] == shapes[1]
-    assert len(shapes[0]) > 80
 
 
 def with_tls():

@@ -8,7 +8,7 @@ import sys
 import apsw
 import pytest
 
-from flowrunner.errors import StoreInUse, StoreRefused, StoreUnavailable
+from flowrunner.errors import ConfigurationError, StoreInUse, StoreRefused, StoreUnavailable
 from flowrunner.ports.upkeep import Schema
 from flowrunner.stores.open import open_upkeep
 from flowrunner.stores.revisions import latest
@@ -46,10 +46,13 @@ def folder_of(path):
     return sorted(entry.name for entry in path.parent.iterdir())
 
 
-async def test_only_sqlite_has_upkeep(path):
-    """By its URL."""
+async def test_a_url_has_upkeep(path):
+    """By its scheme; memory has nothing to look after."""
     assert isinstance(open_upkeep(f"sqlite:///{path}"), SqliteUpkeep)
-    assert open_upkeep("memory:") is None
+    for url in ("memory:", "mysql://x", "flow.db"):
+        with pytest.raises(ConfigurationError) as caught:
+            open_upkeep(url)
+        assert caught.value.remedy
 
 
 @pytest.mark.parametrize("version", [1, 2])

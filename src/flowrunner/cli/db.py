@@ -36,10 +36,10 @@ def upgrade(
 
     Example: flowrunner db upgrade --store sqlite:///orders.db
     """
-    from flowrunner.cli.dbstore import schema_of  # noqa: PLC0415  # --help does not pay for it
+    from flowrunner.cli.dbstore import upkeep_of  # noqa: PLC0415  # --help does not pay for it
 
     settings = settings_of(config, store=store)
-    upkeep = schema_of(settings.store)
+    upkeep = upkeep_of(settings.store)
     if sql:
         statements = wait_for(upkeep.script())
         print_text("".join(f"{statement.rstrip(';')};\n\n" for statement in ("BEGIN", *statements, "COMMIT")) if statements else "")
@@ -55,10 +55,10 @@ def current(*, store: Database = None, config: Config = None, output: Output = F
 
     Example: flowrunner db current --store sqlite:///orders.db
     """
-    from flowrunner.cli.dbstore import schema_of  # noqa: PLC0415  # as above
+    from flowrunner.cli.dbstore import upkeep_of  # noqa: PLC0415  # as above
 
     settings = settings_of(config, store=store)
-    schema = wait_for(schema_of(settings.store).schema())
+    schema = wait_for(upkeep_of(settings.store).schema())
     show_document({"revision": schema.revision, "latest": schema.latest, "upToDate": schema.is_current}, form_of(output, json))
     if not schema.is_current:
         say("A server of this version brings it up to date when it starts, and so does: flowrunner db upgrade", quiet=quiet)
@@ -93,8 +93,7 @@ async def _check(settings: Any) -> tuple[list[dict[str, str]], int]:
     from flowrunner.cli.inspection import Inspection  # noqa: PLC0415  # as above
     from flowrunner.limits import PROFILES  # noqa: PLC0415  # as above
 
-    upkeep = upkeep_of(settings.store)
-    damage = [{"where": "database", "finding": text} for text in (await upkeep.findings() if upkeep is not None else ())]
+    damage = [{"where": "database", "finding": text} for text in await upkeep_of(settings.store).findings()]
     if damage:
         return damage[:MOST_FINDINGS], 0
     found: list[dict[str, str]] = []
@@ -169,16 +168,16 @@ async def _count(url: str, before: int) -> int:
 
 async def _prune(url: str, before: int) -> int:
     from flowrunner.cli.dbstore import upkeep_of, writing  # noqa: PLC0415  # as above
+    from flowrunner.ports.upkeep import FileUpkeep  # noqa: PLC0415  # as above
 
     upkeep = upkeep_of(url)
-    if upkeep is not None:
-        await upkeep.schema()  # what is not there is not made
+    await upkeep.schema()  # what is not there is not made
     count, after = 0, None
     async with writing(url, PRUNE_WHY) as opened:
         while page := await opened.archive.ended(before, after, PRUNED_AT_ONCE):
             await asyncio.gather(*map(opened.executions.forget, page))
             count, after = count + len(page), page[-1]
-    if upkeep is not None and count:
+    if isinstance(upkeep, FileUpkeep) and count:
         await upkeep.shrink()
     return count
 

@@ -35,17 +35,18 @@ def backup(file: New, *, store: Database = None, config: Config = None, output: 
     Example: flowrunner db backup backup.db --store sqlite:///orders.db
     """
     from flowrunner.cli.dbstore import refuse_existing, upkeep_of  # noqa: PLC0415  # --help does not pay for it
+    from flowrunner.ports.upkeep import FileUpkeep  # noqa: PLC0415  # as above
 
     settings = settings_of(config, store=store)
     refuse_existing(file)
     upkeep = upkeep_of(settings.store)
-    if upkeep is None:
+    if isinstance(upkeep, FileUpkeep):
+        wait_for(upkeep.back_up(file))
+        show_document({"file": str(file), "bytes": file.stat().st_size}, form_of(output, json))
+    else:
         counts, whole = wait_for(_export(settings.store, str(file)))
         _warn(whole=whole)
         show_document({"file": str(file), "bytes": file.stat().st_size, **counts}, form_of(output, json))
-    else:
-        wait_for(upkeep.back_up(file))
-        show_document({"file": str(file), "bytes": file.stat().st_size}, form_of(output, json))
     say(f"Restore it with: flowrunner db restore {file} --store URL", quiet=quiet)
 
 
@@ -67,11 +68,12 @@ def restore(
     """
     from flowrunner.cli.dbstore import is_sqlite, make_folder, upkeep_of  # noqa: PLC0415  # as above
     from flowrunner.config import redacted  # noqa: PLC0415  # as above
+    from flowrunner.ports.upkeep import FileUpkeep  # noqa: PLC0415  # as above
 
     settings = settings_of(config, store=store)
     upkeep = upkeep_of(settings.store)
     from_sqlite = is_sqlite(file)
-    if from_sqlite and upkeep is not None:  # page by page, and all or nothing
+    if from_sqlite and isinstance(upkeep, FileUpkeep):  # page by page, and all or nothing
         make_folder(settings.store)
         wait_for(upkeep.restore(file))
         counts = wait_for(_contents(settings.store))

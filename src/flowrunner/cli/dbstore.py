@@ -45,20 +45,12 @@ async def _open(url: str, *, readonly: bool) -> AsyncIterator[Store]:
         yield store
 
 
-def upkeep_of(url: str) -> Upkeep | None:
+def upkeep_of(url: str) -> Upkeep:
     """What can be done to the database beside its archive."""
     from flowrunner.stores.open import open_upkeep  # noqa: PLC0415  # as above
 
     refuse_memory(url)
     return open_upkeep(url)
-
-
-def schema_of(url: str) -> Upkeep:
-    """The same; raises ConfigurationError for a store without schema revisions."""
-    upkeep = upkeep_of(url)
-    if upkeep is None:
-        raise ConfigurationError(f"A {url.partition(':')[0]} store has no revisions to look at.", remedy="Its server brings it up to date when it starts.")
-    return upkeep
 
 
 def refuse_memory(url: str) -> None:

@@ -1,4 +1,4 @@
-"""What operators do to a database that has a schema or a file of its own, beside what every archive gives."""
+"""What operators do to a database that is durable, beside what every archive gives."""
 
 from __future__ import annotations
 
@@ -43,6 +43,10 @@ class Upkeep(ABC):
     async def findings(self) -> Sequence[str]:
         """What the database itself and its keys show to be damaged; empty if all is well. Safe beside a running server."""
 
+
+class FileUpkeep(Upkeep):
+    """The upkeep of a database that is a file, which is copied as such. All others are copied row by row, through their archive."""
+
     @abstractmethod
     async def back_up(self, file: Path) -> None:
         """Write all of it, as of one moment, to a new file in the database's own form. Safe beside a running server."""
@@ -53,4 +57,4 @@ class Upkeep(ABC):
 
     @abstractmethod
     async def shrink(self) -> None:
-        """Give room that is no longer used back to the disk, where the database does not do so itself."""
+        """Give room that is no longer used back to the disk, which files do not do by themselves."""

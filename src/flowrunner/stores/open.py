@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -10,6 +11,8 @@ from flowrunner.errors import ConfigurationError
 from flowrunner.stores.memory.store import MemoryStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flowrunner.clock import Clock
     from flowrunner.ports.store import Store
     from flowrunner.ports.upkeep import Upkeep
@@ -26,7 +29,7 @@ def open_store(url: str, *, clock: Clock, readonly: bool = False) -> Store:
     `dynamodb://eu-central-1?prefix=flowrunner_` a table in that region.
     `readonly` is for a look beside a running server: nothing is made, migrated or locked.
     """
-    scheme, separator, rest = url.partition(":")
+    scheme, _, rest = url.partition(":")
     if scheme == "memory":
         if rest.strip("/"):
             raise ConfigurationError(f"The store {url!r} has something after 'memory:'.", remedy=SPELLINGS)
@@ -37,21 +40,53 @@ def open_store(url: str, *, clock: Clock, readonly: bool = False) -> Store:
         path, synchronous = _sqlite(url)
         return SqliteStore(path, clock=clock, synchronous=synchronous, readonly=readonly)
     if scheme in ("postgres", "postgresql"):
-        return _postgres(url, clock)
+        with _extra("postgres", "The PostgreSQL driver", "asyncpg"):
+            from flowrunner.stores.postgres.store import PostgresStore  # noqa: PLC0415  # the driver is an extra
+
+        return PostgresStore(url, clock=clock, readonly=readonly)
     if scheme == "dynamodb":
-        return _dynamodb(url, clock)
+        with _extra("dynamodb", "The DynamoDB client", "aiobotocore", "botocore"):
+            from flowrunner.stores.dynamodb.settings import read_settings  # noqa: PLC0415  # the client is an extra
+            from flowrunner.stores.dynamodb.store import DynamoStore  # noqa: PLC0415  # as above
+
+        return DynamoStore(read_settings(url), clock=clock)
+    raise _unknown(url)
+
+
+def open_upkeep(url: str) -> Upkeep:
+    """What operators can do to the database of this URL; raises ConfigurationError where there is none to look after."""
+    scheme = url.partition(":")[0]
+    if scheme == "sqlite":
+        from flowrunner.stores.sqlite.upkeep import SqliteUpkeep  # noqa: PLC0415  # as above
+
+        return SqliteUpkeep(_sqlite(url)[0])
+    if scheme in ("postgres", "postgresql"):
+        with _extra("postgres", "The PostgreSQL driver", "asyncpg"):
+            from flowrunner.stores.postgres.upkeep import PostgresUpkeep  # noqa: PLC0415  # as above
+            from flowrunner.stores.postgres.url import parse_address  # noqa: PLC0415  # as above
+
+        return PostgresUpkeep(parse_address(url))
+    if scheme == "memory":
+        raise ConfigurationError("A memory: store is inside its server and gone with it.", remedy="Name another: --store sqlite:///PATH")
+    raise _unknown(url)
+
+
+def _unknown(url: str) -> ConfigurationError:
+    scheme, separator, _ = url.partition(":")
     if not separator:
-        raise ConfigurationError(f"The store {url!r} is not a URL.", remedy=SPELLINGS)
-    raise ConfigurationError(f"There is no {scheme!r} store.", remedy=SPELLINGS)
+        return ConfigurationError(f"The store {url!r} is not a URL.", remedy=SPELLINGS)
+    return ConfigurationError(f"There is no {scheme!r} store.", remedy=SPELLINGS)
 
 
-def open_upkeep(url: str) -> Upkeep | None:
-    """What operators can do to the database of this URL; None where there is nothing but its archive. Raises ConfigurationError."""
-    if url.partition(":")[0] != "sqlite":
-        return None
-    from flowrunner.stores.sqlite.upkeep import SqliteUpkeep  # noqa: PLC0415  # as above
-
-    return SqliteUpkeep(_sqlite(url)[0])
+@contextmanager
+def _extra(extra: str, what: str, *modules: str) -> Iterator[None]:
+    """Imports of what comes with an extra; raises ConfigurationError, naming it, if it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in modules:
+            raise
+        raise ConfigurationError(f"{what} is not installed.", remedy=f'Install it: pip install "flowrunner[{extra}]"') from error
 
 
 def _sqlite(url: str) -> tuple[Path, str]:
@@ -69,24 +104,3 @@ def _sqlite(url: str) -> tuple[Path, str]:
     if settings or parts.fragment:
         raise ConfigurationError(f"The store {url!r} has unknown settings.", remedy="Only ?synchronous=full or normal is known.")
     return Path(path), synchronous
-
-
-def _postgres(url: str, clock: Clock) -> Store:
-    try:
-        from flowrunner.stores.postgres.store import PostgresStore  # noqa: PLC0415  # the driver is an extra
-    except ModuleNotFoundError as error:
-        if error.name != "asyncpg":
-            raise
-        raise ConfigurationError("The PostgreSQL driver is not installed.", remedy='Install it: pip install "flowrunner[postgres]"') from error
-    return PostgresStore(url, clock=clock)
-
-
-def _dynamodb(url: str, clock: Clock) -> Store:
-    try:
-        from flowrunner.stores.dynamodb.settings import read_settings  # noqa: PLC0415  # the client is an extra
-        from flowrunner.stores.dynamodb.store import DynamoStore  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if error.name not in ("aiobotocore", "botocore"):
-            raise
-        raise ConfigurationError("The DynamoDB client is not installed.", remedy='Install it: pip install "flowrunner[dynamodb]"') from error
-    return DynamoStore(read_settings(url), clock=clock)

@@ -36,18 +36,19 @@ def latest(package: str) -> str:
     return known(package)[-1]
 
 
-def stamp(revision: str) -> Sequence[str]:
-    """Statements that make the version row of a database that has none; the table is alembic's own."""
+def stamp(revision: str, schema: str | None = None) -> Sequence[str]:
+    """Statements that make the version row of a database that has none; the table is alembic's own, in `schema` if there are several."""
+    table = VERSION_TABLE if schema is None else f"{schema}.{VERSION_TABLE}"
     return (
-        f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL, CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num))",
-        f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('{revision}')",  # noqa: S608  # a name of our own
+        f"CREATE TABLE {table} (version_num VARCHAR(32) NOT NULL, CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num))",
+        f"INSERT INTO {table} (version_num) VALUES ('{revision}')",  # noqa: S608  # a name of our own
     )
 
 
-def script(package: str, dialect: str, since: str | None) -> Sequence[str]:
+def script(package: str, dialect: str, since: str | None, schema: str | None = None) -> Sequence[str]:
     """SQL that brings a database from revision `since` (None: empty) to the latest, version row included; nothing if it is there.
 
-    Each text is one or more statements; they belong into one transaction.
+    Each text is one or more statements; they belong into one transaction. The version row is in `schema`, as in `stamp`.
     """
     from alembic.operations import Operations  # noqa: PLC0415  # only an upgrade pays for it
     from alembic.runtime.migration import MigrationContext, MigrationStep  # noqa: PLC0415  # as above
@@ -57,7 +58,13 @@ def script(package: str, dialect: str, since: str | None) -> Sequence[str]:
     chain = ScriptDirectory(folder, version_locations=[folder])
     newest_first = tuple(chain.iterate_revisions("head", since or "base"))
     steps = [MigrationStep.upgrade_from_script(chain.revision_map, revision) for revision in reversed(newest_first)]
-    options = {"as_sql": True, "output_buffer": collected, "fn": lambda _heads, _context: steps, "starting_rev": since}
+    options = {
+        "as_sql": True,
+        "output_buffer": collected,
+        "fn": lambda _heads, _context: steps,
+        "starting_rev": since,
+        "version_table_schema": schema,
+    }
     context = MigrationContext.configure(dialect_name=dialect, opts=options)
     # As it stands: alembic would take it for SQLAlchemy's text(), where every % is doubled and :words are parameters.
     context.impl.execute = collected.take  # type: ignore[method-assign, assignment]

@@ -192,7 +192,7 @@ class Link:
             connection.terminate()
 
 
-async def connect(address: Address) -> asyncpg.Connection:
+async def connect(address: Address, *, plans: Mapping[str, str] = PLANS) -> asyncpg.Connection:
     """A new connection, in bounded time; raises the driver's errors."""
     async with asyncio.timeout(address.connect_seconds + 1):  # the driver's own limit does not cover every step
         return await asyncpg.connect(
@@ -204,7 +204,7 @@ async def connect(address: Address) -> asyncpg.Connection:
             ssl=_tls(address),
             timeout=address.connect_seconds,
             statement_cache_size=0,  # ours are kept by name
-            server_settings={"application_name": "flowrunner"} | ({} if address.pooled else PLANS),
+            server_settings={"application_name": "flowrunner"} | ({} if address.pooled else dict(plans)),
         )
 
 

@@ -1,110 +1,184 @@
-"""The versions of the schema. `meta.version` is the number of the last migration a database has seen.
+"""The revision of a database's schema, and how a database gets it.
 
-Migrations are append-only files `migrations/NNNN_words.sql`. All that a database lacks run in one transaction together with the
-new version, so a process killed half way leaves the old schema (reliability R34). An advisory lock of the transaction lets
-one node at a time create or migrate; the others wait and find it done.
+The row of `alembic_version` is the truth. `meta.version` is the same number, which older releases knew only: they refuse newer
+databases by it, and theirs, of version 1, are revision 0001 without the row. Whatever a database lacks, the row and the number
+are written in one transaction (reliability R34). An advisory lock of the transaction lets one node at a time create or upgrade;
+the others wait and find it done.
 """
 
 from __future__ import annotations
 
 import re
-from importlib.resources import files
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import asyncpg
 
 from flowrunner.errors import StoreRefused
 from flowrunner.stores.queries import load_text
+from flowrunner.stores.revisions import VERSION_TABLE, known, latest, script, stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flowrunner.stores.postgres.url import Address
 
 PACKAGE = "flowrunner.stores.postgres"
-WRITTEN_FOR = "flowrunner."  # the schema that our SQL names
+WRITTEN_FOR = "flowrunner"  # the schema that our SQL names
+UNSTAMPED = ("0001",)  # revisions that were released without the version row
 LOCK = 0x464C5257  # "FLRW": the first key of the advisory lock, the second is the schema's
 
 TABLES = "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relkind IN ('r', 'p', 'v', 'm', 'f')"
 OBJECTS = "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1"
 MADE = re.compile(r"^CREATE (?:UNIQUE )?(?:TABLE|INDEX) (?:flowrunner\.)?(\w+)", re.MULTILINE)
 MARK = "meta"
+NUMBERED = "INSERT INTO flowrunner.meta (key, value) VALUES ('application', 'flowrunner'), ('version', '{}')"
+RENUMBERED = "UPDATE flowrunner.meta SET value = '{}' WHERE key = 'version'"
 
 
-def migrations() -> tuple[str, ...]:
-    """The text of every migration, version 1 first; raises ValueError if a number is missing."""
-    found = sorted(entry.name for entry in (files(PACKAGE) / "migrations").iterdir() if entry.name.endswith(".sql"))
-    if [name[:4] for name in found] != [f"{number:04}" for number in range(1, len(found) + 1)]:
-        raise ValueError(f"the migrations are not numbered without a gap: {found}")
-    return tuple(load_text(PACKAGE, f"migrations/{name}") for name in found)
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a schema of ours is: its revision, and whether it has the version row."""
+
+    revision: str
+    is_stamped: bool
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it needs nothing."""
+        return self.is_stamped and self.revision == latest(PACKAGE)
 
 
 def placed(text: str, schema: str) -> str:
     """Our SQL for a schema of this (checked) name."""
-    return text.replace(WRITTEN_FOR, f'"{schema}".')
+    return text.replace(f"{WRITTEN_FOR}.", f'"{schema}".')
 
 
-async def version(connection: asyncpg.Connection, schema: str) -> int:
-    """The version of what is there, 0 for an empty or missing schema; raises StoreRefused if it is somebody else's or damaged."""
+async def look(connection: asyncpg.Connection, schema: str) -> Found | None:
+    """What is there, None for an empty or missing schema; raises StoreRefused if it is somebody else's, newer or damaged."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):  # row and number of one moment, though others upgrade
+        return await _look(connection, schema)
+
+
+async def _look(connection: asyncpg.Connection, schema: str) -> Found | None:
     tables = {row[0] for row in await connection.fetch(TABLES, schema)}
     if not tables:
-        return 0
+        return None
     if MARK not in tables:
         raise _foreign(schema, tables)
     try:
-        rows = await connection.fetch(placed("SELECT key, value FROM flowrunner.meta", schema))
-        found = {row["key"]: row["value"] for row in rows}
-        if found.get("application") == "flowrunner":
-            return int(found["version"])
-    except (KeyError, ValueError):
-        raise StoreRefused(f"The schema {schema!r} has no version: it is damaged.", remedy="Restore a backup.") from None
+        facts = {row["key"]: row["value"] for row in await connection.fetch(placed("SELECT key, value FROM flowrunner.meta", schema))}
+        rows = None
+        if VERSION_TABLE in tables:
+            rows = [row[0] for row in await connection.fetch(placed(f"SELECT version_num FROM flowrunner.{VERSION_TABLE} LIMIT 2", schema))]  # noqa: S608  # ours
     except asyncpg.UndefinedColumnError as error:
         raise _foreign(schema, tables) from error
-    raise _foreign(schema, tables)
+    if facts.get("application") != "flowrunner":
+        raise _foreign(schema, tables)
+    return _judged(schema, facts.get("version", ""), rows)
 
 
-async def create(connection: asyncpg.Connection, schema: str) -> None:
-    """Make the schema and all in it; in a transaction of the caller's."""
-    if not await connection.fetch("SELECT 1 FROM pg_namespace WHERE nspname = $1", schema):  # IF NOT EXISTS asks for the right to make it
-        await connection.execute(f'CREATE SCHEMA "{schema}"')
-    await connection.execute(placed(load_text(PACKAGE, "schema.sql"), schema))
-    insert = placed("INSERT INTO flowrunner.meta (key, value) VALUES ('application', 'flowrunner'), ('version', $1)", schema)
-    await connection.fetch(insert, str(len(migrations())))
+def _judged(schema: str, number: str, rows: list[str] | None) -> Found:
+    """What the number and the rows of a schema of ours say together."""
+    if number.isdecimal() and int(number) > int(latest(PACKAGE)):
+        raise StoreRefused(
+            f"The schema {schema!r} has version {number}; this FlowRunner knows {int(latest(PACKAGE))}.",
+            remedy="Run the newer FlowRunner that wrote it, or restore a backup from before.",
+        )
+    revision = number.zfill(4)
+    if revision not in (UNSTAMPED if rows is None else known(PACKAGE)) or rows not in (None, [revision]):
+        raise StoreRefused(f"The schema {schema!r} has no version, or two that do not agree: it is damaged.", remedy="Restore a backup.")
+    return Found(revision, is_stamped=rows is not None)
 
 
-async def migrate(connection: asyncpg.Connection, schema: str, found: int) -> None:
-    """Bring what has version `found` up to date; in a transaction of the caller's."""
-    steps = migrations()
-    for text in steps[found:]:
-        await connection.execute(placed(text, schema))
-    await connection.fetch(placed("UPDATE flowrunner.meta SET value = $1 WHERE key = 'version'", schema), str(len(steps)))
+def statements(found: Found, schema: str) -> Sequence[str]:
+    """What brings a schema of ours up to date, all for one transaction; nothing for one that is."""
+    if found.is_current:
+        return ()
+    stamped = () if found.is_stamped else stamp(found.revision, WRITTEN_FOR)
+    changes = script(PACKAGE, "postgresql", found.revision, WRITTEN_FOR) if found.revision != latest(PACKAGE) else ()
+    return tuple(placed(text, schema) for text in (*stamped, *changes, RENUMBERED.format(int(latest(PACKAGE)))))
+
+
+def lock(schema: str) -> str:
+    """Waits until no other node creates or upgrades this schema; held to the end of the transaction."""
+    return f"SELECT pg_advisory_xact_lock({LOCK}, hashtext('{schema}'))"  # the name is checked
 
 
 async def prepare(connection: asyncpg.Connection, address: Address) -> None:
-    """Have the schema there in the version that this FlowRunner knows; raises StoreRefused for what is foreign, newer or damaged."""
+    """Have the schema there in the revision that this FlowRunner knows; raises StoreRefused for what is foreign, newer or damaged."""
     schema = address.schema
     try:
-        await _prepare(connection, schema)
+        found = await look(connection, schema)
+        if found is None or not found.is_current:
+            async with connection.transaction(isolation="read_committed"):  # so that what others did before they let us in is seen
+                await connection.execute(lock(schema))
+                await _bring_up(connection, schema)
+        await refuse_incomplete(connection, schema)
     except asyncpg.InsufficientPrivilegeError as error:
         remedy = f'Let it: GRANT CREATE ON DATABASE "{address.database}" TO "{address.user}", or CREATE SCHEMA {schema} AUTHORIZATION "{address.user}".'
         raise StoreRefused(f"The role {address.user!r} may not make or use the schema {schema!r} ({error}).", remedy=remedy) from error
 
 
-async def _prepare(connection: asyncpg.Connection, schema: str) -> None:
-    if await version(connection, schema) != len(migrations()):
-        async with connection.transaction():
-            await connection.fetch("SELECT pg_advisory_xact_lock($1, hashtext($2))", LOCK, schema)
-            found = await version(connection, schema)  # another node may have been faster
-            if found > len(migrations()):
-                raise StoreRefused(
-                    f"The schema {schema!r} has version {found}; this FlowRunner knows {len(migrations())}.",
-                    remedy="Run the newer FlowRunner that wrote it, or restore a backup from before.",
-                )
-            if found == 0:
-                await create(connection, schema)
-            elif found < len(migrations()):
-                await migrate(connection, schema, found)
-    missing = set(MADE.findall(load_text(PACKAGE, "schema.sql"))) - {row[0] for row in await connection.fetch(OBJECTS, schema)}
-    if missing:
-        raise StoreRefused(f"The schema {schema!r} lacks {', '.join(sorted(missing))}.", remedy="Restore a backup.")
+async def present(connection: asyncpg.Connection, address: Address) -> Found:
+    """What is there, and nothing is made; raises StoreRefused if it is nothing of ours, newer or damaged, or may not be read."""
+    schema = address.schema
+    try:
+        found = await look(connection, schema)
+    except asyncpg.InsufficientPrivilegeError as error:
+        remedy = f'GRANT USAGE ON SCHEMA {schema} TO "{address.user}"; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO "{address.user}"'
+        raise StoreRefused(f"The role {address.user!r} may not read the schema {schema!r} ({error}).", remedy=remedy) from error
+    if found is None:
+        raise StoreRefused(
+            f"The database {address.database!r} at {address.host}:{address.port} has no schema {schema!r} of FlowRunner.",
+            remedy="A server makes it: flowrunner serve --store URL",
+        )
+    return found
+
+
+def refuse_older(found: Found, schema: str) -> None:
+    """Raise StoreRefused if this FlowRunner cannot read the schema as it is."""
+    if found.revision != latest(PACKAGE):
+        raise StoreRefused(
+            f"The schema {schema!r} is an older one, and servers may be using it.", remedy="Start a server of this version once, or run: flowrunner db upgrade"
+        )
+
+
+async def examine(connection: asyncpg.Connection, address: Address) -> None:
+    """For who only reads: raise StoreRefused unless the schema is there, whole, in the revision that this FlowRunner knows."""
+    refuse_older(await present(connection, address), address.schema)
+    await refuse_incomplete(connection, address.schema)
+
+
+async def _bring_up(connection: asyncpg.Connection, schema: str) -> None:
+    """Make the schema or bring it up to date, unless another node was faster; in a transaction of the caller's."""
+    found = await _look(connection, schema)
+    if found is None:
+        await create(connection, schema)
+        return
+    for statement in statements(found, schema):
+        await connection.execute(statement)
+
+
+async def create(connection: asyncpg.Connection, schema: str) -> None:
+    """Make the schema and all in it, with its version; in a transaction of the caller's."""
+    if not await connection.fetch("SELECT 1 FROM pg_namespace WHERE nspname = $1", schema):  # IF NOT EXISTS asks for the right to make it
+        await connection.execute(f'CREATE SCHEMA "{schema}"')
+    for text in (load_text(PACKAGE, "schema.sql"), *stamp(latest(PACKAGE), WRITTEN_FOR), NUMBERED.format(int(latest(PACKAGE)))):
+        await connection.execute(placed(text, schema))
+
+
+async def missing(connection: asyncpg.Connection, schema: str) -> Sequence[str]:
+    """The tables and indexes that a current schema lacks."""
+    there = {row[0] for row in await connection.fetch(OBJECTS, schema)}
+    return sorted(set(MADE.findall(load_text(PACKAGE, "schema.sql"))) - there)
+
+
+async def refuse_incomplete(connection: asyncpg.Connection, schema: str) -> None:
+    """Raise StoreRefused if a current schema lacks anything."""
+    lacking = await missing(connection, schema)
+    if lacking:
+        raise StoreRefused(f"The schema {schema!r} lacks {', '.join(lacking)}.", remedy="Restore a backup.")
 
 
 def _foreign(schema: str, tables: set[str]) -> StoreRefused:

@@ -1,5 +1,5 @@
 -- The schema of a new database, in a schema of its own (`flowrunner`, or the name in the URL). What older ones need to become
--- this is in migrations/; a test proves that both agree. PostgreSQL 12 and newer.
+-- this is in revisions/; a test proves that both agree. PostgreSQL 12 and newer.
 --
 -- Texts that users give are compared and sorted by their bytes (COLLATE "C"), as the other stores do. Ids are `uuid`: 16 bytes
 -- and, being version 7, in order of time, so that their indexes grow at one end.
@@ -133,7 +133,7 @@ CREATE TABLE flowrunner.activities (
   PRIMARY KEY (account, name)
 );
 
--- Facts about the schema itself: `version`, and `checked_at`, the last proof that it can be written.
+-- Facts about the schema itself: `application` (flowrunner), `version` (the revision's number), and `checked_at`, the last proof that it can be written.
 CREATE TABLE flowrunner.meta (
   key text PRIMARY KEY,
   value text NOT NULL

@@ -10,8 +10,8 @@ import asyncpg
 
 from flowrunner.errors import StoreError, StoreRefused, StoreUnavailable
 from flowrunner.stores.postgres.faults import DRIVER, LOST, WRONG, refused_write, unavailable, unreachable
-from flowrunner.stores.postgres.link import BEGIN, Gate, Link
-from flowrunner.stores.postgres.migrate import PACKAGE, placed, prepare
+from flowrunner.stores.postgres.link import BEGIN, BEGIN_READING, Gate, Link
+from flowrunner.stores.postgres.migrate import PACKAGE, examine, placed, prepare
 from flowrunner.stores.postgres.writer import Writer
 from flowrunner.stores.queries import load_queries
 
@@ -27,15 +27,17 @@ QUERIES = load_queries(PACKAGE)
 
 OLDEST = 12
 WRITERS = 2  # while one waits for the disk the other one works
+LEAST_READING = 2  # without a writer: while one holds a moment another one looks things up
 WAIT_SECONDS = 5.0  # for a connection that others hold
 CROWDED_SECONDS = 5.0  # until we ask again a server that had no connection left
 
 
 class Session:
-    """What the PostgreSQL stores share."""
+    """What the PostgreSQL stores share. With `readonly` there is no writer, and every transaction only reads."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, readonly: bool = False) -> None:
         self.address = address
+        self._readonly = readonly
         self._queries = {name: placed(text, address.schema) for name, text in QUERIES.items()}
         self._gate = Gate()
         self._links: list[Link] = []  # for reading
@@ -44,6 +46,7 @@ class Session:
         self._free = asyncio.Semaphore(0)
         self._writer: Writer | None = None
         self._started = False
+        self._is_open = False
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Connect, have the schema there, push the closing."""
@@ -52,15 +55,17 @@ class Session:
         self._started = True
         stack.push_async_callback(self._stop)
         self._gate = Gate()
-        self._links = [self._link() for _ in range(self.address.connections)]
+        self._links = [self._link() for _ in range(max(LEAST_READING, self.address.connections) if self._readonly else self.address.connections)]
         self._idle = list(self._links)
-        self._writing = [self._link() for _ in range(WRITERS)]
+        self._writing = [] if self._readonly else [self._link() for _ in range(WRITERS)]
         await self._open(self._idle[-1])
         for link in self._writing:  # before the many that read could take the last connections of the server
             await link.ready()
         self._free = asyncio.Semaphore(len(self._idle))
-        self._writer = Writer(self._writing, self.address, self._gate)
-        self._writer.start()
+        self._is_open = True
+        if not self._readonly:
+            self._writer = Writer(self._writing, self.address, self._gate)
+            self._writer.start()
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -70,12 +75,12 @@ class Session:
     @property
     def in_use(self) -> int:
         """How many of the connections for reading are in use now."""
-        return self.address.connections - len(self._idle) if self._writer else 0
+        return len(self._links) - len(self._idle) if self._is_open else 0
 
     async def commit(self, write: StepWrite) -> Head | NameTaken:
         """Store a step in the next shared transaction; returns when it is durable. Whoever stops waiting does not stop the write."""
         if self._writer is None:
-            raise self._closed()
+            raise StoreUnavailable(f"The store ({self.address}) is open for reading only.") if self._is_open else self._closed()
         return await self._writer.submit(write)
 
     async def read(self, query: str, *arguments: object) -> Sequence[Row]:
@@ -89,13 +94,13 @@ class Session:
 
     async def call(self, query: str, *arguments: object, seconds: float | None = None) -> Sequence[Row]:
         """All rows of a named query, in a transaction of its own."""
-        async with self._taken() as link:
+        async with self.transaction() if self._readonly else self._taken() as link:
             return await link.fetch(query, *arguments) if seconds is None else await link.fetch(query, *arguments, seconds=seconds)
 
     @asynccontextmanager
     async def transaction(self, begin: str = BEGIN) -> AsyncIterator[Link]:
         """A connection in a transaction: committed at the end, rolled back by whatever is raised inside."""
-        async with self._taken() as link, link.transaction(begin):
+        async with self._taken() as link, link.transaction(BEGIN_READING if self._readonly else begin):
             yield link
 
     @asynccontextmanager
@@ -123,7 +128,7 @@ class Session:
 
     async def _take(self) -> Link:
         """An open connection. When the server gives us no more, we have one fewer for a while, and wait for those we have."""
-        if self._writer is None:
+        if not self._is_open:
             raise self._closed()
         try:
             async with asyncio.timeout(WAIT_SECONDS):
@@ -159,12 +164,12 @@ class Session:
         return Link(self.address, self._queries, self._gate)
 
     async def _open(self, link: Link) -> None:
-        """Refuse what cannot be used, make or migrate the schema."""
+        """Refuse what cannot be used; make or migrate the schema, unless we only read."""
         connection = await link.ready()
         try:
             (server,) = await link.fetch("server")
             self._examine(server)
-            await prepare(connection, self.address)
+            await (examine if self._readonly else prepare)(connection, self.address)
         except DRIVER as error:
             link.drop()
             raise unreachable(error, self.address) from error
@@ -175,6 +180,8 @@ class Session:
         if server["encoding"] != "UTF8":
             remedy = f"Make another one: createdb -E UTF8 -T template0 {self.address.database}"
             raise StoreRefused(f"The database {self.address.database!r} has the encoding {server['encoding']}.", remedy=remedy)
+        if self._readonly:
+            return
         if server["standby"]:
             raise StoreRefused(f"{self.address} is a standby and cannot be written.", remedy="Point FlowRunner at the primary server.")
         if server["synchronous_commit"] == "off":
@@ -183,6 +190,7 @@ class Session:
 
     async def _stop(self) -> None:
         """Commit what waits, close everything; harmless when repeated or half open."""
+        self._is_open = False
         writer, self._writer = self._writer, None
         if writer is not None:
             await writer.stop()

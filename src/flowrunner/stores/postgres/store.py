@@ -32,12 +32,13 @@ class PostgresStore:
 
     `url` is `postgresql://user:password@host:5432/database` with the settings that `url.SETTINGS` lists. A server that goes away
     and comes back needs nothing of us: calls in between raise StoreUnavailable, those after it succeed.
+    `readonly` is for a look beside running servers or at a standby: nothing is made or migrated, and every write raises StoreUnavailable.
     """
 
-    def __init__(self, url: str, *, clock: Clock) -> None:
+    def __init__(self, url: str, *, clock: Clock, readonly: bool = False) -> None:
         self.url = url
         self.capabilities = Capabilities(durable=True, exclusive=False)
-        self.session = Session(parse_address(url))
+        self.session = Session(parse_address(url), readonly=readonly)
         self.executions: ExecutionStore = PostgresExecutions(self.session)
         self.definitions: DefinitionStore = PostgresDefinitions(self.session)
         self.archive: Archive = PostgresArchive(self.session)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import apsw
 
 from flowrunner.errors import StoreRefused, StoreUnavailable
-from flowrunner.ports.upkeep import Schema, Upkeep
+from flowrunner.ports.upkeep import FileUpkeep, Schema
 from flowrunner.stores.revisions import latest
 from flowrunner.stores.sqlite.faults import unavailable
 from flowrunner.stores.sqlite.file import open_untouched, open_writer
@@ -29,7 +29,7 @@ KINDS_THAT_COUNT = ("heads", "revisions", "machines", "activities", "inbox")
 Answer = TypeVar("Answer")
 
 
-class SqliteUpkeep(Upkeep):
+class SqliteUpkeep(FileUpkeep):
     """The upkeep of one file; every method opens it and closes it again."""
 
     def __init__(self, path: Path) -> None:
