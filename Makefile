@@ -22,7 +22,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 run: $(READY) ## a server on SQLite that runs the order example live (ARGS=--once ends after it)
-	@$(BIN)/python scripts/run_example.py $(if $(STORE),--store $(STORE)) $(ARGS)
+	@$(BIN)/python scripts/run_example.py $(if $(STORE),--store '$(STORE)') $(ARGS)
 
 test: $(READY) ## the whole suite (ARGS="-k name" for a part)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)

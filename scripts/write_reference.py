@@ -86,7 +86,7 @@ def _flags() -> dict[str, list[str]]:
     """Setting to the options that set it, by the names they share."""
     names = {row.name for row in config.SETTINGS}
     found: dict[str, list[str]] = {}
-    for command in _group().commands.values():
+    for _, command in _commands():
         for option in command.params:
             if option.name in names and option.param_type_name == "option":
                 longest = max(option.opts, key=len)
@@ -157,6 +157,15 @@ def _group() -> Any:
     return typer.main.get_command(app)
 
 
+def _commands() -> Iterator[tuple[str, Any]]:
+    """Every command by its full name, those of groups too."""
+    for name, command in _group().commands.items():
+        if hasattr(command, "commands"):
+            yield from ((f"{name} {part}", found) for part, found in command.commands.items())
+        else:
+            yield name, command
+
+
 def _option(option: Any) -> tuple[str, str]:
     shown, choices = option.default, _choices(option)
     takes = "" if option.is_flag else f" {option.metavar or ('WORD' if choices else 'NUMBER' if _is_number(option) else 'TEXT')}"
@@ -180,7 +189,7 @@ def commands() -> str:
     """Every command with its options, and the exit codes."""
     said = "`flowrunner COMMAND --help` says the same as this page; `flowrunner --version` prints the version."
     parts = [f"# Commands\n\nData goes to standard output, everything else to standard error. {said}\n"]
-    for name, command in _group().commands.items():
+    for name, command in _commands():
         arguments = [param for param in command.params if param.param_type_name == "argument"]
         options = [param for param in command.params if param.param_type_name == "option" and param.name != "help"]
         shown = " ".join((param.metavar or param.name.upper()) if param.required else f"[{param.name.upper()}]" for param in arguments)
@@ -195,7 +204,7 @@ def commands() -> str:
 
 EXIT_CODES = (
     (output.SUCCESS, "Success; for `run` and `watch`: the run succeeded (SUCCEEDED)."),
-    (output.FAILED, "The run failed (FAILED), or something unexpected happened."),
+    (output.FAILED, "The run failed (FAILED), `db check` found something, or something unexpected happened."),
     (output.USAGE, "The command line or a setting is wrong."),
     (output.INVALID, "A definition or an input is not valid."),
     (output.NOT_FOUND, "There is no such thing."),

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for whoever asks for one: one for all tests of a process, a schema for each test."""
+"""Database servers for whoever asks for one: one for all tests of a process, a schema or a table for each test."""
 
 import os
 from itertools import count
@@ -39,3 +39,25 @@ def postgres_urls(request):
 def postgres_url(postgres_urls):
     """The URL of an empty schema."""
     return postgres_urls()
+
+
+@pytest.fixture(scope="session")
+def dynamodb():
+    """The URL of a DynamoDB, without a prefix: the one that the environment names, or moto in a process of its own."""
+    pytest.importorskip("aiobotocore")
+    if "FLOWRUNNER_TEST_DYNAMODB_URL" not in os.environ:
+        pytest.importorskip("moto")
+    from flowrunner.testing.dynamodb import dynamodb_server
+
+    with dynamodb_server() as url:
+        yield url
+
+
+@pytest.fixture
+async def dynamodb_url(dynamodb):
+    """The URL of a store that has no table yet; the table is deleted afterwards."""
+    from flowrunner.testing.dynamodb import delete_tables, fresh_url
+
+    url = fresh_url(dynamodb)
+    yield url
+    await delete_tables(url)

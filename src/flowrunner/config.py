@@ -358,8 +358,8 @@ def _composed_store(source: Mapping[str, str]) -> str | None:
     """The store URL that the source documents' separate variables mean."""
     kind = source.get("FLOWRUNNER_STORAGE_TYPE", "").lower()
 
-    def part(service: str, name: str, default: str = "") -> str:
-        return source.get(f"FLOWRUNNER_{service}_{name}", "") or default
+    def part(name: str, default: str = "") -> str:
+        return source.get(name, "") or default
 
     match kind:
         case "":
@@ -369,14 +369,15 @@ def _composed_store(source: Mapping[str, str]) -> str | None:
         case "sqlite":
             return DEFAULT_STORE
         case "postgres" | "postgresql":
-            secret = part("POSTGRES", "PASSWORD")
-            user = quote(part("POSTGRES", "USER", "flowrunner"), safe="") + (f":{quote(secret, safe='')}" if secret else "")
-            mode = part("POSTGRES", "SSL_MODE")
-            place = f"{part('POSTGRES', 'HOST', 'localhost')}:{part('POSTGRES', 'PORT', '5432')}/{quote(part('POSTGRES', 'DATABASE', 'flowrunner'), safe='')}"
-            return f"postgresql://{user}@{place}" + (f"?sslmode={quote(mode)}" if mode else "")
+            secret = part("FLOWRUNNER_POSTGRES_PASSWORD")
+            user = quote(part("FLOWRUNNER_POSTGRES_USER", "flowrunner"), safe="") + (f":{quote(secret, safe='')}" if secret else "")
+            place = f"{part('FLOWRUNNER_POSTGRES_HOST', 'localhost')}:{part('FLOWRUNNER_POSTGRES_PORT', '5432')}"
+            database, mode = quote(part("FLOWRUNNER_POSTGRES_DATABASE", "flowrunner"), safe=""), part("FLOWRUNNER_POSTGRES_SSL_MODE")
+            return f"postgresql://{user}@{place}/{database}" + (f"?sslmode={quote(mode)}" if mode else "")
         case "dynamodb":
-            query = {"endpoint": part("DYNAMODB", "ENDPOINT"), "prefix": part("DYNAMODB", "TABLE_PREFIX", "flowrunner_")}
-            return f"dynamodb://{part('DYNAMODB', 'REGION', 'us-west-2')}?{urlencode({name: value for name, value in query.items() if value})}"
+            query = {"endpoint": part("FLOWRUNNER_DYNAMODB_ENDPOINT"), "prefix": part("FLOWRUNNER_DYNAMODB_TABLE_PREFIX", "flowrunner_")}
+            region = part("FLOWRUNNER_DYNAMODB_REGION", "us-west-2")
+            return f"dynamodb://{region}?{urlencode({name: value for name, value in query.items() if value})}"
         case _:
             raise ConfigurationError(f"FLOWRUNNER_STORAGE_TYPE: {kind!r} must be one of memory, sqlite, postgres, dynamodb.")
 

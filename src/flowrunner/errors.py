@@ -20,6 +20,7 @@ The docstring of a class is its default message. ``code`` is stable and may be r
     ├── AccessDenied                 no credential, or one that does not allow it
     ├── StoreError                   something about a store
     │   ├── StoreRefused             not ours, newer, damaged, read-only: never opened, remedy named
+    │   │   └── StoreInUse           a server has it, and it takes one at a time
     │   ├── StoreUnavailable         try again later
     │   └── Fenced                   another owner has the execution
     ├── ReplayMismatch               replay gave other records than the stored ones
@@ -181,6 +182,12 @@ class StoreRefused(StoreError):
 
     code = "store_refused"
     fault = "operator"
+
+
+class StoreInUse(StoreRefused):
+    """Another server is using the store."""
+
+    code = "store_in_use"
 
 
 class StoreUnavailable(StoreError):

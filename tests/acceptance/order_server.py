@@ -40,8 +40,9 @@ def until(holds, what):
 class OrderServer:
     """Starts, kills and asks a server; everything it makes is in one folder."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, store=None):
         self.folder = folder
+        self.store = store or f"sqlite:///{folder}/flowrunner.db"
         self.ledger_file = folder / "ledger.jsonl"
         self.process = None
         self._port = 0
@@ -72,7 +73,7 @@ class OrderServer:
             self._port = probe.getsockname()[1]
         command = [
             sys.executable, "-m", "flowrunner", "serve", "--dev", "--quiet", "--port", str(self._port),
-            "--store", f"sqlite:///{self.folder}/flowrunner.db", "--config", str(self.folder / "flowrunner.toml"),
+            "--store", self.store, "--config", str(self.folder / "flowrunner.toml"),
         ]  # fmt: skip
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FLOWRUNNER_")}
         with (self.folder / "server.log").open("ab") as log:

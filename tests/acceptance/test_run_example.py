@@ -46,6 +46,17 @@ def test_it_runs_the_order_once_twice_beside_a_port_that_is_taken(tmp_path, take
     assert (tmp_path / ".flowrunner" / "flowrunner.db").is_file()
 
 
+@pytest.mark.parametrize("store", ["postgres", "dynamodb"])
+def test_it_runs_the_order_on_another_store(tmp_path, request, store):
+    """The same command with another store's URL is all it takes."""
+    url = request.getfixturevalue(f"{store}_url")
+    process = started(tmp_path, "--once", "--port", "0", "--store", url, "--input", str(ROOT / "examples" / "order_processing" / "declined.json"))
+    with process:
+        printed, trouble = process.communicate(timeout=LONGEST_SECONDS)
+    assert (process.returncode, trouble) == (0, ""), printed
+    assert '"rolled_back"' in printed
+
+
 def test_it_leaves_the_server_running_until_ctrl_c(tmp_path, taken):
     process = started(tmp_path, "--port", str(taken), "--input", str(ROOT / "examples" / "order_processing" / "declined.json"))
     with process:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowrunner.api.answer import HIDDEN, aws_answer
+from flowrunner.api.answer import AWAY, HIDDEN, aws_answer
 from flowrunner.errors import (
     AccessDenied,
     Conflict,
@@ -33,7 +33,7 @@ from flowrunner.errors import (
         (TaskTokenTimedOut(), ("TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'", 400)),
         (LimitExceeded("big"), ("ValidationException", "big", 400)),
         (AccessDenied("no"), ("AccessDeniedException", "no", 400)),
-        (StoreUnavailable("host"), ("ServiceUnavailable", HIDDEN, 503)),
+        (StoreUnavailable("host"), ("ServiceUnavailable", AWAY, 503)),
         (Fenced("node"), ("ServiceUnavailable", HIDDEN, 503)),
         (StoreRefused("file"), ("InternalFailure", HIDDEN, 500)),
         (FlowRunnerError("bug"), ("InternalFailure", HIDDEN, 500)),

@@ -152,7 +152,7 @@ def test_bad_settings(folder):
     assert shown.returncode == 2
     assert "flowrunner.toml: there is no setting 'prot'" in shown.stderr
     assert "Did you mean 'port'?" in shown.stderr
-    (folder / "flowrunner.toml").write_text('store = "postgresql://u:secret@h/d"\n')
+    (folder / "flowrunner.toml").write_text('store = "postgresql://u:secret@h/d?nope=1"\n')
     shown = flowrunner("serve", folder=folder)
     assert shown.returncode == 2
     assert "secret" not in shown.stderr

@@ -99,7 +99,7 @@ class WatchedStore:
 class Bench:
     """One engine with its clock, handler and store."""
 
-    def __init__(self, store, *, kept_warm=1000, limits=AWS, clock=None, seed=None):
+    def __init__(self, store, *, kept_warm=1000, limits=AWS, clock=None, seed=None, lease_seconds=10.0):
         self.store = store = WatchedStore(store)
         self.clock = clock or ManualClock()
         self.handler = Scripted(self.clock)
@@ -115,6 +115,7 @@ class Bench:
             region="us-east-1",
             limits=limits,
             kept_warm=kept_warm,
+            lease_seconds=lease_seconds,
             observer=self.metrics,
             report=lambda event, detail: self.reports.append((event, detail)),
         )

@@ -438,9 +438,10 @@ async def test_a_foreign_step_fences_this_one_off(bench):
 
 
 async def test_many_waits_due_at_once(bench):
-    """2,000 executions that become due in the same second all go on."""
+    """Executions that become due in the same second all go on, also where they are more than are asked for at once."""
     machine = await bench.machine(WAIT)
-    heads = [await bench.engine.start_execution(machine, input=str(number)) for number in range(2000)]
+    number_of = {"memory": 2000, "sqlite": 2000, "postgresql": 700, "dynamodb": 50}[bench.store.url.partition(":")[0]]  # its stand-in is slow
+    heads = [await bench.engine.start_execution(machine, input=str(number)) for number in range(number_of)]
     assert len(bench.engine._live) == 0
     bench.clock.jump(61)
     for _ in range(40):

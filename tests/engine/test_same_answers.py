@@ -3,8 +3,8 @@
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from itertools import count
 
-import pytest
 from enginebench import ACCOUNT, Bench
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -15,6 +15,7 @@ from flowrunner.ports.definitions import Machine, Revision
 from flowrunner.ports.executions import ExecutionQuery
 from flowrunner.stores.open import open_store
 from flowrunner.testing.clock import ManualClock
+from flowrunner.testing.dynamodb import fresh_url
 
 ACTIVITY = "arn:aws:states:us-east-1:000000000000:activity:a"
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:"
@@ -57,7 +58,7 @@ class World:
         clock = ManualClock()
         store = open_store(self.url, clock=clock)
         await store.start(self.stack)
-        self.bench = Bench(store, clock=clock, seed=1, kept_warm=script["kept_warm"])
+        self.bench = Bench(store, clock=clock, seed=1, kept_warm=script["kept_warm"], lease_seconds=36000.0)
         self.bench.handler.table = {"f": list(script["outcomes"]), "lambda:invoke.waitForTaskToken": [{"return": {}}]}
         await self.bench.engine.start(self.stack)
         self.machines = {}
@@ -171,16 +172,24 @@ class Comparison(RuleBasedStateMachine):
         self.everywhere("wait", seconds)
 
 
-def compared(*urls):
-    """The state machine of hypothesis over stores, memory first."""
-    made = type("Stores", (Comparison,), {"urls": ("memory:", *urls)})
-    made.TestCase.settings = settings(max_examples=10, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
+def compared(make, examples):
+    """The state machine of hypothesis over memory and another store; `make` gives the URL of an empty one."""
+    made = type("Stores", (Comparison,), {"urls": ("memory:", make)})
+    made.TestCase.settings = settings(max_examples=examples, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck))
     return made.TestCase("runTest")
 
 
-@pytest.mark.parametrize("store", ["sqlite"])
-def test_equal_answers(store, tmp_path):
-    """A store gives the engine what memory gives it, whatever is done in whatever order."""
-    numbers = iter(range(10_000))
-    makers = {"sqlite": lambda: f"sqlite:///{tmp_path / f'{next(numbers)}.db'}"}
-    compared(makers[store]).runTest()
+def test_sqlite_gives_equal_answers(tmp_path):
+    """SQLite gives the engine what memory gives it, whatever is done in whatever order."""
+    numbers = count()
+    compared(lambda: f"sqlite:///{tmp_path / f'{next(numbers)}.db'}", 6).runTest()
+
+
+def test_postgresql_gives_equal_answers(postgres_urls):
+    """PostgreSQL does."""
+    compared(postgres_urls, 6).runTest()
+
+
+def test_dynamodb_gives_equal_answers(dynamodb):
+    """DynamoDB does."""
+    compared(lambda: fresh_url(dynamodb), 3).runTest()

@@ -1,15 +1,18 @@
+import os
 import signal
 import subprocess
 import sys
 
 import apsw
 import pytest
+from released import RELEASED, later_chain
 
 from flowrunner.errors import StoreRefused
+from flowrunner.stores import revisions
 from flowrunner.stores.queries import load_text
+from flowrunner.stores.revisions import known, latest, script, stamp
 from flowrunner.stores.sqlite import file
-from flowrunner.stores.sqlite import migrate as subject
-from flowrunner.stores.sqlite.migrate import PACKAGE, create, migrate, migrations, version_of
+from flowrunner.stores.sqlite.migrate import PACKAGE, create, header_number, is_current, migrate, revision_of, statements, version_rows
 
 
 def shape(connection):
@@ -29,34 +32,47 @@ def shape(connection):
     return names, columns, options, indexes
 
 
-def test_migrations_make_the_schema():
-    """All migrations one after the other make exactly the schema of a new file."""
+def new_shape():
+    new = apsw.Connection(":memory:")
+    create(new)
+    return shape(new)
+
+
+def opened(path):
+    return apsw.Connection(str(path))
+
+
+def test_revisions_make_the_schema():
+    """All revisions one after the other make exactly the schema of a new file."""
     migrated, new = apsw.Connection(":memory:"), apsw.Connection(":memory:")
-    for text in migrations():
+    for text in script(PACKAGE, "sqlite", None):
         migrated.execute(text)
     new.execute(load_text(PACKAGE, "schema.sql"))
-    assert shape(migrated) == shape(new)
+    for text in stamp(latest(PACKAGE)):
+        new.execute(text)
+    assert shape(migrated) == shape(new) == new_shape()
 
 
-def test_numbers_without_gap(tmp_path, monkeypatch):
-    """A migration whose number is missing or there twice is an error of the program."""
-    for names in (("0001_a.sql", "0003_b.sql"), ("0001_a.sql", "0001_b.sql"), ("0002_a.sql",)):
-        folder = tmp_path / "-".join(names)
-        (folder / "migrations").mkdir(parents=True)
-        for name in names:
-            (folder / "migrations" / name).write_text("SELECT 1")
-        monkeypatch.setattr(subject, "files", lambda _, folder=folder: folder)
-        with pytest.raises(ValueError, match="without a gap"):
-            migrations()
+@pytest.mark.parametrize("version", RELEASED)
+def test_released_files_are_brought_up_to_date(tmp_path, version):
+    """A file of every release gets what it lacks and its version row, once; what it holds stays."""
+    RELEASED[version](tmp_path / "flow.db")
+    connection = opened(tmp_path / "flow.db")
+    assert revision_of(connection) == f"{version:04}"
+    assert not is_current(connection)
+    assert migrate(connection) == f"{version:04}"
+    assert shape(connection) == new_shape()
+    assert version_rows(connection) == [latest(PACKAGE)]
+    assert header_number(connection) == int(latest(PACKAGE))
+    assert statements(connection) == ()
+    assert migrate(connection) == latest(PACKAGE)
+    assert connection.execute("SELECT id, status, input FROM heads JOIN chunks ON place = (number << 26) + 1").fetchall() == [("h", "RUNNING", "in")]
 
 
-NEXT = "CREATE TABLE later (a); INSERT INTO later VALUES (1); ALTER TABLE nodes ADD COLUMN note TEXT; CREATE INDEX later_a ON later (a);"
-
-
-def old_file(path):
-    """A file of the present version with something in it."""
+def current_file(path):
+    """A file of the present revision with something in it."""
     path.touch()
-    connection = apsw.Connection(str(path))
+    connection = opened(path)
     create(connection)
     connection.pragma("journal_mode", "wal")
     connection.execute("INSERT INTO nodes VALUES ('node', 1)")
@@ -64,41 +80,74 @@ def old_file(path):
 
 
 def test_an_older_file_is_brought_up_to_date(tmp_path, monkeypatch):
-    """An older file gets what it lacks and the new version, once; what it holds stays."""
-    old_file(tmp_path / "flow.db")
-    present = migrations()
-    monkeypatch.setattr(subject, "migrations", lambda: (*present, NEXT))
-    connection = apsw.Connection(str(tmp_path / "flow.db"))
-    assert migrate(connection) == len(present)
-    assert version_of(connection) == len(present) + 1
-    assert migrate(connection) == len(present) + 1
+    """A file of this release gets what the next one adds; what it holds stays."""
+    current_file(tmp_path / "flow.db")
+    present = latest(PACKAGE)
+    monkeypatch.setattr(revisions, "_folder", later_chain(tmp_path))
+    connection = opened(tmp_path / "flow.db")
+    assert migrate(connection) == present
+    assert revision_of(connection) == latest(PACKAGE) == "0003"
+    assert migrate(connection) == "0003"
     assert connection.execute("SELECT node, note FROM nodes").fetchall() == [("node", None)]
     assert connection.execute("SELECT count(*) FROM later").get == 1
 
 
-def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
-    """If a statement of a migration fails the file is as before, its version too."""
-    old_file(tmp_path / "flow.db")
-    present = migrations()
-    monkeypatch.setattr(subject, "migrations", lambda: (*present, NEXT, "INSERT INTO nothing VALUES (1)"))
-    connection = apsw.Connection(str(tmp_path / "flow.db"))
-    before = shape(connection)
-    with pytest.raises(apsw.SQLError):
+def test_a_revision_that_fails_changes_nothing(tmp_path, monkeypatch):
+    """If a statement fails the file is as before, its version too."""
+    current_file(tmp_path / "flow.db")
+    monkeypatch.setattr(revisions, "_folder", later_chain(tmp_path, broken=True))
+    connection = opened(tmp_path / "flow.db")
+    before = shape(connection), revision_of(connection)
+    with pytest.raises(apsw.SQLError, match="nothing"):
         migrate(connection)
-    assert shape(connection) == before
-    assert version_of(connection) == len(present)
+    assert (shape(connection), revision_of(connection)) == before
+
+
+def disagreeing(connection):
+    connection.pragma("user_version", 1)
+
+
+def two_rows(connection):
+    connection.execute("INSERT INTO alembic_version VALUES ('0001')")
+
+
+def no_row(connection):
+    connection.execute("DELETE FROM alembic_version")
+
+
+def unknown_row(connection):
+    connection.execute("UPDATE alembic_version SET version_num = 'abcdef'")
+
+
+def no_version(connection):
+    connection.execute("DROP TABLE alembic_version; PRAGMA user_version = 0")
+
+
+@pytest.mark.parametrize("damage", [disagreeing, two_rows, no_row, unknown_row, no_version])
+def test_a_version_that_cannot_be_trusted(tmp_path, damage):
+    """A file whose row and header do not tell one known revision is refused and left."""
+    path = tmp_path / "flow.db"
+    current_file(path)
+    connection = opened(path)
+    damage(connection)
+    assert revision_of(connection) is None
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreRefused, match="two that do not agree") as caught:
+        file.open_writer(path, synchronous="FULL")
+    assert caught.value.remedy
+    assert path.read_bytes() == before
 
 
 KILLED = """
 import os, signal, sys
+from pathlib import Path
 import apsw
-from flowrunner.stores.sqlite import file
+from flowrunner.stores import revisions
 from flowrunner.stores.sqlite import migrate as subject
 
-present = subject.migrations()
-path, action, at, following = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
-if action == "migrate":
-    subject.migrations = lambda: (*present, following)
+path, action, at, chain = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
+revisions._folder = lambda _: chain
 connection = apsw.Connection(path)
 count = 0
 
@@ -114,46 +163,58 @@ getattr(subject, action)(connection)
 """
 
 
-@pytest.mark.parametrize("action", ["create", "migrate"])
-def test_killed_at_every_statement(tmp_path, monkeypatch, action):
+def beginnings(tmp_path, monkeypatch):
+    """How each file begins: what makes it, what is done, and the chain of revisions that does it."""
+    real, later = revisions._folder, later_chain(tmp_path)
+    return {
+        "a new file": (lambda path: path.touch(), "create", real),
+        "user_version 1": (RELEASED[1], "migrate", real),
+        "user_version 2": (RELEASED[2], "migrate", real),
+        "the next revision": (current_file, "migrate", later),
+        "user_version 1 to the next revision": (RELEASED[1], "migrate", later),
+    }
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("name", ["a new file", "user_version 1", "user_version 2", "the next revision", "user_version 1 to the next revision"])
+def test_killed_at_every_statement(tmp_path, monkeypatch, name):
     """A process killed at any statement leaves the file as it was or complete; its version tells which, and the next try completes it."""
-    present = migrations()
-    following = (*present, NEXT) if action == "migrate" else present
+    make, action, chain = beginnings(tmp_path, monkeypatch)[name]
     outcomes = []
     for at in range(1, 100):
         path = tmp_path / f"{at}.db"
-        if action == "migrate":
-            old_file(path)
-        child = subprocess.run([sys.executable, "-c", KILLED, path, action, str(at), NEXT], check=False)
-        connection = apsw.Connection(str(path))
-        version = version_of(connection)
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema WHERE name IN ('heads', 'later')").get
-        assert (version, tables) in {(len(following), len(following) - len(present) + 1), (len(present), 1) if action == "migrate" else (0, 0)}
+        make(path)
+        with opened(path) as look:
+            old = shape(look), look.execute("PRAGMA user_version").get, version_rows(look)
+        child = subprocess.run([sys.executable, "-c", KILLED, path, action, str(at), chain(PACKAGE)], check=False, env=dict(os.environ))
+        connection = opened(path)
+        found = shape(connection), connection.execute("PRAGMA user_version").get, version_rows(connection)
         assert connection.execute("PRAGMA integrity_check").get == "ok"
         with monkeypatch.context() as patch:
-            patch.setattr(subject, "migrations", lambda: following)
-            getattr(subject, action)(connection)
-        assert version_of(connection) == len(following)
-        outcomes.append(version)
+            patch.setattr(revisions, "_folder", chain)
+            outcomes.append(found != old)
+            assert (is_current(connection) and revision_of(connection) == latest(PACKAGE)) == outcomes[-1]
+            {"create": create, "migrate": migrate}[action](connection)
+            assert is_current(connection)
+            assert revision_of(connection) == known(PACKAGE)[-1]
+            whole = shape(connection)
         connection.close()
         if child.returncode == 0:
             break
         assert child.returncode == -signal.SIGKILL
-    assert outcomes.count(len(following)) == 1
-    assert len(outcomes) > 7
+    assert outcomes.count(True) == 1  # the last: no statement after COMMIT
+    assert found[0] == whole
+    assert len(outcomes) > 5
 
 
 def test_only_a_server_that_is_alone_migrates(tmp_path, monkeypatch):
     """A command that shares the file with a running server leaves an older file as it is; a server brings it up to date."""
     path = tmp_path / "flow.db"
-    old_file(path)
-    following = (*migrations(), NEXT)
-    monkeypatch.setattr(subject, "migrations", lambda: following)
-    monkeypatch.setattr(file, "migrations", lambda: following)
-    monkeypatch.setattr(file, "_objects", lambda _: set())
+    RELEASED[1](path)
     before = path.read_bytes()
-    with pytest.raises(StoreRefused, match="older schema"):
+    with pytest.raises(StoreRefused, match="older schema") as caught:
         file.open_writer(path, synchronous="FULL", alone=False)
+    assert "flowrunner db upgrade" in caught.value.remedy
     assert path.read_bytes() == before
     connection = file.open_writer(path, synchronous="FULL")
-    assert version_of(connection) == len(following)
+    assert revision_of(connection) == latest(PACKAGE)

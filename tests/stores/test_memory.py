@@ -4,10 +4,10 @@ import pytest
 from hypothesis import settings
 
 from flowrunner.stores.memory import MemoryStore
-from flowrunner.testing.conformance import DefinitionStoreConformance, ExecutionStoreConformance, store_machine
+from flowrunner.testing.conformance import ArchiveConformance, DefinitionStoreConformance, ExecutionStoreConformance, store_machine
 
 
-class TestMemoryStore(ExecutionStoreConformance, DefinitionStoreConformance):
+class TestMemoryStore(ExecutionStoreConformance, DefinitionStoreConformance, ArchiveConformance):
     @pytest.fixture
     async def store(self):
         async with AsyncExitStack() as stack:

@@ -4,6 +4,7 @@ import pytest
 
 from flowrunner.clock import SystemClock
 from flowrunner.errors import ConfigurationError
+from flowrunner.stores.dynamodb import DynamoStore
 from flowrunner.stores.memory import MemoryStore
 from flowrunner.stores.open import open_store
 from flowrunner.stores.sqlite import SqliteStore
@@ -44,6 +45,21 @@ async def test_settings(tmp_path):
             assert store.capabilities.exclusive
 
 
+def test_dynamodb():
+    """The region stands where others have a host; what is not said is left to AWS and to the defaults."""
+    plain = open_store("dynamodb://eu-central-1", clock=SystemClock())
+    assert isinstance(plain, DynamoStore)
+    assert not plain.capabilities.exclusive
+    assert plain.session.settings.table == "flowrunner"
+    assert plain.url == "dynamodb://eu-central-1"
+    url = "dynamodb://us-east-1?endpoint=http://[::1]:8000&prefix=a_&billing=provisioned&read=7&write=9&shards=2"
+    full = open_store(url, clock=SystemClock())
+    assert full.url == url
+    given = full.session.settings
+    assert (given.table, given.billing, given.read, given.write, given.shards) == ("a_flowrunner", "provisioned", 7, 9, 2)
+    assert given.is_local
+
+
 REFUSED = {
     "": "not a URL",
     "flow.db": "not a URL",
@@ -63,7 +79,18 @@ REFUSED = {
     "postgresql://localhost/x": "names no user",
     "postgres://user@localhost": "names no database",
     "postgresql:": "names no user",
-    "dynamodb:table": "no dynamodb store yet",
+    "dynamodb:table": "names no region",
+    "dynamodb://": "names no region",
+    "dynamodb://eu central": "names no region",
+    "dynamodb://eu-central-1/table": "names no region",
+    "dynamodb://key:secret@eu-central-1": "has credentials in it",
+    "dynamodb://eu-central-1?table=x": "Known are endpoint, prefix, billing, read, write, shards",
+    "dynamodb://eu-central-1?endpoint=127.0.0.1": "endpoint=127.0.0.1 cannot be used",
+    "dynamodb://eu-central-1?prefix=a b": "prefix=a b cannot be used",
+    "dynamodb://eu-central-1?billing=free": "on-demand or provisioned",
+    "dynamodb://eu-central-1?read=5": "belong to billing=provisioned",
+    "dynamodb://eu-central-1?billing=provisioned&read=0": "from 1 to 40000",
+    "dynamodb://eu-central-1?shards=65": "from 1 to 64",
     "mysql://x": "no 'mysql' store",
     "C:\\flow.db": "no 'C' store",
 }

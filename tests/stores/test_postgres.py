@@ -5,10 +5,10 @@ from hypothesis import settings
 
 from flowrunner.clock import SystemClock
 from flowrunner.stores.postgres import PostgresStore
-from flowrunner.testing.conformance import DefinitionStoreConformance, DurableStoreConformance, ExecutionStoreConformance, store_machine
+from flowrunner.testing.conformance import ArchiveConformance, DefinitionStoreConformance, DurableStoreConformance, ExecutionStoreConformance, store_machine
 
 
-class TestPostgresStore(ExecutionStoreConformance, DefinitionStoreConformance, DurableStoreConformance):
+class TestPostgresStore(ExecutionStoreConformance, DefinitionStoreConformance, DurableStoreConformance, ArchiveConformance):
     @pytest.fixture
     def opened(self, postgres_url, open_postgres):
         return lambda: open_postgres(postgres_url)

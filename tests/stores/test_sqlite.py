@@ -7,10 +7,10 @@ from hypothesis import settings
 
 from flowrunner.clock import SystemClock
 from flowrunner.stores.sqlite import SqliteStore
-from flowrunner.testing.conformance import DefinitionStoreConformance, DurableStoreConformance, ExecutionStoreConformance, store_machine
+from flowrunner.testing.conformance import ArchiveConformance, DefinitionStoreConformance, DurableStoreConformance, ExecutionStoreConformance, store_machine
 
 
-class TestSqliteStore(ExecutionStoreConformance, DefinitionStoreConformance, DurableStoreConformance):
+class TestSqliteStore(ExecutionStoreConformance, DefinitionStoreConformance, DurableStoreConformance, ArchiveConformance):
     @pytest.fixture
     def opened(self, path, open_sqlite):
         return lambda: open_sqlite(path)

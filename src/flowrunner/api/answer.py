@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from flowrunner.errors import FlowRunnerError, InvalidToken, NotFound, TaskTokenTimedOut
+from flowrunner.errors import FlowRunnerError, InvalidToken, NotFound, StoreUnavailable, TaskTokenTimedOut
 
+AWAY = "The store does not answer at the moment. What was asked may still take effect; try again."
 HIDDEN = "The server could not do what was asked; its log has the reason under the request's id."
 # code of an error -> AWS's code. What is not here is answered InternalFailure.
 AWS_CODES = {
@@ -49,5 +50,5 @@ def aws_answer(error: FlowRunnerError) -> AwsAnswer:
     code = AWS_CODES.get(error.code, "InternalFailure")
     status = AWS_STATUS.get(code, 400)
     if status >= 500:
-        return AwsAnswer(code, HIDDEN, status)
+        return AwsAnswer(code, AWAY if isinstance(error, StoreUnavailable) else HIDDEN, status)
     return AwsAnswer(code, AWS_TEXTS.get(type(error), error.message), status)

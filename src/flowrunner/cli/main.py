@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from flowrunner import __version__
-from flowrunner.cli import definitions, environment, executions, running, serving
+from flowrunner.cli import db, dbmove, definitions, environment, executions, running, serving
 from flowrunner.cli.output import USAGE, Ended, code_of, complain, explain
 
 EXAMPLES = """\b
@@ -17,8 +17,8 @@ EXAMPLES = """\b
   flowrunner run order.asl.json --follow    one run here, without a server
   eval "$(flowrunner env)"                  point the AWS SDKs and CLI at the server
 
-Exit codes: 0 success, 1 the run failed (or something unexpected did), 2 usage, 3 definition or input invalid, 4 not found, 5 denied,
-6 server or store unreachable, 7 the run timed out, 8 the run was stopped, 124 --timeout passed, 130 interrupted.
+Exit codes: 0 success, 1 the run failed, db check found something (or something unexpected happened), 2 usage, 3 definition or input
+invalid, 4 not found, 5 denied, 6 server or store unreachable, 7 the run timed out, 8 the run was stopped, 124 --timeout passed, 130 interrupted.
 """
 
 app = typer.Typer(
@@ -32,6 +32,11 @@ app = typer.Typer(
 for commands in (serving.COMMANDS, running.COMMANDS, definitions.COMMANDS, executions.COMMANDS, environment.COMMANDS):
     for name, command in commands.items():
         app.command(name)(command)
+stores = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look after a store: its schema, health, size, backups and moves.")
+for commands in (db.COMMANDS, dbmove.COMMANDS):
+    for name, command in commands.items():
+        stores.command(name)(command)
+app.add_typer(stores, name="db")
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001  # the shape of Typer's callbacks

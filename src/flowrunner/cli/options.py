@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Read settings from this file instead of flowrunner.toml.")]
 Store = Annotated[str | None, typer.Option("--store", metavar="URL", help="Where runs are kept: sqlite:///PATH or memory:.")]
+Database = Annotated[str | None, typer.Option("--store", metavar="URL", help="The store; without it the one that the settings name.")]
 Server = Annotated[str | None, typer.Option("--server", metavar="URL", help="The server to talk to (FLOWRUNNER_SERVER).")]
 Output = Annotated[Form, typer.Option("--output", "-o", help="How data looks.")]
 Json = Annotated[bool, typer.Option("--json", help="Short for --output json.")]

@@ -67,7 +67,7 @@ class Engine:
         report: Callable[[str, dict[str, Any]], None] = lambda _event, _detail: None,
     ) -> None:
         self.store = store
-        self.feed = Feed(store.executions, clock)
+        self.feed = Feed(store.executions, clock, look_seconds=store.capabilities.look_seconds)
         self.node = uuid.UUID(bytes=randomness(16), version=4).hex
         self.region = region
         self.clock = clock

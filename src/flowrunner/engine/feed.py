@@ -55,9 +55,10 @@ class _Topic:
 class Feed:
     """Follows executions of one store."""
 
-    def __init__(self, executions: ExecutionStore, clock: Clock) -> None:
+    def __init__(self, executions: ExecutionStore, clock: Clock, *, look_seconds: float = WATCH_SECONDS) -> None:
         self._executions = executions
         self._clock = clock
+        self._look_seconds = look_seconds
         self._followed = asyncio.Event()
         self._topics: dict[str, _Topic] = {}
 
@@ -82,7 +83,7 @@ class Feed:
             await self._followed.wait()
             self._followed.clear()
             while self._topics:
-                await self._clock.sleep(WATCH_SECONDS)
+                await self._clock.sleep(self._look_seconds)
                 with contextlib.suppress(StoreError):  # looked at again next time
                     await self._look()
 

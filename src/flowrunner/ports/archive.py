@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
 from flowrunner.ports.definitions import Activity, Machine, Revision
@@ -29,7 +30,15 @@ class Archive(ABC):
     """The whole of one database, across accounts. All methods raise StoreUnavailable when it does not answer.
 
     Pages are in ascending order of their key; `after` is the key of the last row of the page before, None for the first.
+    A page of executions may be shorter than `limit` where they are large; only an empty page is the end.
     """
+
+    def moment(self) -> AbstractAsyncContextManager[bool]:
+        """Hold one moment: if it gives True, every page read within is of that moment, whatever is committed meanwhile.
+
+        A store that cannot do so gives False: then only a store without servers is read as a whole. One at a time.
+        """
+        return nullcontext(enter_result=False)
 
     @abstractmethod
     async def executions(self, after: str | None, limit: int) -> Sequence[ArchivedExecution]:
@@ -69,4 +78,7 @@ class Archive(ABC):
 
     @abstractmethod
     async def size(self) -> Mapping[str, int]:
-        """How much there is: rows of each kind, and ``bytes`` on disk where the database tells."""
+        """How much there is: rows of each kind, and ``bytes`` on disk where the database tells.
+
+        The kinds ``executions``, ``revisions``, ``machines`` and ``activities`` are always among them.
+        """

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flowrunner.errors import StoreUnavailable
+from flowrunner.ports.archive import Archive
 from flowrunner.ports.definitions import DefinitionStore
 from flowrunner.ports.executions import ExecutionStore
 
@@ -17,11 +18,13 @@ class Capabilities:
     """What a store can and cannot do; tests of what it cannot are skipped out loud.
 
     `durable`: survives the process. `exclusive`: one server at a time, enforced at start, so whatever owner a row names
-    when a server starts is dead; otherwise several nodes may share the store.
+    when a server starts is dead; otherwise several nodes may share the store. `look_seconds`: how often it is worth asking
+    what other nodes did to executions that are followed here.
     """
 
     durable: bool
     exclusive: bool
+    look_seconds: float = 0.1
 
 
 class Store(Protocol):
@@ -31,6 +34,7 @@ class Store(Protocol):
     capabilities: Capabilities
     executions: ExecutionStore
     definitions: DefinitionStore
+    archive: Archive
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Open (creating or migrating what is ours), push the clean-up on `stack`.

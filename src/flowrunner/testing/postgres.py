@@ -20,6 +20,7 @@ import struct
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -45,6 +46,9 @@ host all all 127.0.0.1/32 trust
 
 SECONDS_TO_START = 30.0
 
+GUARD = 'cat > /dev/null; kill -QUIT "$1"; sleep 1; rm -rf "$2"'
+"""Ends a server whose test process was killed: the guard reads from it, and so notices its end."""
+
 
 class ServerError(Exception):
     """The server could not be found, made or started."""
@@ -60,6 +64,7 @@ class PostgresServer:
         self._data = self.folder / "data"
         self._settings = PLAIN | (FAST if settings is None else dict(settings))
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
         self._user = _other_user()
         if self._user is not None:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
@@ -100,6 +105,9 @@ class PostgresServer:
                 start_new_session=True,  # so that the whole of it can be killed
                 **self._identity(),
             )
+        self._guard = subprocess.Popen(  # noqa: S603  # our own words
+            ["/bin/sh", "-c", GUARD, "guard", str(self._process.pid), str(self.folder)], stdin=subprocess.PIPE, start_new_session=True
+        )
         deadline = time.monotonic() + SECONDS_TO_START
         while not answers(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -108,20 +116,32 @@ class PostgresServer:
 
     def kill(self) -> None:
         """Kill -9 every process of the server at once; returns when all are gone. Does nothing when it is not running."""
-        process, self._process = self._process, None
+        process = self._dismissed()
         if process is None:
             return
-        _signal(process.pid, signal.SIGKILL)
+        _signal(process.pid, signal.SIGSTOP)  # so that it makes no further children
+        children = _children(process.pid)  # each is a process group of its own
+        for pid in (process.pid, *children):
+            _signal(pid, signal.SIGKILL)
         process.wait()
-        while _signal(process.pid, 0):  # a restart beside a surviving child is refused by PostgreSQL
+        while any(map(_lives, children)):  # a restart beside a surviving child is refused by PostgreSQL
             time.sleep(0.005)
 
     def stop(self) -> None:
         """Stop it in good order, ending all connections."""
-        process, self._process = self._process, None
+        process = self._dismissed()
         if process is not None:
             process.send_signal(signal.SIGINT)
             process.wait()
+
+    def _dismissed(self) -> subprocess.Popen[bytes] | None:
+        """The running server, which nobody guards any more."""
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.kill()
+            guard.communicate()
+        process, self._process = self._process, None
+        return process
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self.binaries / program), *arguments]
@@ -182,9 +202,31 @@ def _other_user() -> pwd.struct_passwd | None:
     raise ServerError("PostgreSQL does not run as root, and there is no user 'nobody'.")
 
 
-def _signal(group: int, number: int) -> bool:
+def _signal(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _children(parent: int) -> list[int]:
+    if not Path("/proc/self/stat").exists():
+        found = subprocess.run(["pgrep", "-P", str(parent)], capture_output=True, check=False)  # noqa: S603, S607  # our own words
+        return [int(line) for line in found.stdout.split()]
+    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit() and _state(folder)[1:] == [str(parent)]]
+
+
+def _lives(pid: int) -> bool:
+    if not Path("/proc/self/stat").exists():
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+    return _state(Path(f"/proc/{pid}"))[:1] not in ([], ["Z"])
+
+
+def _state(folder: Path) -> list[str]:
+    """The state and the parent of a process, empty when it is gone."""
     try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return False
-    return True
+        return (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:2]
+    except OSError:
+        return []

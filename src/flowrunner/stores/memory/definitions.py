@@ -80,6 +80,38 @@ class MemoryDefinitions(DefinitionStore):
         """See the contract."""
         self._activities.pop((account, name), None)
 
+    # --- the archive's
+
+    def put_machine(self, machine: Machine) -> bool:
+        """Take a machine, if its name is free."""
+        key = (machine.account, machine.name)
+        if key in self._machines:
+            return False
+        self._machines[key] = replace(machine, revision=self._keep(machine.revision), tags=dict(machine.tags))
+        return True
+
+    def put_revision(self, revision: Revision) -> bool:
+        """Take a revision, if its id is free."""
+        new = revision.id not in self._revisions
+        self._keep(revision)
+        return new
+
+    def has_activity(self, account: str, name: str) -> bool:
+        """Whether the name of an activity is taken."""
+        return (account, name) in self._activities
+
+    def all_revisions(self) -> Mapping[str, Revision]:
+        """Every revision, by id."""
+        return self._revisions
+
+    def all_machines(self) -> Mapping[tuple[str, str], Machine]:
+        """Every account's machines."""
+        return self._machines
+
+    def all_activities(self) -> Mapping[tuple[str, str], Activity]:
+        """Every account's activities."""
+        return self._activities
+
     def _existing(self, account: str, name: str) -> Machine:
         machine = self._machines.get((account, name))
         if machine is None:

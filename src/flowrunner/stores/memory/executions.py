@@ -14,6 +14,7 @@ from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from flowrunner.errors import Fenced, StoreError
+from flowrunner.ports.archive import ArchivedExecution
 from flowrunner.ports.executions import (
     ActivityTask,
     Chunk,
@@ -236,6 +237,47 @@ class MemoryExecutions(ExecutionStore):
         """See the contract."""
         waiting = self._activities.get(activity, {}).values()
         return [task for _, task in nsmallest(limit, waiting, key=lambda entry: (entry[1].scheduled_at, entry[0]))]
+
+    # --- the archive's
+
+    def archived(self, after: str | None, limit: int) -> Sequence[ArchivedExecution]:
+        """A page of executions with all that belongs to them."""
+        ids = nsmallest(limit, (execution for execution in self._executions if after is None or execution > after))
+        return [self._archived(self._executions[execution]) for execution in ids]
+
+    def _archived(self, stored: _Execution) -> ArchivedExecution:
+        return ArchivedExecution(
+            head=stored.head,
+            chunks=tuple(stored.chunks),
+            snapshot=stored.snapshot,
+            facts=tuple(sorted(stored.facts.items())),
+            inbox=tuple(self._inboxes.get(stored.head.id, {}).values()),
+            tasks=tuple(task for _, task in sorted(stored.tasks.values(), key=lambda entry: entry[0])),
+        )
+
+    def put(self, execution: ArchivedExecution) -> bool:
+        """Take an execution as it is, if its id and name are free."""
+        head = execution.head
+        if head.id in self._executions or (head.account, head.machine, head.name) in self._names:
+            return False
+        stored = _Execution(head, list(execution.chunks), execution.snapshot, dict(execution.facts))
+        self._place(stored, head, create=True)
+        self._append(stored, StepWrite(head=head, opened=execution.tasks))
+        for delivery in execution.inbox:
+            self._deliver(delivery)
+        return True
+
+    def ended(self, before: int, after: str | None, limit: int) -> Sequence[str]:
+        """Ids of executions that ended before this time."""
+        heads = (stored.head for stored in self._executions.values())
+        old = (head.id for head in heads if head.status not in OPEN and head.stopped_at is not None and head.stopped_at < before)
+        return nsmallest(limit, (execution for execution in old if after is None or execution > after))
+
+    def count(self) -> int:
+        """How many executions there are."""
+        return len(self._executions)
+
+    # --- the nodes that share the store
 
     async def beat(self, node: str) -> Mapping[str, int]:
         """See the contract."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowrunner.ports.store import Capabilities
+from flowrunner.stores.memory.archive import MemoryArchive
 from flowrunner.stores.memory.definitions import MemoryDefinitions
 from flowrunner.stores.memory.executions import MemoryExecutions
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
     from flowrunner.errors import StoreUnavailable
+    from flowrunner.ports.archive import Archive
     from flowrunner.ports.definitions import DefinitionStore
     from flowrunner.ports.executions import ExecutionStore
 
@@ -24,8 +26,10 @@ class MemoryStore:
     capabilities = Capabilities(durable=False, exclusive=True)
 
     def __init__(self) -> None:
-        self.executions: ExecutionStore = MemoryExecutions()
-        self.definitions: DefinitionStore = MemoryDefinitions()
+        executions, definitions = MemoryExecutions(), MemoryDefinitions()
+        self.executions: ExecutionStore = executions
+        self.definitions: DefinitionStore = definitions
+        self.archive: Archive = MemoryArchive(executions, definitions)
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Nothing to open."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
+from contextlib import asynccontextmanager
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from flowrunner.errors import StoreError
@@ -14,13 +17,14 @@ from flowrunner.stores.postgres.link import BEGIN_READING
 from flowrunner.stores.postgres.text import given, stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from flowrunner.ports.definitions import Activity, Machine, Revision
     from flowrunner.stores.postgres.link import Link, Row
     from flowrunner.stores.postgres.session import Session
 
 FIRST = "0" * 32
+PAGE_BYTES = 16 * 1024 * 1024  # of logs, unless one alone is larger
 COUNT_SECONDS = 300.0  # counting reads whole indexes
 
 
@@ -29,17 +33,52 @@ class PostgresArchive(Archive):
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._held: Link | None = None  # whose transaction is the moment that is held
+        self._reading = asyncio.Lock()
+
+    @asynccontextmanager
+    async def moment(self) -> AsyncIterator[bool]:
+        """See the contract; one connection keeps a transaction open."""
+        async with self._session.transaction(BEGIN_READING) as link:
+            await link.fetch("server")  # the first statement, not BEGIN, is the moment
+            self._held = link
+            try:
+                yield True
+            finally:
+                self._held = None
+
+    @asynccontextmanager
+    async def _one_moment(self) -> AsyncIterator[Link]:
+        if self._held is not None:
+            async with self._reading:
+                yield self._held
+        else:
+            async with self._session.transaction(BEGIN_READING) as link:
+                yield link
+
+    async def _read(self, query: str, *arguments: object) -> Sequence[Row]:
+        if self._held is None:
+            return await self._session.read(query, *arguments)
+        with self._session.told():
+            async with self._reading:
+                return await self._held.fetch(query, *arguments)
 
     async def executions(self, after: str | None, limit: int) -> Sequence[ArchivedExecution]:
         """See the contract."""
-        async with self._session.transaction(BEGIN_READING) as link:
-            heads = [head_of(row) for row in await link.fetch("archived_heads", _id(after), after is None, limit)]
-            ids = [head.id for head in heads]
-            chunks = _grouped(await link.fetch("archived_chunks", ids))
-            snapshots = _grouped(await link.fetch("archived_snapshots", ids))
-            facts = _grouped(await link.fetch("archived_facts", ids))
-            inbox = _grouped(await link.fetch("archived_inbox", ids))
-            tasks = _grouped(await link.fetch("archived_tasks", ids))
+        with self._session.told():
+            async with self._one_moment() as link:
+                return await self._page(link, after, limit)
+
+    async def _page(self, link: Link, after: str | None, limit: int) -> Sequence[ArchivedExecution]:
+        sizes = await link.fetch("archived_sizes", _id(after), after is None, limit)
+        totals = accumulate(size for _, size in sizes)
+        ids = [row[0].hex for place, (row, total) in enumerate(zip(sizes, totals, strict=True)) if place == 0 or total <= PAGE_BYTES]
+        heads = [head_of(row) for row in await link.fetch("archived_heads", ids)]
+        chunks = _grouped(await link.fetch("archived_chunks", ids))
+        snapshots = _grouped(await link.fetch("archived_snapshots", ids))
+        facts = _grouped(await link.fetch("archived_facts", ids))
+        inbox = _grouped(await link.fetch("archived_inbox", ids))
+        tasks = _grouped(await link.fetch("archived_tasks", ids))
         return [
             ArchivedExecution(
                 head=head,
@@ -54,15 +93,15 @@ class PostgresArchive(Archive):
 
     async def revisions(self, after: str | None, limit: int) -> Sequence[Revision]:
         """See the contract."""
-        return [revision_of(row) for row in await self._session.read("archived_revisions", stored(after), limit)]
+        return [revision_of(row) for row in await self._read("archived_revisions", stored(after), limit)]
 
     async def machines(self, after: tuple[str, str] | None, limit: int) -> Sequence[Machine]:
         """See the contract."""
-        return [machine_of(row) for row in await self._session.read("archived_machines", *_names(after), limit)]
+        return [machine_of(row) for row in await self._read("archived_machines", *_names(after), limit)]
 
     async def activities(self, after: tuple[str, str] | None, limit: int) -> Sequence[Activity]:
         """See the contract."""
-        return [activity_of(row) for row in await self._session.read("archived_activities", *_names(after), limit)]
+        return [activity_of(row) for row in await self._read("archived_activities", *_names(after), limit)]
 
     async def put_execution(self, execution: ArchivedExecution) -> bool:
         """See the contract."""
@@ -89,7 +128,7 @@ class PostgresArchive(Archive):
 
     async def ended(self, before: int, after: str | None, limit: int) -> Sequence[str]:
         """See the contract."""
-        return [row[0].hex for row in await self._session.read("ended", before, _id(after), after is None, limit)]
+        return [row[0].hex for row in await self._read("ended", before, _id(after), after is None, limit)]
 
     async def size(self) -> Mapping[str, int]:
         """See the contract."""

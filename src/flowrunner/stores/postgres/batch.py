@@ -6,10 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from flowrunner.errors import Fenced, StoreError, StoreUnavailable
 from flowrunner.ports.executions import Head, NameTaken, StepWrite
+from flowrunner.stores.postgres.keys import machine_key, name_key
 from flowrunner.stores.postgres.text import given, stored
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ def size_of(write: StepWrite) -> int:
 
 async def store(link: Link, writes: Sequence[StepWrite]) -> set[str]:
     """Store the steps as one transaction; the executions whose step is stored. No two of the steps are of one execution."""
-    columns = _columns(writes)
+    columns = columns_of(writes)
     if not any(map(_has_more, writes)):
         return {row[0].hex for row in await link.fetch("commit", *columns)}
     async with link.transaction():
@@ -99,16 +101,16 @@ def _refusal(write: StepWrite, taken: dict[tuple[str, str, str], Head], existing
 
 async def _holders(link: Link, lost: list[Head]) -> tuple[dict[tuple[str, str, str], Head], set[str]]:
     """The heads that have the names, by name, and which of the ids exist."""
-    names = turned([(stored(head.account), stored(head.machine), stored(head.name)) for head in lost], 3)
-    found = [head_of(row) for row in await link.fetch("heads_by_names", *names)]
+    keys = [name_key(head.account, head.machine, head.name) for head in lost]
+    found = [head_of(row) for row in await link.fetch("heads_by_names", keys)]
     existing = {row[0].hex for row in await link.fetch("existing", [head.id for head in lost])}
     return {(head.account, head.machine, head.name): head for head in found}, existing
 
 
-def _columns(writes: Sequence[StepWrite]) -> Columns:
+def columns_of(writes: Sequence[StepWrite]) -> Columns:
     """The parameters of `commit`, in its order."""
     steps = sorted((write for write in writes if not write.create), key=lambda write: write.head.id)
-    new = sorted((write for write in writes if write.create), key=lambda write: (write.head.account, write.head.machine, write.head.name))
+    new = sorted((creation_values(write.head) for write in writes if write.create), key=itemgetter(-1))  # by name key
     chunks, facts, snapshots, cleared, ended, closed = [], [], [], [], [], []
     for write in writes:
         execution = write.head.id
@@ -126,7 +128,7 @@ def _columns(writes: Sequence[StepWrite]) -> Columns:
             facts.append((execution, write.fact_number, write.facts))
     return [
         *turned([_step(write.head) for write in steps], 12),
-        *turned([creation_values(write.head) for write in new], 18),
+        *turned(new, 20),
         *turned(chunks, 4),
         *turned(facts, 3),
         *turned(snapshots, 2),
@@ -152,6 +154,7 @@ def creation_values(head: Head) -> tuple[Any, ...]:
         *(head.id, stored(head.account), stored(head.machine), stored(head.name), stored(head.revision), head.status, head.epoch, head.last_seq),
         *(head.started_at, head.stopped_at, head.wake_at, stored(head.owner), head.seed, stored(head.error), stored(head.extra)),
         *(stored(head.cause), stored(head.output), stored(head.input)),
+        *(machine_key(head.account, head.machine), name_key(head.account, head.machine, head.name)),
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowrunner.ports.executions import ActivityTask, Chunk, Delivery, ExecutionQuery, ExecutionStore, Head, NameTaken, Position, StepWrite, Stored
 from flowrunner.stores.postgres.batch import head_of, is_id
+from flowrunner.stores.postgres.keys import machine_key, name_key
 from flowrunner.stores.postgres.text import given, stored
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class PostgresExecutions(ExecutionStore):
 
     async def find(self, account: str, machine: str, name: str) -> Head | None:
         """See the contract."""
-        rows = await self._session.read("head_by_name", stored(account), stored(machine), stored(name))
+        rows = await self._session.read("head_by_name", name_key(account, machine, name))
         return head_of(rows[0]) if rows else None
 
     async def log(self, execution: str, *, after: int = 0, limit: int = 1000, reverse: bool = False) -> Sequence[Chunk]:
@@ -58,13 +59,11 @@ class PostgresExecutions(ExecutionStore):
     async def list(self, query: ExecutionQuery) -> Sequence[Head]:
         """See the contract."""
         started_at, execution = query.after or LAST
-        arguments = [stored(query.account), query.status, started_at, execution, query.limit]
         if query.machine is None:
-            rows = await self._session.read("list_account", *arguments)
-        elif query.status in (None, "SUCCEEDED"):
-            rows = await self._session.read("list_machine", *arguments, stored(query.machine))
+            key, kind = stored(query.account), "list_account"
         else:
-            rows = await self._session.read("list_machine_status", *arguments, stored(query.machine))
+            key, kind = machine_key(query.account, query.machine), "list_machine" if query.status in (None, "SUCCEEDED") else "list_machine_status"
+        rows = await self._session.read(kind, key, query.status, started_at, execution, query.limit)
         return [head_of(row) for row in rows]
 
     async def due(self, now: int, limit: int, *, hide_seconds: float = 0.0) -> Sequence[str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Row = Any  # asyncpg.Record: by place and by name
 
 CALL_SECONDS = 15.0  # a statement that takes longer is given up, its outcome unknown
-CLOSE_SECONDS = 2.0
+CLOSE_SECONDS = 1.0
 
 # Statements are planned once, for any parameters, and always go by an index: a plan made while a table is small would read all
 # of it when it has grown, until the next ANALYZE. A pooler lends other servers' connections, so there every call is planned anew.
@@ -35,7 +35,7 @@ PLANS = {
 
 # A node that is stopped in the middle of a transaction must not keep its rows locked.
 BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'"
-BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = '60s'"
+BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0"  # for as long as a backup takes
 
 
 class Gate:
@@ -46,6 +46,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._failure: StoreUnavailable | None = None
+        self._cause: BaseException | None = None
         self._failures = 0
         self._until = 0.0
 
@@ -57,18 +58,18 @@ class Gate:
     def check(self) -> None:
         """Raise the last failure if it was just now."""
         if self._failure is not None and self.wait_seconds > 0:
-            raise StoreUnavailable(self._failure.message, remedy=self._failure.remedy)
+            raise StoreUnavailable(self._failure.message, remedy=self._failure.remedy) from self._cause
 
-    def failed(self, failure: StoreUnavailable) -> None:
+    def failed(self, failure: StoreUnavailable, cause: BaseException) -> None:
         """An attempt has failed."""
-        self._failure = failure
+        self._failure, self._cause = failure, cause
         seconds = min(self.MOST_SECONDS, self.FIRST_SECONDS * 2 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)  # noqa: S311  # jitter
         self._failures += 1
         self._until = asyncio.get_running_loop().time() + seconds
 
     def passed(self) -> None:
         """An attempt has gone well."""
-        self._failure, self._failures = None, 0
+        self._failure, self._cause, self._failures = None, None, 0
 
 
 class Link:
@@ -80,19 +81,31 @@ class Link:
         self._gate = gate
         self._connection: asyncpg.Connection | None = None
         self._statements: dict[str, Any] = {}
+        self._is_shut = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection that may be used at once."""
+        return self._connection is not None and not self._connection.is_closed()
 
     async def ready(self) -> asyncpg.Connection:
         """The open connection; raises StoreRefused or StoreUnavailable if there can be none."""
-        if self._connection is None or self._connection.is_closed():
+        if not self.is_open and not self._is_shut:
             self.drop()
             self._gate.check()
             try:
                 self._connection = await connect(self._address)
             except DRIVER as error:
                 failure = unreachable(error, self._address)
-                self._gate.failed(failure if isinstance(failure, StoreUnavailable) else StoreUnavailable(failure.message, remedy=failure.remedy))
+                self._gate.failed(StoreUnavailable(failure.message, remedy=failure.remedy), error)
                 raise failure from error
             self._gate.passed()
+        return self._open_connection()
+
+    def _open_connection(self) -> asyncpg.Connection:
+        if self._is_shut:  # perhaps while we were connecting
+            self.drop()
+            raise StoreUnavailable(f"The store ({self._address}) is stopped.")
         return self._connection
 
     async def fetch(self, query: str, *arguments: object, seconds: float = CALL_SECONDS) -> Sequence[Row]:
@@ -110,6 +123,9 @@ class Link:
         except HARMLESS as error:
             if isinstance(error, asyncpg.InvalidCachedStatementError):
                 self.drop()
+            raise
+        except TimeoutError:
+            await self.close()  # has the server break the statement off, if it still hears us
             raise
         except BaseException:
             self.drop()
@@ -158,6 +174,11 @@ class Link:
         self._statements.clear()
         if connection is not None:
             connection.terminate()
+
+    async def shut(self) -> None:
+        """Close the connection and let no other be made."""
+        self._is_shut = True
+        await self.close()
 
     async def close(self) -> None:
         """Close the connection in good order."""

@@ -6,7 +6,7 @@
 
 -- name: commit
 -- One batch of steps: those whose fence holds (`fenced`) and those whose id and name are free (`created`) are stored with all
--- their parts; the ids that come back are theirs. Steps are sorted by id and creations by name, so that two batches lock in one order.
+-- their parts; the ids that come back are theirs. Steps are sorted by id and creations by name key, so that two batches lock in one order.
 WITH fenced AS (
   UPDATE flowrunner.heads AS h
   SET revision = s.revision, status = s.status, epoch = h.epoch + 1, last_seq = s.last_seq, stopped_at = s.stopped_at, wake_at = s.wake_at,
@@ -17,36 +17,38 @@ WITH fenced AS (
   WHERE h.id = s.id AND h.epoch = s.epoch RETURNING h.id
 ), created AS (
   INSERT INTO flowrunner.heads (id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed,
-                                error, extra, cause, output, input)
+                                error, extra, cause, output, input, machine_key, name_key)
   SELECT n.id, account, machine, name, revision, status, epoch + 1, last_seq, started_at, stopped_at, wake_at, owner, seed,
-         error, extra, cause, output, input
+         error, extra, cause, output, input, machine_key, name_key
   FROM unnest($13::uuid[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::bigint[], $20::bigint[], $21::bigint[],
-              $22::bigint[], $23::bigint[], $24::text[], $25::bytea[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[])
-    AS n (id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause, output, input)
+              $22::bigint[], $23::bigint[], $24::text[], $25::bytea[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[],
+              $31::uuid[], $32::uuid[])
+    AS n (id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause, output, input,
+          machine_key, name_key)
   ON CONFLICT DO NOTHING RETURNING id
 ), won AS (
   SELECT id FROM fenced UNION ALL SELECT id FROM created
 ), logged AS (
   INSERT INTO flowrunner.chunks (execution, first_seq, count, body)
-  SELECT * FROM unnest($31::uuid[], $32::bigint[], $33::bigint[], $34::bytea[]) AS c (execution, first_seq, count, body)
+  SELECT * FROM unnest($33::uuid[], $34::bigint[], $35::bigint[], $36::bytea[]) AS c (execution, first_seq, count, body)
   WHERE (c.execution IN (SELECT id FROM won)) IS TRUE
 ), noted AS (
   INSERT INTO flowrunner.facts (execution, number, body)
-  SELECT * FROM unnest($35::uuid[], $36::bigint[], $37::bytea[]) AS f (execution, number, body)
+  SELECT * FROM unnest($37::uuid[], $38::bigint[], $39::bytea[]) AS f (execution, number, body)
   WHERE (f.execution IN (SELECT id FROM won)) IS TRUE
 ), kept AS (
   INSERT INTO flowrunner.snapshots (execution, body)
-  SELECT * FROM unnest($38::uuid[], $39::bytea[]) AS s (execution, body) WHERE (s.execution IN (SELECT id FROM won)) IS TRUE
+  SELECT * FROM unnest($40::uuid[], $41::bytea[]) AS s (execution, body) WHERE (s.execution IN (SELECT id FROM won)) IS TRUE
   ON CONFLICT (execution) DO UPDATE SET body = excluded.body
 ), cleared AS (
-  DELETE FROM flowrunner.facts USING unnest($40::uuid[]) AS gone (id) WHERE execution = gone.id AND (gone.id IN (SELECT id FROM won)) IS TRUE
+  DELETE FROM flowrunner.facts USING unnest($42::uuid[]) AS gone (id) WHERE execution = gone.id AND (gone.id IN (SELECT id FROM won)) IS TRUE
 ), without_snapshot AS (
-  DELETE FROM flowrunner.snapshots USING unnest($41::uuid[]) AS gone (id) WHERE execution = gone.id AND (gone.id IN (SELECT id FROM won)) IS TRUE
+  DELETE FROM flowrunner.snapshots USING unnest($43::uuid[]) AS gone (id) WHERE execution = gone.id AND (gone.id IN (SELECT id FROM won)) IS TRUE
 ), without_tasks AS (
-  DELETE FROM flowrunner.activity_tasks USING unnest($41::uuid[]) AS gone (id)
+  DELETE FROM flowrunner.activity_tasks USING unnest($43::uuid[]) AS gone (id)
   WHERE execution = gone.id AND (gone.id IN (SELECT id FROM won)) IS TRUE
 ), without_inbox AS (
-  DELETE FROM flowrunner.inbox USING unnest($42::uuid[]) AS gone (id) WHERE execution = gone.id AND (gone.id IN (SELECT id FROM won)) IS TRUE
+  DELETE FROM flowrunner.inbox USING unnest($44::uuid[]) AS gone (id) WHERE execution = gone.id AND (gone.id IN (SELECT id FROM won)) IS TRUE
 )
 SELECT id FROM won;
 
@@ -94,13 +96,12 @@ FROM flowrunner.heads WHERE id = $1;
 -- name: head_by_name
 -- One head by the execution's names.
 SELECT id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause, output, input
-FROM flowrunner.heads WHERE account = $1 AND machine = $2 AND name = $3;
+FROM flowrunner.heads WHERE name_key = $1;
 
 -- name: heads_by_names
 -- The heads that have these names.
-SELECT h.id, h.account, h.machine, h.name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause, output, input
-FROM unnest($1::text[], $2::text[], $3::text[]) AS n (account, machine, name)
-JOIN flowrunner.heads AS h ON h.account = n.account AND h.machine = n.machine AND h.name = n.name;
+SELECT id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause, output, input
+FROM flowrunner.heads WHERE name_key = ANY ($1::uuid[]);
 
 -- name: existing
 -- Which of these executions are there.
@@ -151,14 +152,14 @@ ORDER BY started_at DESC, id DESC LIMIT $5;
 -- A page of one machine's executions; with a status, one that most of them have.
 SELECT id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause,
        NULL::text AS output, '' AS input
-FROM flowrunner.heads WHERE account = $1 AND machine = $6 AND (started_at, id) < ($3::bigint, $4::uuid) AND ($2::text IS NULL OR status = $2)
+FROM flowrunner.heads WHERE machine_key = $1 AND (started_at, id) < ($3::bigint, $4::uuid) AND ($2::text IS NULL OR status = $2)
 ORDER BY started_at DESC, id DESC LIMIT $5;
 
 -- name: list_machine_status
 -- A page of one machine's executions with a rare status, by its partial index.
 SELECT id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause,
        NULL::text AS output, '' AS input
-FROM flowrunner.heads WHERE account = $1 AND machine = $6 AND status = $2 AND status <> 'SUCCEEDED' AND (started_at, id) < ($3::bigint, $4::uuid)
+FROM flowrunner.heads WHERE machine_key = $1 AND status = $2 AND status <> 'SUCCEEDED' AND (started_at, id) < ($3::bigint, $4::uuid)
 ORDER BY started_at DESC, id DESC LIMIT $5;
 
 -- name: due
@@ -287,10 +288,15 @@ INSERT INTO flowrunner.meta (key, value) VALUES ('checked_at', $1) ON CONFLICT (
 SELECT current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding,
        current_setting('synchronous_commit') AS synchronous_commit, pg_is_in_recovery() AS standby;
 
+-- name: archived_sizes
+-- A page of executions by id, above $1, with the bytes of their logs; $2 true begins at the first.
+SELECT id, coalesce((SELECT sum(octet_length(body)) FROM flowrunner.chunks WHERE execution = h.id), 0)::bigint AS bytes
+FROM flowrunner.heads AS h WHERE id >= $1 AND ($2 OR id <> $1) ORDER BY id LIMIT $3;
+
 -- name: archived_heads
--- A page of heads by id, above $1; $2 true begins at the first.
+-- The heads of executions.
 SELECT id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause, output, input
-FROM flowrunner.heads WHERE id >= $1 AND ($2 OR id <> $1) ORDER BY id LIMIT $3;
+FROM flowrunner.heads WHERE id = ANY ($1::uuid[]) ORDER BY id;
 
 -- name: archived_chunks
 -- The logs of executions.
@@ -336,8 +342,8 @@ ORDER BY account, name LIMIT $3;
 -- name: put_head
 -- A head as it is, epoch included; no row comes back if its id or name exists.
 INSERT INTO flowrunner.heads (id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed,
-                              error, extra, cause, output, input)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+                              error, extra, cause, output, input, machine_key, name_key)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 ON CONFLICT DO NOTHING RETURNING id;
 
 -- name: put_chunks
@@ -359,9 +365,10 @@ WHERE id >= $2 AND ($3 OR id <> $2) AND status NOT IN ('RUNNING', 'PENDING_REDRI
 
 -- name: size
 -- How much there is; the bytes with indexes.
-SELECT (SELECT count(*) FROM flowrunner.heads) AS executions, (SELECT count(*) FROM flowrunner.chunks) AS chunks,
+SELECT (SELECT count(*) FROM flowrunner.heads) AS executions,
+       (SELECT count(*) FROM flowrunner.heads WHERE status IN ('RUNNING', 'PENDING_REDRIVE')) AS "open executions", (SELECT count(*) FROM flowrunner.chunks) AS chunks,
        (SELECT count(*) FROM flowrunner.facts) AS facts, (SELECT count(*) FROM flowrunner.snapshots) AS snapshots,
-       (SELECT count(*) FROM flowrunner.inbox) AS inbox, (SELECT count(*) FROM flowrunner.activity_tasks) AS activity_tasks,
+       (SELECT count(*) FROM flowrunner.inbox) AS inbox, (SELECT count(*) FROM flowrunner.activity_tasks) AS "activity tasks",
        (SELECT count(*) FROM flowrunner.revisions) AS revisions, (SELECT count(*) FROM flowrunner.machines) AS machines,
        (SELECT count(*) FROM flowrunner.activities) AS activities,
        (SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace

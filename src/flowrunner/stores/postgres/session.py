@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
+
+import asyncpg
 
 from flowrunner.errors import StoreError, StoreRefused, StoreUnavailable
 from flowrunner.stores.postgres.faults import DRIVER, LOST, WRONG, refused_write, unavailable, unreachable
@@ -14,7 +16,7 @@ from flowrunner.stores.postgres.writer import Writer
 from flowrunner.stores.queries import load_queries
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from contextlib import AsyncExitStack
 
     from flowrunner.ports.executions import Head, NameTaken, StepWrite
@@ -26,6 +28,7 @@ QUERIES = load_queries(PACKAGE)
 OLDEST = 12
 WRITERS = 2  # while one waits for the disk the other one works
 WAIT_SECONDS = 5.0  # for a connection that others hold
+CROWDED_SECONDS = 5.0  # until we ask again a server that had no connection left
 
 
 class Session:
@@ -35,6 +38,8 @@ class Session:
         self.address = address
         self._queries = {name: placed(text, address.schema) for name, text in QUERIES.items()}
         self._gate = Gate()
+        self._links: list[Link] = []  # for reading
+        self._writing: list[Link] = []
         self._idle: list[Link] = []
         self._free = asyncio.Semaphore(0)
         self._writer: Writer | None = None
@@ -47,10 +52,14 @@ class Session:
         self._started = True
         stack.push_async_callback(self._stop)
         self._gate = Gate()
-        self._idle = [self._link() for _ in range(self.address.connections)]
+        self._links = [self._link() for _ in range(self.address.connections)]
+        self._idle = list(self._links)
+        self._writing = [self._link() for _ in range(WRITERS)]
         await self._open(self._idle[-1])
+        for link in self._writing:  # before the many that read could take the last connections of the server
+            await link.ready()
         self._free = asyncio.Semaphore(len(self._idle))
-        self._writer = Writer([self._link() for _ in range(WRITERS)], self.address, self._gate)
+        self._writer = Writer(self._writing, self.address, self._gate)
         self._writer.start()
 
     @property
@@ -92,26 +101,59 @@ class Session:
     @asynccontextmanager
     async def _taken(self) -> AsyncIterator[Link]:
         """A connection for the length of the `with`; the driver's errors come out as ours."""
-        if self._writer is None:
-            raise self._closed()
+        with self.told():
+            link = await self._take()
+            try:
+                yield link
+            finally:
+                self._put(link)
+                self._free.release()
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Inside it the driver's errors come out as ours."""
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await self._free.acquire()
-        except TimeoutError:
-            remedy = "Raise connections in the store's URL, or look at what the database is busy with."
-            raise StoreUnavailable(f"All {self.address.connections} connections to {self.address} are busy.", remedy=remedy) from None
-        link = self._idle.pop()  # the one used last: those that are not needed stay closed
-        try:
-            yield link
+            yield
         except StoreRefused as error:  # such as a password changed while we run: for a caller the store is away
             raise StoreUnavailable(error.message, remedy=error.remedy) from error
         except WRONG as error:
             raise refused_write(error) from error
         except DRIVER as error:
             raise unavailable(error, self.address) from error
-        finally:
+
+    async def _take(self) -> Link:
+        """An open connection. When the server gives us no more, we have one fewer for a while, and wait for those we have."""
+        if self._writer is None:
+            raise self._closed()
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while True:
+                    await self._free.acquire()
+                    link = self._idle.pop()  # an open one, if there is one: those that are not needed stay closed
+                    try:
+                        await link.ready()
+                    except BaseException as error:
+                        self._put(link)
+                        if not isinstance(error.__cause__, asyncpg.TooManyConnectionsError) or not self._open_ones:
+                            self._free.release()
+                            raise
+                        asyncio.get_running_loop().call_later(CROWDED_SECONDS, self._free.release)
+                    else:
+                        return link
+        except TimeoutError:
+            remedy = "Raise connections in the store's URL, or look at what the database is busy with."
+            raise StoreUnavailable(f"All {self.address.connections} connections to {self.address} are busy.", remedy=remedy) from None
+
+    def _put(self, link: Link) -> None:
+        if link.is_open:
             self._idle.append(link)
-            self._free.release()
+        else:
+            self._idle.insert(0, link)
+
+    @property
+    def _open_ones(self) -> int:
+        """How many connections for reading are open, in use or not."""
+        return sum(link.is_open for link in self._links)
 
     def _link(self) -> Link:
         return Link(self.address, self._queries, self._gate)
@@ -144,8 +186,7 @@ class Session:
         writer, self._writer = self._writer, None
         if writer is not None:
             await writer.stop()
-        idle, self._idle = self._idle, []
-        await asyncio.gather(*(link.close() for link in idle))
+        await asyncio.gather(*(link.shut() for link in (*self._links, *self._writing)))
         self._started = False
 
     def _closed(self) -> StoreUnavailable:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from flowrunner.ports.store import Capabilities
 from flowrunner.stores.postgres.archive import PostgresArchive
 from flowrunner.stores.postgres.definitions import PostgresDefinitions
 from flowrunner.stores.postgres.executions import PostgresExecutions
+from flowrunner.stores.postgres.faults import unavailable
 from flowrunner.stores.postgres.session import Session
 from flowrunner.stores.postgres.url import parse_address
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from flowrunner.ports.definitions import DefinitionStore
     from flowrunner.ports.executions import ExecutionStore
 
-CHECK_SECONDS = 3.0
+CHECK_SECONDS = 2.5  # for the statement
+CHECK_SECONDS_IN_ALL = 4.0  # with a new connection
 
 
 class PostgresStore:
@@ -46,7 +49,11 @@ class PostgresStore:
 
     async def check(self) -> None:
         """See the contract; writes one small row durably."""
-        await self.session.call("write_check", str(self._clock.now()), seconds=CHECK_SECONDS)
+        try:
+            async with asyncio.timeout(CHECK_SECONDS_IN_ALL):
+                await self.session.call("write_check", str(self._clock.now()), seconds=CHECK_SECONDS)
+        except TimeoutError as error:
+            raise unavailable(error, self.session.address) from error
 
     def on_fatal(self, callback: Callable[[StoreUnavailable], None]) -> None:
         """A connection that is lost is made anew; nothing is ever lost for good."""

@@ -68,7 +68,7 @@ class Writer:
         return await waiting.answer
 
     async def stop(self) -> None:
-        """Commit what waits, close the connections; what cannot be committed in time is told so."""
+        """Commit what waits; what cannot be committed in time is told so."""
         self._stopping = True
         for _ in self._links:
             self._wake()
@@ -79,7 +79,6 @@ class Writer:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         _answer(list(self._queue), [self._stopped()] * len(self._queue))
         self._queue.clear()
-        await asyncio.gather(*(link.close() for link in self._links))
 
     def _wake(self) -> None:
         while self._resting:
@@ -132,13 +131,16 @@ class Writer:
     async def _commit(self, link: Link, writes: list[StepWrite]) -> Sequence[Answer]:
         """The answer to each write: a value, or the exception to raise."""
         try:
-            if not self._stopping:
+            if not self._stopping and not link.is_open:
                 await asyncio.sleep(self._gate.wait_seconds)
             outcome = await self._race(link, writes)
         except StoreRefused as error:
             return [StoreUnavailable(error.message, remedy=error.remedy)] * len(writes)
         except (*DRIVER, StoreUnavailable) as error:
             return [unavailable(error, self._address)] * len(writes)
+        except Exception as error:  # noqa: BLE001  # a writer that ended would leave every caller waiting
+            link.drop()
+            return [StoreUnavailable(f"The writer of {self._address} met {error!r}.")] * len(writes)
         self.transactions += 1
         self.writes += len(writes)
         return outcome

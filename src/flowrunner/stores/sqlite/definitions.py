@@ -26,12 +26,11 @@ class SqliteDefinitions(DefinitionStore):
 
     async def create_machine(self, machine: Machine) -> Machine:
         """See the contract."""
-        first = (machine.account, machine.name, machine.type, machine.created_at, machine.updated_at, machine.revision.id, _json(machine.tags))
 
         def work(cursor: apsw.Cursor) -> Machine:
-            if cursor.execute(QUERIES["insert_machine"], first).fetchall():
-                _keep(cursor, machine.revision)
-            return _machine(cursor.execute(QUERIES["machine"], (machine.account, machine.name)).fetchall()[0])
+            if insert_machine(cursor, machine):
+                keep_revision(cursor, machine.revision)
+            return read_machine(cursor.execute(QUERIES["machine"], (machine.account, machine.name)).fetchall()[0])
 
         stored: Machine = await self._session.write(work, len(machine.revision.definition))
         return stored
@@ -42,8 +41,8 @@ class SqliteDefinitions(DefinitionStore):
         def work(cursor: apsw.Cursor) -> Machine:
             if not cursor.execute(QUERIES["update_machine"], (account, name, revision.id, revision.created_at)).fetchall():
                 raise NotFound("state machine", name)
-            _keep(cursor, revision)
-            return _machine(cursor.execute(QUERIES["machine"], (account, name)).fetchall()[0])
+            keep_revision(cursor, revision)
+            return read_machine(cursor.execute(QUERIES["machine"], (account, name)).fetchall()[0])
 
         stored: Machine = await self._session.write(work, len(revision.definition))
         return stored
@@ -55,11 +54,11 @@ class SqliteDefinitions(DefinitionStore):
     async def machine(self, account: str, name: str) -> Machine | None:
         """See the contract."""
         rows = self._session.read("machine", account, name)
-        return _machine(rows[0]) if rows else None
+        return read_machine(rows[0]) if rows else None
 
     async def machines(self, account: str, *, limit: int = 100, after: str | None = None) -> Sequence[Machine]:
         """See the contract."""
-        return [_machine(row) for row in await self._session.scan("machines", account, after, limit)]
+        return [read_machine(row) for row in await self._session.scan("machines", account, after, limit)]
 
     async def delete_machine(self, account: str, name: str) -> None:
         """See the contract."""
@@ -68,15 +67,14 @@ class SqliteDefinitions(DefinitionStore):
     async def revision(self, revision: str) -> Revision | None:
         """See the contract."""
         rows = self._session.read("revision", revision)
-        return _revision(rows[0]) if rows else None
+        return read_revision(rows[0]) if rows else None
 
     async def create_activity(self, activity: Activity) -> Activity:
         """See the contract."""
-        first = (activity.account, activity.name, activity.created_at, _json(activity.tags), _json(activity.settings))
 
         def work(cursor: apsw.Cursor) -> Activity:
-            cursor.execute(QUERIES["insert_activity"], first).fetchall()
-            return _activity(cursor.execute(QUERIES["activity"], (activity.account, activity.name)).fetchall()[0])
+            insert_activity(cursor, activity)
+            return read_activity(cursor.execute(QUERIES["activity"], (activity.account, activity.name)).fetchall()[0])
 
         stored: Activity = await self._session.write(work)
         return stored
@@ -88,18 +86,18 @@ class SqliteDefinitions(DefinitionStore):
     async def activity(self, account: str, name: str) -> Activity | None:
         """See the contract."""
         rows = self._session.read("activity", account, name)
-        return _activity(rows[0]) if rows else None
+        return read_activity(rows[0]) if rows else None
 
     async def activities(self, account: str, *, limit: int = 100, after: str | None = None) -> Sequence[Activity]:
         """See the contract."""
-        return [_activity(row) for row in await self._session.scan("activities", account, after, limit)]
+        return [read_activity(row) for row in await self._session.scan("activities", account, after, limit)]
 
     async def delete_activity(self, account: str, name: str) -> None:
         """See the contract."""
         await self._delete("delete_activity", account, name)
 
     async def _tag(self, query: str, kind: str, account: str, name: str, tags: Mapping[str, str]) -> None:
-        text = _json(tags)
+        text = json_text(tags)
 
         def work(cursor: apsw.Cursor) -> None:
             if not cursor.execute(QUERIES[query], (account, name, text)).fetchall():
@@ -114,16 +112,31 @@ class SqliteDefinitions(DefinitionStore):
         await self._session.write(work)
 
 
-def _keep(cursor: apsw.Cursor, revision: Revision) -> None:
-    values = (revision.id, revision.account, revision.machine, revision.role_arn, revision.created_at, _json(revision.settings), revision.definition)
-    cursor.execute(QUERIES["insert_revision"], values)
+def keep_revision(cursor: apsw.Cursor, revision: Revision) -> bool:
+    """Write a revision, unless it is there; return whether it is new."""
+    values = (revision.id, revision.account, revision.machine, revision.role_arn, revision.created_at, json_text(revision.settings), revision.definition)
+    return bool(cursor.execute(QUERIES["insert_revision"], values).fetchall())
 
 
-def _json(value: Mapping[str, object]) -> str:
+def insert_machine(cursor: apsw.Cursor, machine: Machine) -> bool:
+    """Write a machine without its revision; return whether its name was free."""
+    values = (machine.account, machine.name, machine.type, machine.created_at, machine.updated_at, machine.revision.id, json_text(machine.tags))
+    return bool(cursor.execute(QUERIES["insert_machine"], values).fetchall())
+
+
+def insert_activity(cursor: apsw.Cursor, activity: Activity) -> bool:
+    """Write an activity; return whether its name was free."""
+    values = (activity.account, activity.name, activity.created_at, json_text(activity.tags), json_text(activity.settings))
+    return bool(cursor.execute(QUERIES["insert_activity"], values).fetchall())
+
+
+def json_text(value: Mapping[str, object]) -> str:
+    """A mapping as it is stored."""
     return orjson.dumps(dict(value)).decode()
 
 
-def _revision(row: Row) -> Revision:
+def read_revision(row: Row) -> Revision:
+    """A row of `revision` or `page_of_revisions`."""
     identity, account, machine, definition, role_arn, created_at, settings = row
     return Revision(
         id=identity,
@@ -136,7 +149,8 @@ def _revision(row: Row) -> Revision:
     )
 
 
-def _machine(row: Row) -> Machine:
+def read_machine(row: Row) -> Machine:
+    """A row of `machine`, `machines` or `page_of_machines`."""
     account, name, kind, created_at, updated_at, tags, *revision = row
     return Machine(
         account=account,
@@ -145,10 +159,11 @@ def _machine(row: Row) -> Machine:
         created_at=created_at,
         updated_at=updated_at,
         tags=orjson.loads(tags),
-        revision=_revision(tuple(revision)),
+        revision=read_revision(tuple(revision)),
     )
 
 
-def _activity(row: Row) -> Activity:
+def read_activity(row: Row) -> Activity:
+    """A row of `activity`, `activities` or `page_of_activities`."""
     account, name, created_at, tags, settings = row
     return Activity(account=account, name=name, created_at=created_at, tags=orjson.loads(tags), settings=orjson.loads(settings))

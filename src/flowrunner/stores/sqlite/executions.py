@@ -18,6 +18,7 @@ from flowrunner.ports.executions import (
     StepWrite,
     Stored,
 )
+from flowrunner.stores.sqlite.heads import OPEN, PLACES, head_of, insert_head
 from flowrunner.stores.sqlite.session import QUERIES
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
     from flowrunner.stores.sqlite.session import Row, Session
 
-OPEN = ("RUNNING", "PENDING_REDRIVE")
-PLACES = 1 << 26  # records or facts of one execution: 67 million; leaves 2^37 executions
-SHORT_INPUT = 2000  # characters that stay in the head's row, half a page
 LAST = (1 << 63) - 1
 
 
@@ -58,7 +56,7 @@ class SqliteExecutions(ExecutionStore):
         snapshot = read("snapshot", number)
         facts = read("facts", number * PLACES, (number + 1) * PLACES)
         return Stored(
-            _head(rows[0]),
+            head_of(rows[0]),
             snapshot[0][0] if snapshot else None,
             tuple(body for (body,) in facts),
             tuple(Delivery(*row) for row in read("inbox", execution)),
@@ -67,7 +65,7 @@ class SqliteExecutions(ExecutionStore):
     async def head(self, execution: str) -> Head | None:
         """See the contract."""
         rows = self._session.read("head_by_id", execution)
-        return _head(rows[0]) if rows else None
+        return head_of(rows[0]) if rows else None
 
     async def positions(self, executions: Sequence[str]) -> Mapping[str, Position]:
         """See the contract."""
@@ -77,7 +75,7 @@ class SqliteExecutions(ExecutionStore):
     async def find(self, account: str, machine: str, name: str) -> Head | None:
         """See the contract."""
         rows = self._session.read("head_by_name", account, machine, name)
-        return _head(rows[0]) if rows else None
+        return head_of(rows[0]) if rows else None
 
     async def log(self, execution: str, *, after: int = 0, limit: int = 1000, reverse: bool = False) -> Sequence[Chunk]:
         """See the contract."""
@@ -107,7 +105,7 @@ class SqliteExecutions(ExecutionStore):
             rows = await self._session.scan("list_machine", *arguments, query.machine)
         else:
             rows = await self._session.scan("list_machine_status", *arguments, query.machine)
-        return [_head(row) for row in rows]
+        return [head_of(row) for row in rows]
 
     async def due(self, now: int, limit: int, *, hide_seconds: float = 0.0) -> Sequence[str]:
         """See the contract; one server holds the file, so nobody else is there to be kept from them."""
@@ -176,12 +174,9 @@ def _store(cursor: apsw.Cursor, write: StepWrite) -> Head | NameTaken:
     head = replace(write.head, epoch=write.head.epoch + 1)
     over = head.status not in OPEN
     if write.create:
-        spilled = len(head.input) > SHORT_INPUT and not over
-        number = _insert(cursor, head, None if spilled else head.input)
+        number = insert_head(cursor, head)
         if number is None:
             return _taken(cursor, head)
-        if spilled:
-            cursor.execute(QUERIES["insert_input"], (number, head.input))
     else:
         number = _update(cursor, head, write.head.epoch)
     if write.chunk is not None:
@@ -195,16 +190,6 @@ def _store(cursor: apsw.Cursor, write: StepWrite) -> Head | NameTaken:
     else:
         _keep(cursor, number, write)
     return head
-
-
-def _insert(cursor: apsw.Cursor, head: Head, text: str | None) -> int | None:
-    values = (
-        *(head.id, head.account, head.machine, head.name, head.revision, head.status, head.epoch, head.last_seq, head.started_at),
-        *(head.stopped_at, head.wake_at, head.owner, head.seed, head.error, head.extra, head.cause, head.output, text),
-    )
-    rows: list[Row] = cursor.execute(QUERIES["insert_head"], values).fetchall()
-    number: int | None = rows[0][0] if rows else None
-    return number
 
 
 def _update(cursor: apsw.Cursor, head: Head, epoch: int) -> int:
@@ -223,7 +208,7 @@ def _taken(cursor: apsw.Cursor, head: Head) -> NameTaken:
     rows = cursor.execute(QUERIES["head_by_name"], (head.account, head.machine, head.name)).fetchall()
     if not rows:
         raise Fenced(f"Execution {head.id} exists already.")
-    return NameTaken(_head(rows[0]))
+    return NameTaken(head_of(rows[0]))
 
 
 def _keep(cursor: apsw.Cursor, number: int, write: StepWrite) -> None:
@@ -246,18 +231,6 @@ def _drop(cursor: apsw.Cursor, execution: str, number: int, *, create: bool) -> 
         cursor.execute(QUERIES["delete_snapshot"], (number,))
         cursor.execute(QUERIES["delete_facts"], (number * PLACES, (number + 1) * PLACES))
         cursor.execute(QUERIES["delete_activity_tasks"], (execution,))
-
-
-def _head(row: Row) -> Head:
-    """A row as the queries `head_by_...` and `list_...` name its columns."""
-    values: Any = dict(zip(COLUMNS, row[1:], strict=True))
-    return Head(**values)
-
-
-COLUMNS = (
-    *("id", "account", "machine", "name", "revision", "status", "epoch", "last_seq", "started_at", "stopped_at", "wake_at", "owner"),
-    *("seed", "error", "extra", "cause", "output", "input"),
-)
 
 
 def _size(write: StepWrite) -> int:

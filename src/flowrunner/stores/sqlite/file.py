@@ -15,7 +15,8 @@ import apsw
 
 from flowrunner.errors import StoreRefused
 from flowrunner.stores.queries import load_text
-from flowrunner.stores.sqlite.migrate import APPLICATION_ID, PACKAGE, create, migrate, migrations, version_of
+from flowrunner.stores.revisions import latest, stamp
+from flowrunner.stores.sqlite.migrate import APPLICATION_ID, PACKAGE, create, header_number, is_current, migrate, newest, revision_of
 
 MAGIC = b"SQLite format 3\0"
 HEADER_BYTES = 100
@@ -44,13 +45,44 @@ def open_writer(path: Path, *, synchronous: str, alone: bool = True) -> apsw.Con
         if fresh:
             create(connection)
         _examine(connection, path)
-        if version_of(connection) < len(migrations()):
+        if not is_current(connection):
             if not alone:
                 _refuse_older(path)
             migrate(connection)
             _examine(connection, path)
         _configure(connection, path, synchronous)
+    except (apsw.Error, UnicodeDecodeError) as error:  # a name or a version that is no text
+        connection.close()
+        raise _refusal(path, error) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_untouched(path: Path, *, current: bool = True, whole: bool = True) -> apsw.Connection:
+    """A connection that reads beside a running server, or without one; raises StoreRefused for what is not a file of ours.
+
+    An older one is refused too, unless `current` is false. With `whole` false damage is no reason: who asks will look for it.
+    """
+    try:
+        if not path.exists():
+            raise StoreRefused(f"There is no file {path}.", remedy="A server makes it: flowrunner serve --store URL")
+        if _probe(path):
+            raise StoreRefused(f"The file {path} is empty.", remedy="A server makes it: flowrunner serve --store URL")
+        connection = open_reader(path)
+    except OSError as error:
+        raise StoreRefused(f"The file {path} cannot be opened ({error.strerror}).", remedy="FlowRunner must be able to read it.") from error
     except apsw.Error as error:
+        raise StoreRefused(f"The file {path} cannot be opened ({error}).", remedy="FlowRunner must be able to read it.") from error
+    try:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        _examine(connection, path, whole=whole)
+        if current and not is_current(connection):
+            _refuse_older(path)
+        if whole:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)  # the last one to close leaves no log behind
+    except (apsw.Error, UnicodeDecodeError) as error:  # a name or a version that is no text
         connection.close()
         raise _refusal(path, error) from error
     except BaseException:
@@ -105,29 +137,31 @@ def _refuse_read_only(path: Path) -> NoReturn:
 
 
 def _refuse_newer(path: Path, version: int) -> None:
-    known = len(migrations())
-    if version > known:
+    if version > newest():
         raise StoreRefused(
-            f"The file {path} has schema version {version}; this FlowRunner knows {known}.",
+            f"The file {path} has schema version {version}; this FlowRunner knows {newest()}.",
             remedy="Run the newer FlowRunner that wrote it, or restore a backup from before.",
         )
 
 
 def _refuse_older(path: Path) -> NoReturn:
-    raise StoreRefused(f"The file {path} has an older schema, and a server may be using it.", remedy="Start the server of this version once.")
+    raise StoreRefused(
+        f"The file {path} has an older schema, and a server may be using it.", remedy="Start the server of this version once, or run: flowrunner db upgrade"
+    )
 
 
-def _examine(connection: apsw.Connection, path: Path) -> None:
+def _examine(connection: apsw.Connection, path: Path, *, whole: bool = True) -> None:
     """Raise StoreRefused if the file is newer, not as our schema says, or damaged."""
-    version = version_of(connection)
-    _refuse_newer(path, version)
-    if version < 1:
-        raise StoreRefused(f"The file {path} has no schema version: it is damaged.", remedy=RESTORE)
+    _refuse_newer(path, header_number(connection))
+    if revision_of(connection) is None:
+        raise StoreRefused(f"The file {path} has no schema version, or two that do not agree: it is damaged.", remedy=RESTORE)
+    if not whole:
+        return
     if path.stat().st_size <= CHECKED_WHOLE_BYTES:
         finding = connection.execute("PRAGMA quick_check(1)").get
         if finding != "ok":
             raise StoreRefused(f"The file {path} is damaged ({finding}).", remedy=RESTORE)
-    if version == len(migrations()):
+    if is_current(connection):
         missing = _objects(None) - _objects(connection)
         if missing:
             raise StoreRefused(f"The file {path} lacks {', '.join(sorted(missing))}.", remedy=RESTORE)
@@ -137,7 +171,7 @@ def _objects(connection: apsw.Connection | None) -> set[str]:
     """Tables with their columns, and indexes; of the schema we ship when there is no connection."""
     if connection is None:
         connection = apsw.Connection(":memory:")
-        connection.execute(load_text(PACKAGE, "schema.sql"))
+        connection.execute(";".join((load_text(PACKAGE, "schema.sql"), *stamp(latest(PACKAGE)))))
     named = connection.execute("SELECT type || ' ' || name FROM sqlite_schema WHERE name NOT LIKE 'sqlite%'")
     columns = connection.execute("SELECT m.name || '.' || c.name FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.type = 'table'")
     return {text for (text,) in named} | {f"column {text}" for (text,) in columns}
@@ -155,7 +189,7 @@ def _configure(connection: apsw.Connection, path: Path, synchronous: str) -> Non
     connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
 
 
-def _refusal(path: Path, error: apsw.Error) -> StoreRefused:
+def _refusal(path: Path, error: Exception) -> StoreRefused:
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return StoreRefused(f"Another process holds {path}.", remedy="Stop it first.")
     if isinstance(error, apsw.FullError):

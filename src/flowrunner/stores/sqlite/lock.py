@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from flowrunner.errors import StoreRefused
+from flowrunner.errors import StoreInUse, StoreRefused
 
 
 class FileLock:
@@ -21,7 +21,7 @@ class FileLock:
         self._handle: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock or raise StoreRefused, naming the holder."""
+        """Take the lock or raise StoreInUse, naming the holder."""
         while True:
             try:
                 handle = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -35,7 +35,7 @@ class FileLock:
             except OSError as error:
                 holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
                 os.close(handle)
-                raise StoreRefused(
+                raise StoreInUse(
                     f"Another server{f' (process {holder})' if holder else ''} is using {self.path}.",
                     remedy="Stop it first, or give this one another file.",
                 ) from error

@@ -1,58 +1,90 @@
-"""The versions of the schema. A file's `user_version` is the number of the last migration it has seen.
+"""The revision of a file's schema, and how a file gets it.
 
-Migrations are append-only files `migrations/NNNN_words.sql`. All that a file lacks run in one transaction together with the
-new version, so a process killed half way leaves the old file (reliability R34).
+The row of `alembic_version` is the truth. `user_version` is the same number in the file's header, where it is seen before SQLite
+opens the file, by older releases too, which knew only it: their files of user_version 1 and 2 are revisions 0001 and 0002
+without the row. Whatever a file lacks, its row and the number are written in one transaction (reliability R34).
 """
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from flowrunner.stores.queries import load_text
+from flowrunner.stores.revisions import VERSION_TABLE, known, latest, script, stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import apsw
 
 PACKAGE = "flowrunner.stores.sqlite"
 APPLICATION_ID = 0x464C5257  # "FLRW"
+UNSTAMPED = ("0001", "0002")  # revisions that were released without the version row
 
 
-def migrations() -> tuple[str, ...]:
-    """The text of every migration, version 1 first; raises ValueError if a number is missing."""
-    found = sorted(entry.name for entry in (files(PACKAGE) / "migrations").iterdir() if entry.name.endswith(".sql"))
-    if [name[:4] for name in found] != [f"{number:04}" for number in range(1, len(found) + 1)]:
-        raise ValueError(f"the migrations are not numbered without a gap: {found}")
-    return tuple(load_text(PACKAGE, f"migrations/{name}") for name in found)
+def newest() -> int:
+    """The number of the schema that this release works with."""
+    return int(latest(PACKAGE))
 
 
-def version_of(connection: apsw.Connection) -> int:
-    """The schema version of an open file."""
-    version = connection.pragma("user_version")
-    assert isinstance(version, int)  # noqa: S101  # what SQLite returns for this pragma
-    return version
+def header_number(connection: apsw.Connection) -> int:
+    """What the header says."""
+    number = connection.pragma("user_version")
+    assert isinstance(number, int)  # noqa: S101  # what SQLite returns for this pragma
+    return number
+
+
+def version_rows(connection: apsw.Connection) -> list[str] | None:
+    """What the version table holds, one row as a rule; None if there is no such table."""
+    if connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = ?", (VERSION_TABLE,)).get == 0:
+        return None
+    rows = connection.execute(f"SELECT version_num FROM {VERSION_TABLE} LIMIT 2").fetchall()  # noqa: S608  # our own constant
+    return [str(revision) for (revision,) in rows]
+
+
+def revision_of(connection: apsw.Connection) -> str | None:
+    """The revision of an open file; None if this release knows it not, or the row and the header do not agree."""
+    revision, rows = f"{header_number(connection):04}", version_rows(connection)
+    if rows is None:
+        return revision if revision in UNSTAMPED else None
+    return revision if rows == [revision] and revision in known(PACKAGE) else None
+
+
+def is_current(connection: apsw.Connection) -> bool:
+    """Whether the file needs nothing."""
+    return version_rows(connection) == [latest(PACKAGE)]
 
 
 def create(connection: apsw.Connection) -> None:
     """Give an empty file our schema, mark and version, in one transaction; another process may have done so meanwhile."""
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only an empty file can take it
     with Transaction(connection):
-        if version_of(connection) == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
+        if header_number(connection) == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
             connection.execute(load_text(PACKAGE, "schema.sql"))
+            for statement in stamp(latest(PACKAGE)):
+                connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {len(migrations())}")
+            connection.execute(f"PRAGMA user_version = {newest()}")
 
 
-def migrate(connection: apsw.Connection) -> int:
-    """Bring an older file of ours up to date in one transaction; return the version it had."""
+def statements(connection: apsw.Connection) -> Sequence[str]:
+    """What brings an open file of ours up to date, all for one transaction; nothing for a file that is."""
+    if is_current(connection):
+        return ()
+    revision = revision_of(connection)
+    assert revision is not None  # noqa: S101  # who asks has examined the file
+    stamped = stamp(revision) if version_rows(connection) is None else ()
+    changes = script(PACKAGE, "sqlite", revision) if revision != latest(PACKAGE) else ()
+    return (*stamped, *changes, f"PRAGMA user_version = {newest()}")
+
+
+def migrate(connection: apsw.Connection) -> str | None:
+    """Bring an older file of ours up to date in one transaction; return the revision it had."""
     with Transaction(connection):
-        steps = migrations()
-        version = version_of(connection)
-        for text in steps[version:]:
-            connection.execute(text)
-        if version < len(steps):
-            connection.execute(f"PRAGMA user_version = {len(steps)}")
-    return version
+        before = revision_of(connection)
+        for statement in statements(connection):
+            connection.execute(statement)
+    return before
 
 
 class Transaction:

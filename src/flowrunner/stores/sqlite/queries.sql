@@ -185,9 +185,9 @@ DELETE FROM nodes WHERE node = ?1;
 SELECT id, epoch, last_seq, status FROM heads WHERE id = ?1;
 
 -- name: insert_revision
--- Revisions never change: one that is there stays as it is.
+-- Revisions never change: one that is there stays as it is, and no row comes back.
 INSERT INTO revisions (id, account, machine, role_arn, created_at, settings, definition) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-ON CONFLICT DO NOTHING;
+ON CONFLICT DO NOTHING RETURNING id;
 
 -- name: revision
 -- A revision by id.
@@ -246,3 +246,60 @@ DELETE FROM activities WHERE account = ?1 AND name = ?2;
 -- name: write_check
 -- A write that changes nothing but proves that writing works.
 INSERT INTO meta (key, value) VALUES ('checked_at', ?1) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: page_of_heads
+-- A page of all executions by id, with what is needed to write each of them down; ?1 NULL begins at the first.
+SELECT number, id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed,
+       error, extra, cause, output, coalesce(input, (SELECT body FROM inputs WHERE inputs.number = heads.number))
+FROM heads WHERE id > coalesce(?1, '') ORDER BY id LIMIT ?2;
+
+-- name: whole_log
+-- All chunks of one execution.
+SELECT place, count, body FROM chunks WHERE place >= ?1 AND place < ?2 ORDER BY place;
+
+-- name: numbered_facts
+-- The facts after the snapshot, with their numbers.
+SELECT place, body FROM facts WHERE place >= ?1 AND place < ?2 ORDER BY place;
+
+-- name: tasks_of
+-- Open activity tasks of one execution, in order of opening.
+SELECT activity, execution, attempt, input, scheduled_at FROM activity_tasks WHERE execution = ?1 ORDER BY place;
+
+-- name: page_of_revisions
+-- A page of all revisions by id.
+SELECT id, account, machine, definition, role_arn, created_at, settings FROM revisions WHERE id > coalesce(?1, '') ORDER BY id LIMIT ?2;
+
+-- name: page_of_machines
+-- A page of all machines by account and name.
+SELECT machines.account, machines.name, type, machines.created_at, updated_at, tags,
+       revisions.id, revisions.account, machine, definition, role_arn, revisions.created_at, settings
+FROM machines JOIN revisions ON revisions.id = machines.revision
+WHERE (machines.account, machines.name) > (?1, ?2) ORDER BY machines.account, machines.name LIMIT ?3;
+
+-- name: page_of_activities
+-- A page of all activities by account and name.
+SELECT account, name, created_at, tags, settings FROM activities WHERE (account, name) > (?1, ?2) ORDER BY account, name LIMIT ?3;
+
+-- name: ended
+-- A page, by id, of executions that ended before a time. No index: who removes old executions reads all heads anyway.
+SELECT id FROM heads
+WHERE id > coalesce(?2, '') AND status NOT IN ('RUNNING', 'PENDING_REDRIVE') AND stopped_at < ?1 ORDER BY id LIMIT ?3;
+
+-- name: size
+-- How many rows there are of each kind.
+SELECT (SELECT count(*) FROM heads), (SELECT count(*) FROM heads WHERE status IN ('RUNNING', 'PENDING_REDRIVE')), (SELECT count(*) FROM chunks),
+       (SELECT count(*) FROM facts), (SELECT count(*) FROM snapshots), (SELECT count(*) FROM inbox), (SELECT count(*) FROM activity_tasks),
+       (SELECT count(*) FROM revisions), (SELECT count(*) FROM machines), (SELECT count(*) FROM activities);
+
+-- name: orphans
+-- Rows that belong to nothing; deliveries may come before their execution, so those are not looked for.
+SELECT 'chunks of an execution that is not there', count(*) FROM (SELECT DISTINCT place >> 26 AS number FROM chunks) c
+WHERE NOT EXISTS (SELECT 1 FROM heads WHERE heads.number = c.number)
+UNION ALL SELECT 'facts of an execution that is not there', count(*) FROM facts WHERE NOT EXISTS (SELECT 1 FROM heads WHERE heads.number = place >> 26)
+UNION ALL SELECT 'a snapshot of an execution that is not there', count(*) FROM snapshots s WHERE NOT EXISTS (SELECT 1 FROM heads h WHERE h.number = s.number)
+UNION ALL SELECT 'the long input of an execution that is not there', count(*) FROM inputs i WHERE NOT EXISTS (SELECT 1 FROM heads h WHERE h.number = i.number)
+UNION ALL SELECT 'an activity task of an execution that is not there', count(*) FROM activity_tasks t
+WHERE NOT EXISTS (SELECT 1 FROM heads WHERE heads.id = t.execution)
+UNION ALL SELECT 'an input that is neither in its row nor in inputs', count(*) FROM heads h
+WHERE input IS NULL AND NOT EXISTS (SELECT 1 FROM inputs i WHERE i.number = h.number)
+UNION ALL SELECT 'a state machine without its revision', count(*) FROM machines m WHERE NOT EXISTS (SELECT 1 FROM revisions r WHERE r.id = m.revision);

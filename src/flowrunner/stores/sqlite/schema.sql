@@ -1,4 +1,5 @@
--- The schema of a new file. What older files need to become this is in migrations/; a test proves that both agree.
+-- The schema of a new file. What older files need to become this is in revisions/; a test proves that both agree.
+-- alembic_version, the row that tells the revision, is alembic's own table and made with its text (stores/revisions.py).
 -- The write that matters most creates an execution and ends it at once: it touches heads, its three full indexes and chunks,
 -- and nothing else, so the other indexes are partial.
 

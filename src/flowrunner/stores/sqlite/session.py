@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -12,13 +13,13 @@ import apsw
 from flowrunner.errors import StoreError, StoreUnavailable
 from flowrunner.stores.queries import load_queries
 from flowrunner.stores.sqlite.faults import is_fatal, unavailable
-from flowrunner.stores.sqlite.file import open_reader, open_writer
+from flowrunner.stores.sqlite.file import open_reader, open_untouched, open_writer
 from flowrunner.stores.sqlite.lock import FileLock
 from flowrunner.stores.sqlite.migrate import PACKAGE
 from flowrunner.stores.sqlite.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AsyncExitStack
     from pathlib import Path
 
@@ -30,13 +31,17 @@ Row = tuple[Any, ...]
 
 
 class Session:
-    """What the SQLite stores share. `on_fatal` is called once, on the event loop, when the file can no longer be trusted."""
+    """What the SQLite stores share. `on_fatal` is called once, on the event loop, when the file can no longer be trusted.
 
-    def __init__(self, path: Path, *, exclusive: bool, synchronous: str) -> None:
+    With `readonly` there is no writer, and the file need not be writable.
+    """
+
+    def __init__(self, path: Path, *, exclusive: bool, synchronous: str, readonly: bool = False) -> None:
         self.path = path
         self.on_fatal: Callable[[StoreUnavailable], None] | None = None
         self._exclusive = exclusive
         self._synchronous = synchronous
+        self._readonly = readonly
         self._lock = FileLock(path)
         self._connections: list[apsw.Connection] = []
         self._writer: Writer | None = None
@@ -46,14 +51,15 @@ class Session:
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Open the file, push its closing."""
-        if self._writer is not None:
+        if self._connections:
             raise StoreError(f"The store {self.path} is started already.")
         stack.push_async_callback(self._stop)
         await asyncio.to_thread(self._open)
-        self._writer = Writer(self._connections[0], str(self.path), self._fatal)
         self._pool = ThreadPoolExecutor(1, "sqlite-reader")
         self._short, self._long = (connection.cursor() for connection in self._connections[1:])
-        self._writer.start()
+        if not self._readonly:
+            self._writer = Writer(self._connections[0], str(self.path), self._fatal)
+            self._writer.start()
 
     @property
     def failure(self) -> StoreUnavailable | None:
@@ -71,7 +77,7 @@ class Session:
         Whoever stops waiting does not stop the write.
         """
         if self._writer is None:
-            raise self._closed()
+            raise StoreUnavailable(f"The store {self.path} is open for reading only.") if self._connections else self._closed()
         return await self._writer.submit(work, size)
 
     def read(self, query: str, *arguments: object) -> list[Row]:
@@ -110,10 +116,49 @@ class Session:
         except apsw.Error as error:
             raise self._failed(error) from error
 
+    async def look(self, read: Callable[[apsw.Cursor], Any], within: apsw.Cursor | None = None) -> Any:
+        """Several reads that may look at many rows, off the event loop: of one moment, or within the one of `moment`."""
+        long = self._long
+        if long is None or self._pool is None or self.failure is not None:
+            raise self._closed()
+
+        def work() -> Any:
+            if within is not None:
+                return read(within)
+            long.execute("BEGIN")
+            try:
+                return read(long)
+            finally:
+                if long.connection.in_transaction:
+                    long.execute("COMMIT")
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        except apsw.Error as error:
+            raise self._failed(error) from error
+
+    @asynccontextmanager
+    async def moment(self) -> AsyncIterator[apsw.Cursor]:
+        """A cursor that sees the file as it is now, whatever is committed meanwhile; the log of the file grows as long as it is held."""
+        if not self._connections:
+            raise self._closed()
+        try:
+            connection = open_reader(self.path)
+        except apsw.Error as error:
+            raise self._failed(error) from error
+        try:
+            await self.look(_hold, cursor := connection.cursor())
+            yield cursor
+        finally:
+            connection.close(force=True)
+
     def _open(self) -> None:
-        if self._exclusive and not os.path.isdir(self.path) and os.path.isdir(self.path.parent):  # noqa: PTH112  # Path raises without rights
-            self._lock.acquire()
-        self._connections.append(open_writer(self.path, synchronous=self._synchronous, alone=self._exclusive))
+        if self._readonly:
+            self._connections.append(open_untouched(self.path))
+        else:
+            if self._exclusive and not os.path.isdir(self.path) and os.path.isdir(self.path.parent):  # noqa: PTH112  # Path raises without rights
+                self._lock.acquire()
+            self._connections.append(open_writer(self.path, synchronous=self._synchronous, alone=self._exclusive))
         self._connections += open_reader(self.path), open_reader(self.path)
 
     async def _stop(self) -> None:
@@ -147,3 +192,9 @@ class Session:
 
     def _closed(self) -> StoreUnavailable:
         return self.failure or StoreUnavailable(f"The store {self.path} is not started.")
+
+
+def _hold(cursor: apsw.Cursor) -> None:
+    """Begin a transaction that reads; SQLite takes the moment at the first read."""
+    cursor.execute("BEGIN")
+    cursor.execute("SELECT count(*) FROM sqlite_schema").fetchall()

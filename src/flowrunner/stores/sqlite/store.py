@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowrunner.ports.store import Capabilities
+from flowrunner.stores.sqlite.archive import SqliteArchive
 from flowrunner.stores.sqlite.definitions import SqliteDefinitions
 from flowrunner.stores.sqlite.executions import SqliteExecutions
 from flowrunner.stores.sqlite.session import QUERIES, Session
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from flowrunner.clock import Clock
     from flowrunner.errors import StoreUnavailable
+    from flowrunner.ports.archive import Archive
     from flowrunner.ports.definitions import DefinitionStore
     from flowrunner.ports.executions import ExecutionStore
 
@@ -27,14 +29,16 @@ class SqliteStore:
 
     `exclusive` holds an operating system lock from start to stop, so that a second server on the file is refused.
     `synchronous` is FULL (an answer survives a power cut) or NORMAL (it survives the process, not the power cut).
+    `readonly` is for a look at a file that is there, beside a running server or without one; every write raises StoreUnavailable.
     """
 
-    def __init__(self, path: Path, *, clock: Clock, exclusive: bool = True, synchronous: str = "FULL") -> None:
+    def __init__(self, path: Path, *, clock: Clock, exclusive: bool = True, synchronous: str = "FULL", readonly: bool = False) -> None:
         self.url = f"sqlite:///{path}"
-        self.capabilities = Capabilities(durable=True, exclusive=exclusive)
-        self.session = Session(path.resolve(), exclusive=exclusive, synchronous=synchronous)
+        self.capabilities = Capabilities(durable=True, exclusive=exclusive and not readonly)
+        self.session = Session(path.resolve(), exclusive=exclusive, synchronous=synchronous, readonly=readonly)
         self.executions: ExecutionStore = SqliteExecutions(self.session)
         self.definitions: DefinitionStore = SqliteDefinitions(self.session)
+        self.archive: Archive = SqliteArchive(self.session)
         self._clock = clock
 
     async def start(self, stack: AsyncExitStack) -> None:

@@ -12,10 +12,11 @@ import pytest
 
 # Before the imports below, so that a failing assert of the suite shows its values.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in ("activities", "definitions", "durability", "executions", "inboxes", "lists", "logs", "model", "wakes"))
+    *(f"{__name__}.{module}" for module in ("activities", "archive", "definitions", "durability", "executions", "inboxes", "lists", "logs", "model", "wakes"))
 )
 
 from flowrunner.testing.conformance.activities import ActivityTaskConformance  # noqa: E402
+from flowrunner.testing.conformance.archive import ArchiveConformance  # noqa: E402
 from flowrunner.testing.conformance.definitions import DefinitionStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.durability import DurableStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.executions import CommitConformance  # noqa: E402
@@ -30,4 +31,4 @@ class ExecutionStoreConformance(CommitConformance, LogConformance, InboxConforma
     """Every sentence of `ports.executions`."""
 
 
-__all__ = ["DefinitionStoreConformance", "DurableStoreConformance", "ExecutionStoreConformance", "store_machine"]
+__all__ = ["ArchiveConformance", "DefinitionStoreConformance", "DurableStoreConformance", "ExecutionStoreConformance", "store_machine"]

@@ -6,6 +6,9 @@
 
 -- One row per execution. An update stays HOT (touches no index) as long as status, owner and wake_at stay; `claimed_until` is in
 -- no index for that reason. The room left free in each page is for the next version of its rows.
+--
+-- `machine_key` and `name_key` are hashes of (account, machine) and of (account, machine, name), see keys.py: short keys whatever
+-- the names, and no two indexes begin with the same column, so that even for an empty table there is one plan for each query.
 CREATE TABLE flowrunner.heads (
   id uuid PRIMARY KEY,
   started_at bigint NOT NULL,
@@ -14,6 +17,8 @@ CREATE TABLE flowrunner.heads (
   stopped_at bigint,
   wake_at bigint,
   claimed_until timestamptz,   -- a node is about to look at it; the database's clock
+  machine_key uuid NOT NULL,
+  name_key uuid NOT NULL,
   account text COLLATE "C" NOT NULL,
   machine text COLLATE "C" NOT NULL,
   name text COLLATE "C" NOT NULL,
@@ -29,14 +34,14 @@ CREATE TABLE flowrunner.heads (
 ) WITH (fillfactor = 70);
 
 -- A name is used once per machine (StartExecution is idempotent by it).
-CREATE UNIQUE INDEX heads_by_name ON flowrunner.heads (account, machine, name);
+CREATE UNIQUE INDEX heads_by_name ON flowrunner.heads (name_key);
 
 -- Lists, newest first; ties are sorted by id.
-CREATE INDEX heads_by_start ON flowrunner.heads (account, machine, started_at, id);
+CREATE INDEX heads_by_start ON flowrunner.heads (machine_key, started_at, id);
 CREATE INDEX heads_by_account ON flowrunner.heads (account, started_at, id);
 
 -- Lists of one status. Most executions succeed, so a list of those reads heads_by_start and skips little.
-CREATE INDEX heads_by_status ON flowrunner.heads (account, machine, status, started_at, id) WHERE status <> 'SUCCEEDED';
+CREATE INDEX heads_by_status ON flowrunner.heads (machine_key, status, started_at, id) WHERE status <> 'SUCCEEDED';
 
 -- Who must be looked at, and when.
 CREATE INDEX heads_due ON flowrunner.heads (wake_at, id) WHERE status = 'RUNNING' AND owner IS NULL AND wake_at IS NOT NULL;

@@ -1,5 +1,14 @@
--- Version 1: the first schema.
+"""The first schema.
 
+Expand: everything is new. Contract: nothing.
+"""
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+SQL = """
 -- One row per execution. The columns that lists and the fence read come first, long texts last, so that a row that spills
 -- onto overflow pages is still judged by its first page. `number` is the execution's place in this file: a short key.
 CREATE TABLE heads (
@@ -133,3 +142,9 @@ CREATE TABLE meta (
   key TEXT PRIMARY KEY,
   value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+"""
+
+
+def upgrade() -> None:
+    """An empty database becomes revision 0001."""
+    op.execute(SQL)

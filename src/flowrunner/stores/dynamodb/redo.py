@@ -1,0 +1,112 @@
+"""What is left to do of a step that one transaction could not hold: its deliveries and tasks, noted in that transaction.
+
+Whoever committed the step does it at once; if that process dies, whoever loads the execution does, or any node with its next
+beat. Each part is a transaction that also counts it as done, so two nodes at it do nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from flowrunner.stores.dynamodb.actions import MOST_ACTIONS, MOST_BYTES, Action, Group, put, update
+from flowrunner.stores.dynamodb.faults import CONDITION_FAILED, Cancelled
+from flowrunner.stores.dynamodb.keys import REDO, redo_key
+from flowrunner.stores.dynamodb.values import BODY_BYTES, Parts, item_of, joined, part_keys
+
+if TYPE_CHECKING:
+    from flowrunner.ports.executions import Head
+    from flowrunner.stores.dynamodb.keys import Key
+    from flowrunner.stores.dynamodb.session import Session
+    from flowrunner.stores.dynamodb.values import Plain
+
+Encoded = list[list[tuple[str, dict[str, Any], int]]]
+
+
+class Redo:
+    """Notes and does what follows large steps."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def note(self, head: Head, groups: list[Group]) -> list[Action]:
+        """The actions that note these groups; what is too long for an item is stored ahead."""
+        pages = [[[(action.kind, dict(action.request), action.size) for action in group.actions] for group in page] for page in _pages(groups)]
+        pk, sk = redo_key(head.id, head.epoch)
+        parts = Parts(pk)
+        body = parts.put("body", msgspec.msgpack.encode(pages), BODY_BYTES)
+        await self._session.write_all(parts.items)
+        listed = {"pk": REDO, "sk": f"{head.id}#{head.epoch}", "execution": head.id, "epoch": head.epoch}
+        return [put(item_of({"pk": pk, "sk": sk, "done": 0, "epoch": head.epoch, **body})), put(item_of(listed))]
+
+    async def finish_all(self) -> None:
+        """Do what processes that died have left."""
+        left = await self._session.query(REDO)
+        await asyncio.gather(*(self.finish(item["execution"], item["epoch"]) for item in left))
+        await self._session.write_all(deletes=[(item["pk"], item["sk"]) for item in left])
+
+    async def finish(self, execution: str, epoch: int) -> None:
+        """Do what the step to this epoch has left; nothing if it is done."""
+        key = redo_key(execution, epoch)
+        while (found := await self._session.get(key)) is not None:
+            parts = part_keys(found, ["body"])
+            there = await self._session.get_all(parts) if parts else {}
+            if len(there) < len(parts):
+                continue  # another node has just done the last of it
+            pages: list[Encoded] = msgspec.msgpack.decode(joined(found, "body", there, text=False), type=list[Encoded])
+            if found["done"] < len(pages):
+                await self._do(key, found["done"], [Group(tuple(Action(*action) for action in group)) for group in pages[found["done"]]])  # type: ignore[arg-type]  # the kinds are ours
+                continue
+            await self._session.write_all(deletes=[key])  # before its parts, without which it could not be read
+            await self._session.write_all(deletes=[(REDO, f"{execution}#{epoch}"), *parts])
+
+    async def _do(self, key: Key, done: int, groups: list[Group]) -> None:
+        """Do one page, without the groups whose conditions do not hold; stop if somebody else has done it."""
+        counted = update(
+            key,
+            {
+                "UpdateExpression": "SET done = :next",
+                "ConditionExpression": "done = :done",
+                "ExpressionAttributeValues": {":done": {"N": str(done)}, ":next": {"N": str(done + 1)}},
+            },
+        )
+        while True:
+            actions = [counted, *(action for group in groups for action in group.actions)]
+            try:
+                await self._session.transact([action.wire for action in actions])
+            except Cancelled as cancelled:
+                failed = [reason.code == CONDITION_FAILED for reason in cancelled.reasons]
+                if failed[0]:
+                    return
+                kept = []
+                place = 1
+                for group in groups:
+                    if not any(failed[place : place + len(group.actions)]):
+                        kept.append(group)
+                    place += len(group.actions)
+                groups = kept
+            else:
+                return
+
+
+def _pages(groups: list[Group]) -> list[list[Group]]:
+    """Groups by transaction."""
+    pages: list[list[Group]] = []
+    actions = size = 0
+    for group in groups:
+        more = sum(action.size for action in group.actions)
+        if not pages or actions + len(group.actions) >= MOST_ACTIONS or size + more > MOST_BYTES:
+            pages.append([])
+            actions = size = 0
+        pages[-1].append(group)
+        actions += len(group.actions)
+        size += more
+    return pages
+
+
+def is_noted(found: Plain) -> bool:
+    """Whether this item of an execution is something left to do."""
+    sk: str = found["sk"]
+    return sk.startswith("r#")

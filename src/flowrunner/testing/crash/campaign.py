@@ -1,0 +1,176 @@
+"""A campaign: machines on servers that are killed, from their start to the verdict.
+
+    async with Campaign(servers, book, FLOWS, told=told) as campaign:
+        names = [await campaign.begin(flow) for flow in FLOWS]
+        ...kill and start servers...
+        campaign.judge(await campaign.evidence())
+
+What goes wrong is told with everything needed to see it again: see `Told`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from flowrunner.client import ServerRefused
+from flowrunner.testing.crash.checker import Answer, Evidence, Run, Start, check
+from flowrunner.testing.crash.flows import ACTIVITY, BY_NAME, Flow
+from flowrunner.testing.crash.ledger import Book
+from flowrunner.testing.crash.outside import Callers, answer_tokens, work
+from flowrunner.testing.crash.server import Server
+
+ROLE = "arn:aws:iam::000000000000:role/flowrunner"
+SECONDS_TO_END = 60.0  # of each execution, after the last fault
+LOOK_SECONDS = 0.05
+LEAST_SUCCESS = 0.6
+RUNNING = ("RUNNING", "PENDING_REDRIVE")
+
+
+@dataclass(slots=True)
+class Told:
+    """What a failure says: the seed, what was done to the servers, and how to do it again."""
+
+    replay: str
+    seed: int | None = None
+    schedule: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        seed = "" if self.seed is None else f"seed {self.seed}\n"
+        return f"{seed}schedule: {'; '.join(self.schedule) or 'nothing was done'}\nagain: {self.replay}"
+
+
+class Verdict(AssertionError):
+    """Something is wrong; the message tells what, and how to see it again."""
+
+
+class Campaign:
+    """Starts machines, plays the world around them, and collects what was seen. An async context manager."""
+
+    def __init__(self, servers: Sequence[Server], book: Book, flows: Iterable[Flow], *, told: Told, nurse: bool = True) -> None:
+        self.servers = servers
+        self.callers = Callers(servers)
+        self.told = told
+        self.faults = 0
+        self._book = book
+        self._flows = list(flows)
+        self._nurse = nurse
+        self._starts: list[Start] = []
+        self._answers: defaultdict[str, list[Answer]] = defaultdict(list)
+        self._numbers = itertools.count(1)
+        self._beside: list[asyncio.Task[None]] = []
+        self._arns: dict[str, str] = {}
+
+    async def __aenter__(self) -> Self:
+        """Register the machines and what they need; the world begins to move."""
+        for flow in self._all():
+            made = await self.callers.call("CreateStateMachine", name=flow.name, definition=json.dumps(flow.definition), roleArn=ROLE)
+            self._arns[flow.name] = made["stateMachineArn"]
+        await self.callers.call("CreateActivity", name=ACTIVITY.rpartition(":")[2])
+        self._beside = [asyncio.create_task(answer_tokens(self.callers, self._book)), asyncio.create_task(work(self.callers, self._book))]
+        if self._nurse:
+            self._beside += [asyncio.create_task(self._keep_alive(server)) for server in self.servers]
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """The world stops."""
+        for task in self._beside:
+            task.cancel()
+        ended = await asyncio.gather(*self._beside, return_exceptions=True)
+        await self.callers.close()
+        broken = [one for one in ended if isinstance(one, Exception)]
+        if broken and error is None:
+            raise broken[0]
+
+    def _all(self) -> list[Flow]:
+        return list({flow.name: flow for one in self._flows for flow in (*one.needs, one)}.values())
+
+    async def _keep_alive(self, server: Server) -> None:
+        """Start a server again whenever it was killed; the crash point it was started with is for once."""
+        while True:
+            await server.gone()
+            self.faults += 1
+            await server.start()
+
+    async def begin(self, flow: Flow, name: str | None = None) -> str:
+        """Start a machine, asking until that is answered; return the execution's ARN."""
+        name = name or f"{flow.name}-{next(self._numbers)}"
+        started = await self.callers.call("StartExecution", stateMachineArn=self._arns[flow.name], name=name, input=json.dumps(flow.input))
+        self._starts.append(Start(flow.name, name, started["executionArn"], started["startDate"]))
+        return str(started["executionArn"])
+
+    async def ended(self, arn: str, within: float = SECONDS_TO_END) -> Answer | None:
+        """Wait for the end of an execution; None if it has not come in time. What was seen counts as evidence."""
+        try:
+            async with asyncio.timeout(within):
+                while True:
+                    found = await self.callers.call("DescribeExecution", executionArn=arn)
+                    if found["status"] not in RUNNING:
+                        return self._saw(arn, found)
+                    await asyncio.sleep(LOOK_SECONDS)
+        except TimeoutError:
+            return None
+
+    def _saw(self, arn: str, found: dict[str, Any]) -> Answer:
+        answer = Answer(found["status"], found.get("output"), found.get("error"))
+        self._answers[arn].append(answer)
+        return answer
+
+    async def evidence(self, within: float = SECONDS_TO_END) -> Evidence:
+        """Wait for the end of everything there is, acknowledged or not, and collect what can be known of it."""
+        flows: dict[str, str] = {start.arn: start.flow for start in self._starts}
+        deadline = asyncio.get_running_loop().time() + within
+        looked: set[str] = set()
+        while True:  # children begin while their parents run
+            for flow in self._all():
+                flows |= dict.fromkeys(await self._executions(flow), flow.name)
+            fresh = flows.keys() - looked
+            if not fresh:
+                break
+            looked |= fresh
+            left = max(1.0, deadline - asyncio.get_running_loop().time())
+            await asyncio.gather(*(self.ended(arn, left) for arn in fresh))
+        runs = [run for arn, flow in flows.items() if (run := await self._run(arn, BY_NAME[flow])) is not None]
+        return Evidence(runs=runs, starts=self._starts, lines=self._book.lines(), faults=self.faults)
+
+    async def _executions(self, flow: Flow) -> list[str]:
+        found: list[str] = []
+        token: str | None = None
+        while True:
+            page = await self.callers.call("ListExecutions", stateMachineArn=self._arns[flow.name], maxResults=1000, nextToken=token)
+            found += [one["executionArn"] for one in page["executions"]]
+            token = page.get("nextToken")
+            if token is None:
+                return found
+
+    async def _run(self, arn: str, flow: Flow) -> Run | None:
+        try:
+            found = await self.callers.call("DescribeExecution", executionArn=arn)
+        except ServerRefused:
+            return None
+        if found["status"] not in RUNNING:
+            self._saw(arn, found)
+        events: list[dict[str, Any]] = []
+        token: str | None = None
+        while True:
+            page = await self.callers.call("GetExecutionHistory", executionArn=arn, maxResults=1000, nextToken=token)
+            events += page["events"]
+            token = page.get("nextToken")
+            if token is None:
+                break
+        return Run(flow=flow, arn=arn, id=(await self.callers.run(arn))["runId"], events=events, answers=self._answers[arn])
+
+    def judge(self, evidence: Evidence) -> None:
+        """Raise Verdict if anything is wrong, or if so little went well that nothing is shown."""
+        found = check(evidence)
+        if self.callers.success < LEAST_SUCCESS:
+            found.append(f"only {self.callers.success:.0%} of the calls were answered: {dict(self.callers.tries)}")
+        if found:
+            logs = "\n".join(f"--- {server.folder}\n{server.last_words(10)}" for server in self.servers)
+            raise Verdict("\n".join([*found[:20], str(self.told), logs]))

@@ -1,0 +1,97 @@
+"""R2 and R3: a server that is killed at any instant, and again while it takes up what the first kill left."""
+
+import asyncio
+import random
+
+import pytest
+from seed import SEED
+
+from flowrunner.engine.points import POINTS
+from flowrunner.testing.crash.campaign import Campaign
+from flowrunner.testing.crash.flows import FLOWS
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+ROUNDS_A_STORE = 25  # so that a verdict comes now and then
+LONGEST_CALM_SECONDS = 1.5
+LONGEST_RECOVERY_SECONDS = 0.3  # a start takes about as long
+
+
+async def keep_running(campaign, flow, until):
+    """One execution of the flow after the other; how many."""
+    count = 0
+    while not until.is_set():
+        arn = await campaign.begin(flow)
+        count += 1
+        assert await campaign.ended(arn) is not None, f"{arn} did not end, {campaign.told}"
+    return count
+
+
+async def kill_at_random(site, told, seed, kills, record, *, twice=False):
+    """Kill a server again and again while eight flows run, one execution of each after the other."""
+    chance = random.Random(seed)
+    tell = told(seed)
+    async with site() as place:
+        server = place.server()
+        await server.start()
+        async with Campaign([server], place.book, FLOWS, told=tell, nurse=False) as campaign, asyncio.TaskGroup() as group:
+            enough = asyncio.Event()
+            runners = [group.create_task(keep_running(campaign, flow, enough)) for flow in FLOWS]
+            for _ in range(kills):
+                calm = chance.uniform(0, LONGEST_CALM_SECONDS)
+                tell.schedule.append(f"kill after {calm:.3f} s")
+                await asyncio.sleep(calm)  # the instant is the experiment
+                await server.kill()
+                campaign.faults += 1
+                if twice:
+                    await kill_in_recovery(campaign, server, chance, tell)
+                await server.start()
+            enough.set()
+            counts = [await runner for runner in runners]
+            campaign.judge(await campaign.evidence())
+            record("R3" if twice else "R2", {"seed": seed, "kills": campaign.faults, "executions": sum(counts), "answered": campaign.callers.success})
+    return sum(counts)
+
+
+async def kill_in_recovery(campaign, server, chance, tell):
+    """Start, and kill at a point of the first step that recovery takes, or as many milliseconds after the start."""
+    at = chance.choice((*(f"{point}:{hit}" for point in POINTS for hit in (1, 2)), ""))
+    if at:
+        tell.schedule.append(f"start, kill at {at}")
+        await server.start(crash_at=at)
+        async with asyncio.timeout(60):
+            await server.gone()  # work goes on, so it comes to every point
+    else:
+        delay = chance.uniform(0, LONGEST_RECOVERY_SECONDS)
+        tell.schedule.append(f"start, kill {delay:.3f} s after")
+        await server.launch()
+        await asyncio.sleep(delay)
+        await server.kill()
+    campaign.faults += 1
+
+
+@pytest.mark.timeout(90)
+async def test_kills_at_random_instants(site, told, record):
+    """R2 in the small: five kills, eight flows."""
+    assert await kill_at_random(site, told, SEED, 5, record) >= len(FLOWS)
+
+
+@pytest.mark.timeout(90)
+async def test_kills_while_it_recovers(site, told, record):
+    """R3 in the small: three kills, each with another before everything is taken up again."""
+    assert await kill_at_random(site, told, SEED, 3, record, twice=True) >= len(FLOWS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(SEED, SEED + 4))
+async def test_a_hundred_kills(site, told, record, seed):
+    """R2: four times 25 kills."""
+    assert await kill_at_random(site, told, seed, ROUNDS_A_STORE, record) >= len(FLOWS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(SEED, SEED + 2))
+async def test_twenty_double_kills(site, told, record, seed):
+    """R3: twice ten kills with another while the server recovers."""
+    assert await kill_at_random(site, told, seed, 10, record, twice=True) >= len(FLOWS)
