@@ -75,13 +75,12 @@ def regex_match(function: Any, arguments: list[Any], run: Run) -> Any:
     """A regular expression called as a function: its first match, with a function for the next."""
     if not arguments or type(arguments[0]) is not str:
         return UNDEFINED
-    matches = function.matches(arguments[0])
+    matches = function.matches(arguments[0], run)
 
     def following(_run: Run) -> Any:
         match = next(matches, None)
         if match is None:
             return UNDEFINED
-        _run.spend(1)
         groups = Array(UNDEFINED if group is None else group for group in match.groups())
         return Object(match=match.group(0), start=match.start(), end=match.end(), groups=groups, next=Native("next", following, None, 0))
 
@@ -104,6 +103,7 @@ def call(node: Node, compile_node: Compile) -> Code:
     def invoke(focus: Any, frame: Frame) -> Any:
         function, arguments = prepare(focus, frame)
         if type(function) is Native:
+            frame.run.spend(1)
             return call_native(function, arguments, focus, frame)
         return apply(function, arguments, focus, frame, name)
 
@@ -184,11 +184,13 @@ def transform(node: Node, compile_node: Compile) -> Code:
     delete = None if node.delete is None else compile_node(node.delete)
 
     def change(match: Any, frame: Frame) -> None:
+        frame.run.spend(1)
         changes = update(match, frame)
         if changes is not UNDEFINED:
             if not isinstance(changes, dict):
                 raise failure("T2011", value=changes)
             if isinstance(match, dict):
+                frame.run.spend(len(changes))
                 match.update(changes)
         if delete is None:
             return
@@ -196,6 +198,7 @@ def transform(node: Node, compile_node: Compile) -> Code:
         if names is UNDEFINED:
             return
         listed = names if isinstance(names, list) else [names]
+        frame.run.spend(len(listed))
         if not all(type(name) is str for name in listed):
             raise failure("T2012", value=names)
         if isinstance(match, dict):

@@ -24,12 +24,12 @@ def _count(_run: Run, values: Any) -> int:
     return 0 if values is UNDEFINED else len(values)
 
 
-def _boolean(_run: Run, value: Any) -> Any:
-    return value if value is UNDEFINED else boolean(value)
+def _boolean(run: Run, value: Any) -> Any:
+    return value if value is UNDEFINED else boolean(value, run)
 
 
-def _not(_run: Run, value: Any) -> Any:
-    return value if value is UNDEFINED else not boolean(value)
+def _not(run: Run, value: Any) -> Any:
+    return value if value is UNDEFINED else not boolean(value, run)
 
 
 def _map(_run: Run, _focus: Any, frame: Frame, values: Any, function: Any) -> Any:
@@ -43,21 +43,22 @@ def _map(_run: Run, _focus: Any, frame: Frame, values: Any, function: Any) -> An
     return made
 
 
-def _filter(_run: Run, _focus: Any, frame: Frame, values: Any, function: Any) -> Any:
+def _filter(run: Run, _focus: Any, frame: Frame, values: Any, function: Any) -> Any:
     if values is UNDEFINED:
         return values
     made = Sequence()
-    made.extend(value for index, value in enumerate(values) if boolean(apply(function, hof_arguments(function, value, index, values), None, frame)))
+    made.extend(value for index, value in enumerate(values) if boolean(apply(function, hof_arguments(function, value, index, values), None, frame), run))
     return made
 
 
-def _single(_run: Run, _focus: Any, frame: Frame, values: Any, function: Any) -> Any:
+def _single(run: Run, _focus: Any, frame: Frame, values: Any, function: Any) -> Any:
     if values is UNDEFINED:
         return values
+    run.spend(len(values))
     found = [
         value
         for index, value in enumerate(values)
-        if function is UNDEFINED or boolean(apply(function, hof_arguments(function, value, index, values), None, frame))
+        if function is UNDEFINED or boolean(apply(function, hof_arguments(function, value, index, values), None, frame), run)
     ]
     if len(found) != 1:
         raise failure("D3138" if found else "D3139")
@@ -88,13 +89,14 @@ def _each(_run: Run, _focus: Any, frame: Frame, value: Any, function: Any) -> An
     return made
 
 
-def _sift(_run: Run, _focus: Any, frame: Frame, value: Any, function: Any) -> Any:
+def _sift(run: Run, _focus: Any, frame: Frame, value: Any, function: Any) -> Any:
     if value is UNDEFINED:
         return value
+    run.spend(len(value))
     made = Object(
         (key, part)
         for key, part in value.items()
-        if (boolean(part) if function is UNDEFINED else boolean(apply(function, hof_arguments(function, part, key, value), None, frame)))
+        if boolean(part if function is UNDEFINED else apply(function, hof_arguments(function, part, key, value), None, frame), run)
     )
     return made or UNDEFINED
 
@@ -107,6 +109,8 @@ def _sort(run: Run, _focus: Any, frame: Frame, values: Any, function: Any) -> An
         kinds = {letter(value) for value in values}
         if kinds not in ({"s"}, {"n"}):
             raise failure("D3070")
+        if kinds == {"s"}:
+            run.scan(sum(map(len, values)) * len(values).bit_length())
         return Array(sorted(values))
     return Array(_merge_sorted(list(values), function, frame))
 
@@ -120,7 +124,7 @@ def _merge_sorted(values: list[Any], function: Function, frame: Frame) -> list[A
     made: list[Any] = []
     i = j = 0
     while i < len(left) and j < len(right):
-        if boolean(apply(function, [left[i], right[j]], None, frame)):
+        if boolean(apply(function, [left[i], right[j]], None, frame), frame.run):
             made.append(right[j])
             j += 1
         else:
@@ -163,11 +167,13 @@ def _distinct(run: Run, values: Any) -> Any:
     for value in values:
         run.spend(1)
         if isinstance(value, (list, dict)):
+            run.spend(len(containers))
             if any(same(value, other, run) for other in containers):
                 continue
             containers.append(value)
-            run.spend(len(containers))
         elif not isinstance(value, Function):
+            if type(value) is str:
+                run.scan(len(value))
             key = (letter(value), value)
             if key in seen:
                 continue
@@ -186,6 +192,7 @@ def _keys(run: Run, value: Any) -> Any:
         run.spend(len(value))
         made.extend(value)
     elif isinstance(value, list):
+        run.spend(len(value))
         merged: dict[str, None] = {}
         for item in value:
             merged.update(dict.fromkeys(_keys(run, item)))
@@ -194,7 +201,10 @@ def _keys(run: Run, value: Any) -> Any:
 
 
 def _lookup(_run: Run, _focus: Any, frame: Frame, value: Any, key: Any) -> Any:
-    return UNDEFINED if key is UNDEFINED else normal(field(value, key, frame))
+    if key is UNDEFINED:
+        return key
+    frame.run.scan(len(key))
+    return normal(field(value, key, frame))
 
 
 def _spread(run: Run, value: Any) -> Any:
@@ -266,13 +276,17 @@ def _hash(run: Run, content: Any, algorithm: Any) -> Any:
     name = _HASHES.get(algorithm)
     if name is None:
         raise refused("hash", 2, f"it must be one of {', '.join(_HASHES)}")
-    return hashlib.new(name, text_of(content, run).encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+    text = text_of(content, run)
+    run.text(len(text))
+    return hashlib.new(name, text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
 
 
 def _random(run: Run, seed: Any) -> float:
     if seed is UNDEFINED:
         return run.entropy.random()
-    return Entropy(hashlib.blake2b(text_of(seed, run).encode("utf-8", "replace"), digest_size=16).digest()).random()
+    text = text_of(seed, run)
+    run.text(len(text))
+    return Entropy(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()).random()
 
 
 def _uuid(run: Run) -> str:

@@ -55,6 +55,7 @@ def group_code(node: Node, compile_node: Compile) -> Code:
                     continue
                 if type(key) is not str:
                     raise failure("T1003", value=key)
+                frame.run.scan(len(key))
                 entry = groups.get(key)
                 if entry is None:
                     groups[key] = (index, [item])

@@ -14,6 +14,7 @@ from flowrunner.lang.jsonata.values import (
     Code,
     Compile,
     Frame,
+    Run,
     Sequence,
     Wrapper,
     boolean,
@@ -142,15 +143,15 @@ def binary(node: Node, compile_node: Compile) -> Code:
     operator = str(node.value)
     left, right = compile_node(node.lhs), compile_node(node.rhs)
     if operator == "and":
-        return lambda focus, frame: boolean(left(focus, frame)) and boolean(right(focus, frame))
+        return lambda focus, frame: boolean(left(focus, frame), frame.run) and boolean(right(focus, frame), frame.run)
     if operator == "or":
-        return lambda focus, frame: boolean(left(focus, frame)) or boolean(right(focus, frame))
+        return lambda focus, frame: boolean(left(focus, frame), frame.run) or boolean(right(focus, frame), frame.run)
     if operator in ARITHMETIC:
         compute = ARITHMETIC[operator]
         return lambda focus, frame: arithmetic(left(focus, frame), right(focus, frame), operator, compute)
     if operator in COMPARE:
         compare = COMPARE[operator]
-        return lambda focus, frame: comparison(left(focus, frame), right(focus, frame), operator, compare)
+        return lambda focus, frame: comparison(left(focus, frame), right(focus, frame), operator, compare, frame.run)
     build = _OTHERS.get(operator)
     if build is None:
         raise failure("S0204", token=operator)
@@ -198,7 +199,7 @@ def arithmetic(left: Any, right: Any, operator: str, compute: Callable[[Any, Any
         raise failure("D1001", value=str(left)) from None
 
 
-def comparison(left: Any, right: Any, operator: str, compare: Callable[[Any, Any], bool]) -> Any:
+def comparison(left: Any, right: Any, operator: str, compare: Callable[[Any, Any], bool], run: Run) -> Any:
     """Numbers with numbers, strings with strings."""
     kinds = _comparable(left), _comparable(right)
     if not all(kinds):
@@ -207,6 +208,8 @@ def comparison(left: Any, right: Any, operator: str, compare: Callable[[Any, Any
         return UNDEFINED
     if kinds[0] != kinds[1]:
         raise failure("T2009", value=left, value2=right, token=operator)
+    if kinds[0] == "text":
+        run.scan(min(len(left), len(right)))
     return compare(left, right)
 
 
@@ -320,7 +323,7 @@ def condition(node: Node, compile_node: Compile) -> Code:
     otherwise = None if node._else is None else compile_node(node._else)  # noqa: SLF001
 
     def choose(focus: Any, frame: Frame) -> Any:
-        if boolean(test(focus, frame)):
+        if boolean(test(focus, frame), frame.run):
             return then(focus, frame)
         return UNDEFINED if otherwise is None else otherwise(focus, frame)
 
@@ -333,7 +336,7 @@ def default(node: Node, compile_node: Compile) -> Code:
 
     def choose(focus: Any, frame: Frame) -> Any:
         value = left(focus, frame)
-        return value if boolean(value) else right(focus, frame)
+        return value if boolean(value, frame.run) else right(focus, frame)
 
     return choose
 

@@ -10,7 +10,7 @@ from typing import Any
 from flowrunner.lang.jsonata.groups import group_code
 from flowrunner.lang.jsonata.messages import failure
 from flowrunner.lang.jsonata.parse import Node, well_formed
-from flowrunner.lang.jsonata.values import UNDEFINED, Array, Code, Compile, Frame, Sequence, Tuples, boolean, is_number, sequence
+from flowrunner.lang.jsonata.values import UNDEFINED, Array, Code, Compile, Frame, Run, Sequence, Tuples, boolean, is_number, sequence
 
 Items = Any  # a list, or UNDEFINED
 Step = Callable[[Items, Frame], Items]
@@ -157,19 +157,21 @@ def filter_code(predicate: Node, compile_node: Compile) -> Stage:
         size = len(items)
         for index, item in enumerate(items):
             answer = test(item["@"], _tuple_frame(frame, item)) if streams else test(item, frame)
-            if answer is True or (answer is not False and _chosen(answer, index, size)):
+            if answer is True or (answer is not False and _chosen(answer, index, size, frame.run)):
                 made.append(item)
         return made
 
     return keep
 
 
-def _chosen(answer: Any, index: int, size: int) -> bool:
+def _chosen(answer: Any, index: int, size: int, run: Run) -> bool:
+    if isinstance(answer, list):
+        run.spend(len(answer) >> 2)
     if isinstance(answer, list) and type(answer) is not Tuples and answer and all(is_number(part) for part in answer):
         return any(math.floor(part) in {index, index - size} for part in answer)
     if is_number(answer):
         return math.floor(answer) in {index, index - size}
-    return boolean(answer)
+    return boolean(answer, run)
 
 
 def _tuples(items: list[Any]) -> Tuples:
@@ -272,7 +274,8 @@ def _tuple_step(step: Node, compile_node: Compile) -> Callable[[Items, Tuples | 
 def _index_stage(stage: Node) -> Stage:
     name = str(stage.value)
 
-    def number_items(items: Any, _frame: Frame) -> Any:
+    def number_items(items: Any, frame: Frame) -> Any:
+        frame.run.spend(len(items))
         return _tuples([{**item, name: index} for index, item in enumerate(items)])
 
     return number_items
@@ -296,7 +299,7 @@ def _sorter(step: Node, compile_node: Compile) -> Callable[[list[Any], Frame], S
 
     def sort(items: list[Any], frame: Frame) -> Sequence:
         streams = type(items) is Tuples
-        frame.run.spend(len(items) * max(1, len(items).bit_length()))
+        frame.run.spend(len(items) * max(1, len(items).bit_length()) * len(terms))
         known: list[dict[int, Any]] = [{} for _ in items]
 
         def term_of(position: int, term: int) -> Any:
@@ -308,7 +311,7 @@ def _sorter(step: Node, compile_node: Compile) -> Callable[[list[Any], Frame], S
 
         def compare(left: int, right: int) -> int:
             for index, (_, direction) in enumerate(terms):
-                order = _order(term_of(left, index), term_of(right, index), direction)
+                order = _order(term_of(left, index), term_of(right, index), direction, frame.run)
                 if order:
                     return order
             return 0
@@ -320,7 +323,7 @@ def _sorter(step: Node, compile_node: Compile) -> Callable[[list[Any], Frame], S
     return sort
 
 
-def _order(left: Any, right: Any, direction: int) -> int:
+def _order(left: Any, right: Any, direction: int, run: Run) -> int:
     if left is UNDEFINED or right is UNDEFINED:  # undefined goes last, whatever the direction
         return (left is UNDEFINED) - (right is UNDEFINED)
     kinds = _sortable(left), _sortable(right)
@@ -328,6 +331,8 @@ def _order(left: Any, right: Any, direction: int) -> int:
         raise failure("T2008", value=left, value2=right)
     if kinds[0] != kinds[1]:
         raise failure("T2007", value=left, value2=right)
+    if kinds[0] == "text":
+        run.scan(2 * min(len(left), len(right)))
     return direction * (int(left > right) - int(left < right))
 
 

@@ -26,6 +26,7 @@ def plain(value: Any, run: Run) -> Any:
         return UNSUPPORTED
     if size > MAX_RESULT_PARTS:
         raise BudgetExceeded(f"The result has more than {MAX_RESULT_PARTS} values.")
+    run.spend(size >> 4)  # somebody will write it out
     return made
 
 
@@ -68,6 +69,8 @@ class _Rebuild:
             return self.container(value)
         if isinstance(value, (list, dict)):
             return value, self.input_size(value)
+        if type(value) is str:
+            self.run.scan(len(value))
         scalar = _scalar(value)
         if scalar is UNSUPPORTED:
             raise _FoundFunctionError

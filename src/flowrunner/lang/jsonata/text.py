@@ -62,7 +62,7 @@ def _write(value: Any, parts: list[str], run: Run, indent: str, margin: str) -> 
 
 
 def _write_container(brackets: str, members: list[tuple[str, Any]], parts: list[str], run: Run, indent: str, margin: str) -> None:
-    run.spend(len(members) + 1)
+    run.spend(len(members) + 1 + (sum(len(key) + len(margin) for key, _ in members) >> 6))
     if not members:
         parts.append(brackets)
         return
@@ -101,9 +101,10 @@ def _string(run: Run, value: Any, prettify: Any) -> Any:
     return text_of(value, run, "  " if prettify is True else "")
 
 
-def _substring(_run: Run, text: Any, start: Any, length: Any) -> Any:
+def _substring(run: Run, text: Any, start: Any, length: Any) -> Any:
     if text is UNDEFINED:
         return text
+    run.scan(len(text))
     if start is UNDEFINED:
         return text if length is UNDEFINED else ""
     first = max(0, int(start) + len(text)) if start < 0 else int(start)
@@ -112,16 +113,24 @@ def _substring(_run: Run, text: Any, start: Any, length: Any) -> Any:
     return text[first : max(first, math.ceil(first + length))] if length > 0 else ""
 
 
-def _before(_run: Run, text: Any, mark: Any) -> Any:
-    return text if text is UNDEFINED or mark is UNDEFINED or mark not in text else text[: text.index(mark)]
+def _before(run: Run, text: Any, mark: Any) -> Any:
+    return text if text is UNDEFINED or mark is UNDEFINED or not _holds(run, text, mark) else text[: text.index(mark)]
 
 
-def _after(_run: Run, text: Any, mark: Any) -> Any:
-    return text if text is UNDEFINED or mark is UNDEFINED or mark not in text else text[text.index(mark) + len(mark) :]
+def _after(run: Run, text: Any, mark: Any) -> Any:
+    return text if text is UNDEFINED or mark is UNDEFINED or not _holds(run, text, mark) else text[text.index(mark) + len(mark) :]
 
 
-def _trim(_run: Run, text: Any) -> Any:
-    return text if text is UNDEFINED else _BLANKS.sub(" ", text).strip(" ")
+def _holds(run: Run, text: str, mark: str) -> bool:
+    run.scan(2 * len(text))
+    return mark in text
+
+
+def _trim(run: Run, text: Any) -> Any:
+    if text is UNDEFINED:
+        return text
+    run.text(len(text))
+    return _BLANKS.sub(" ", text).strip(" ")
 
 
 def _pad(run: Run, text: Any, width: Any, fill: Any) -> Any:
@@ -146,10 +155,8 @@ def _join(run: Run, texts: Any, separator: Any) -> Any:
 
 def _matches(run: Run, frame: Frame, matcher: Function, text: str, token: str) -> Iterator[tuple[str, int, int, list[Any]]]:
     """What a regular expression, or a function that acts as one, finds: text, start, end, groups."""
-    run.text(len(text))
     if isinstance(matcher, Regex):
-        for match in matcher.matches(text):
-            run.spend(1)
+        for match in matcher.matches(text, run):
             if match.end() == match.start():
                 raise failure("D1004", value=text)
             yield match.group(0), match.start(), match.end(), list(match.groups())
@@ -169,7 +176,7 @@ def _matches(run: Run, frame: Frame, matcher: Function, text: str, token: str) -
 def _contains(run: Run, _focus: Any, frame: Frame, text: Any, token: Any) -> Any:
     if text is UNDEFINED or token is UNDEFINED:
         return UNDEFINED
-    return token in text if type(token) is str else next(_matches(run, frame, token, text, "contains"), None) is not None
+    return _holds(run, text, token) if type(token) is str else next(_matches(run, frame, token, text, "contains"), None) is not None
 
 
 def _match(run: Run, _focus: Any, frame: Frame, text: Any, matcher: Any, limit: Any) -> Any:
@@ -193,6 +200,7 @@ def _split(run: Run, _focus: Any, frame: Frame, text: Any, separator: Any, limit
         raise failure("D3020", value=limit)
     most = None if limit is UNDEFINED else int(limit)
     if type(separator) is str:
+        run.scan(2 * len(text))
         run.spend(text.count(separator) + 1)
         return Array((text.split(separator) if separator else list(text))[:most])
     made, position = Array(), 0
@@ -215,6 +223,7 @@ def _replace(run: Run, _focus: Any, frame: Frame, text: Any, pattern: Any, repla
         raise failure("D3010", value=pattern)
     if limit is not UNDEFINED and limit < 0:
         raise failure("D3011", value=limit)
+    run.scan(2 * len(text))
     most = -1 if limit is UNDEFINED else math.ceil(limit)
     if most == 0 or pattern is UNDEFINED:
         return text
@@ -228,6 +237,8 @@ def _replace(run: Run, _focus: Any, frame: Frame, text: Any, pattern: Any, repla
     for count, (match, start, _, groups) in enumerate(_matches(run, frame, pattern, text, "replace"), start=1):
         parts.append(text[position:start])
         if type(replacement) is str:
+            run.scan(len(replacement))
+            run.spend(replacement.count("$"))
             parts.append(_substituted(replacement, match, groups))
         else:
             found = Object(match=match, start=start, end=start + len(match), groups=Array(groups))
@@ -292,6 +303,8 @@ def _encoder(name: str, safe: str) -> Any:
         if text is UNDEFINED:
             return text
         run.text(3 * len(text))
+        if not text.isascii():  # up to four bytes for a character
+            run.spend(len(text) >> 3)
         try:
             return urllib.parse.quote(text, safe=safe)
         except UnicodeEncodeError:
@@ -309,6 +322,7 @@ def _decoder(name: str, kept: str) -> Any:
         if text is UNDEFINED:
             return text
         run.text(len(text))
+        run.spend(text.count("%"))
         if re.search(r"%(?![0-9A-Fa-f]{2})", text):
             raise failure("D3140", token=name, value=text)
         try:
