@@ -62,6 +62,7 @@ async def nodes():
             seen = SimpleNamespace(url="memory:", capabilities=store.capabilities, executions=way, definitions=store.definitions)
             bench = Bench(seen, clock=clock, **options)
             bench.way = way
+            bench.is_cut_off = lambda: not way.open.is_set()
             bench.all = made
             made.append(bench)
             await bench.engine.start(stack)
@@ -369,3 +370,37 @@ async def test_a_fenced_step_leaves_no_queued_attempt(nodes):
     assert ended.status == "SUCCEEDED"
     assert len([call for node in (a, b) for call in node.handler.calls if call.execution == head.id and call.state == "T"]) == 1
     assert not a.engine._dispatcher.known(head.id)
+
+
+async def test_a_start_that_was_on_its_way_begins_nothing(nodes):
+    """A's attempt found its place, and A was cut off before the start was stored: B has it since, and it runs on B only."""
+    a, b = await nodes(), await nodes()
+    a.handler.limit = 1
+    a.handler.table = {"f": [{"return": 1, "after": 3}]}
+    b.handler.table = {"f": [{"return": 2, "after": 60}]}
+    definition = await a.machine(machine(TASK))
+    await a.engine.start_execution(definition)
+    second = await a.engine.start_execution(definition)
+    await settle(a)
+    assert len(a.handler.calls) == 1
+    commit = a.way._executions.commit
+
+    async def cut_off_before_the_start(write):
+        if write.head.id == second.id:
+            if not late.is_set():
+                kill(a)
+            await late.wait()
+        return await commit(write)
+
+    late = asyncio.Event()
+    a.is_cut_off = lambda: not late.is_set()
+    a.store.executions._part.__dict__["commit"] = cut_off_before_the_start
+    await pass_time(b, LEASE + 10)
+    assert [call.execution for call in b.handler.calls].count(second.id) == 1
+    a.way.open.set()
+    await pass_time(a, LEASE)  # it beats again: its lease is good
+    late.set()
+    await pass_time(a, 70)
+    assert [call.execution for one in (a, b) for call in one.handler.calls].count(second.id) == 1
+    ended = await b.store.executions.head(second.id)
+    assert (ended.status, json.loads(ended.output)) == ("SUCCEEDED", [2])
