@@ -18,7 +18,8 @@ from flowrunner.stores.revisions import known, latest, script, stamp
 
 asyncpg = pytest.importorskip("asyncpg")
 
-from flowrunner.stores.postgres.migrate import PACKAGE, WRITTEN_FOR, Found, look, placed, prepare, statements  # noqa: E402  # the driver is an extra
+from flowrunner.stores.postgres import migrate  # noqa: E402  # the driver is an extra
+from flowrunner.stores.postgres.migrate import PACKAGE, WRITTEN_FOR, Found, look, placed, prepare, statements  # noqa: E402  # as above
 from flowrunner.stores.postgres.url import parse_address  # noqa: E402  # as above
 
 
@@ -322,6 +323,20 @@ async def test_a_start_whose_revision_fails(postgres_url, admin, schema, tmp_pat
             await refusal(postgres_url, StoreUnavailable)
         assert await state(admin, schema) == before
     await start(postgres_url)
+
+
+async def test_a_table_that_is_in_use(postgres_url, admin, schema, tmp_path, monkeypatch):
+    """An upgrade does not wait long for a transaction that has read the table, since all servers would wait behind it; the next start does it."""
+    await start(postgres_url)
+    before = await state(admin, schema)
+    monkeypatch.setattr(revisions, "_folder", later_chain(tmp_path, LATER))
+    monkeypatch.setattr(migrate, "LOCK_MILLISECONDS", 200)
+    async with admin.transaction():
+        await admin.fetch(f"SELECT * FROM {schema}.nodes")
+        assert "wait for its end" in await refusal(postgres_url, StoreUnavailable)
+    assert await state(admin, schema) == before
+    await start(postgres_url)
+    assert (await look(admin, schema)).is_current
 
 
 async def test_the_script_is_the_upgrade(postgres_url, admin, schema, tmp_path, monkeypatch):

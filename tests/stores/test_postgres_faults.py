@@ -67,11 +67,18 @@ class Ledger:
             await self.run(first)
             first += apart
 
+    async def read(self, execution):
+        """An execution and its log; a write whose caller stopped waiting may still come in between."""
+        while True:
+            before = await self.store.executions.head(execution)
+            log = [chunk.first_seq for chunk in await self.store.executions.log(execution)]
+            if await self.store.executions.head(execution) == before:
+                return before, log
+
     async def check(self):
         """Every acknowledged step is there, each once."""
         for number, step in self.acknowledged.items():
-            log = [chunk.first_seq for chunk in await self.store.executions.log(f"{number:032x}")]
-            stored = await self.store.executions.head(f"{number:032x}")
+            stored, log = await self.read(f"{number:032x}")
             assert stored.epoch >= step, f"step {step} of execution {number} was acknowledged and is lost"
             assert log == list(range(1, stored.epoch + 1)), f"execution {number}"
 

@@ -16,6 +16,7 @@ from flowrunner.stores.revisions import latest
 from flowrunner.testing.conformance.archive import archived, everything, over
 from flowrunner.testing.conformance.definitions import example_machine
 from flowrunner.testing.conformance.examples import created, records, stepped
+from flowrunner.testing.postgres import PostgresServer
 
 LATER = """from alembic import op
 
@@ -254,3 +255,25 @@ async def test_a_server_that_is_away(own_server, upkeep):
     with pytest.raises(StoreUnavailable, match="No PostgreSQL server listens"):
         await open_upkeep(url).schema()
     own_server.start()
+
+
+async def test_a_standby(postgres_server, open_postgres):
+    """A server that only follows another is looked at like any, as one moment; only a server of ours refuses it."""
+    with PostgresServer(binaries=postgres_server.binaries) as server:
+        url = server.url()
+        async with open_postgres(url) as store:
+            await store.archive.put_execution(archived(1))
+        server.stop()
+        signal = server.folder / "data" / "standby.signal"
+        signal.touch()
+        shutil.chown(signal, server.folder.owner(), server.folder.group())
+        server.start()
+        upkeep = open_upkeep(url)
+        assert (await upkeep.schema()).is_current
+        assert await upkeep.findings() == []
+        async with open_postgres(url, readonly=True) as store, store.archive.moment() as whole:
+            assert whole
+            assert await everything(store.archive) == [archived(1)]
+        with pytest.raises(StoreRefused, match="standby"):
+            async with open_postgres(url):
+                pass

@@ -32,7 +32,7 @@ def upgrade(
 ) -> None:
     """Bring the schema of a store up to date; a server does the same when it starts.
 
-    All of it is one transaction: if it is interrupted the store is as it was.
+    All of it is one transaction: if it is interrupted the store is as it was. A DynamoDB table has nothing to upgrade yet.
 
     Example: flowrunner db upgrade --store sqlite:///orders.db
     """

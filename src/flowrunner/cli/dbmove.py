@@ -30,7 +30,7 @@ New = Annotated[Path, typer.Argument(metavar="FILE", help="A new file; what exis
 def backup(file: New, *, store: Database = None, config: Config = None, output: Output = Form.table, json: Json = False, quiet: Quiet = False) -> None:
     """Write a backup of a store, as of one moment. A server may be running meanwhile.
 
-    The backup of an SQLite file is an SQLite file; of every other store it is what db export writes.
+    The backup of an SQLite file is an SQLite file; of every other store it is what db export writes, and as whole as that.
 
     Example: flowrunner db backup backup.db --store sqlite:///orders.db
     """
@@ -90,7 +90,9 @@ def export(
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write everything of a store as JSON Lines, which any other store takes in. A server of an SQLite file may be running meanwhile.
+    """Write everything of a store as JSON Lines, which any other store takes in. A server may be running meanwhile.
+
+    The export is of one moment, except DynamoDB's: there each execution is of a moment of its own, and the command says so.
 
     Example: flowrunner db export orders.jsonl --store sqlite:///orders.db
     """

@@ -49,7 +49,7 @@ def open_store(url: str, *, clock: Clock, readonly: bool = False) -> Store:
             from flowrunner.stores.dynamodb.settings import read_settings  # noqa: PLC0415  # the client is an extra
             from flowrunner.stores.dynamodb.store import DynamoStore  # noqa: PLC0415  # as above
 
-        return DynamoStore(read_settings(url), clock=clock)
+        return DynamoStore(read_settings(url), clock=clock, readonly=readonly)
     raise _unknown(url)
 
 
@@ -66,6 +66,12 @@ def open_upkeep(url: str) -> Upkeep:
             from flowrunner.stores.postgres.url import parse_address  # noqa: PLC0415  # as above
 
         return PostgresUpkeep(parse_address(url))
+    if scheme == "dynamodb":
+        with _extra("dynamodb", "The DynamoDB client", "aiobotocore", "botocore"):
+            from flowrunner.stores.dynamodb.settings import read_settings  # noqa: PLC0415  # as above
+            from flowrunner.stores.dynamodb.upkeep import DynamoUpkeep  # noqa: PLC0415  # as above
+
+        return DynamoUpkeep(read_settings(url))
     if scheme == "memory":
         raise ConfigurationError("A memory: store is inside its server and gone with it.", remedy="Name another: --store sqlite:///PATH")
     raise _unknown(url)

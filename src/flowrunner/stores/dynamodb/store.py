@@ -14,7 +14,7 @@ from flowrunner.stores.dynamodb.order import Order
 from flowrunner.stores.dynamodb.redo import Redo
 from flowrunner.stores.dynamodb.session import Session
 from flowrunner.stores.dynamodb.sweep import Sweeper
-from flowrunner.stores.dynamodb.table import open_table, write_check
+from flowrunner.stores.dynamodb.table import find_table, open_table, write_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,12 +28,17 @@ if TYPE_CHECKING:
 
 
 class DynamoStore:
-    """One table, shared by any number of nodes. See the module `keys` for what lies where."""
+    """One table, shared by any number of nodes. See the module `keys` for what lies where.
+
+    `readonly` is for a look beside running servers: a table that is not there is refused, and nothing runs in the background. Reading a
+    whole execution still does what every reader does: it finishes what a node that died has left, and holds still what steps all the time.
+    """
 
     capabilities = Capabilities(durable=True, exclusive=False, look_seconds=0.5)
 
-    def __init__(self, settings: DynamoSettings, *, clock: Clock) -> None:
+    def __init__(self, settings: DynamoSettings, *, clock: Clock, readonly: bool = False) -> None:
         self.url = settings.url
+        self._readonly = readonly
         self.session = Session(settings)
         self._shards = Shards(settings.shards)
         order = Order(clock)
@@ -47,8 +52,11 @@ class DynamoStore:
         self._clock = clock
 
     async def start(self, stack: AsyncExitStack) -> None:
-        """See the contract; makes the table if there is none and waits until it can be used."""
+        """See the contract; makes the table if there is none (unless it only reads) and waits until it can be used."""
         await self.session.start(stack)
+        if self._readonly:
+            self._shards.count = (await find_table(self.session))["shards"]
+            return
         self._shards.count = await open_table(self.session)
         await self._sweeper.start(stack)
         await self._redo.finish_all()

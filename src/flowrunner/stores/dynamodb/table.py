@@ -12,7 +12,10 @@ from flowrunner.stores.dynamodb.keys import INDEXES, SCHEMA, wire
 from flowrunner.stores.dynamodb.values import item_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flowrunner.stores.dynamodb.session import Session
+    from flowrunner.stores.dynamodb.values import Plain
 
 VERSION = 1
 MADE_BY = "flowrunner"
@@ -24,18 +27,44 @@ KEYS = {"pk": "HASH", "sk": "RANGE"}
 
 async def open_table(session: Session) -> int:
     """Make the table or look whether it is ours; returns over how many shards. Raises StoreRefused, StoreUnavailable."""
-    try:
+    with _refusals():
         found = await _describe(session)
         if found is None:
             await _make(session)
         else:
             _check(session, found)
         await _active(session)
-        return await _schema(session)
+        shards: int = (await _schema(session))["shards"]
+        return shards
+
+
+async def find_table(session: Session) -> Plain:
+    """The schema item of a table that is there and ours: `version`, `shards`. Nothing is made or changed. Raises as `open_table`."""
+    with _refusals():
+        found = await _describe(session)
+        if found is None:
+            raise _absent(session, "There is no table")
+        _check(session, found)
+        await _active(session)
+        schema = await session.get(SCHEMA)
+        if schema is None and not await _anything(session):
+            raise _absent(session, "Nothing is in the table")
+        return _ours(session, schema)
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
     except StoreRefused:
         raise
     except StoreError as error:
         raise refusal(error) from error.__cause__
+
+
+def _absent(session: Session, words: str) -> StoreRefused:
+    settings = session.settings
+    return StoreRefused(f"{words} {settings.table} in {settings.region}.", remedy="A server makes it: flowrunner serve --store URL")
 
 
 async def _describe(session: Session) -> dict[str, Any] | None:
@@ -107,7 +136,7 @@ async def _anything(session: Session) -> bool:
     return bool(await session.pages("Scan", {"ConsistentRead": True}, 1))
 
 
-async def _schema(session: Session) -> int:
+async def _schema(session: Session) -> Plain:
     """Read the schema item; write it into an empty table."""
     settings = session.settings
     found = await session.get(SCHEMA)
@@ -117,6 +146,12 @@ async def _schema(session: Session) -> int:
         with contextlib.suppress(Cancelled):  # another node was faster
             await session.transact([{"Put": {"Item": item_of(mark), "ConditionExpression": "attribute_not_exists(pk)"}}])
         found = await session.get(SCHEMA)
+    return _ours(session, found)
+
+
+def _ours(session: Session, found: Plain | None) -> Plain:
+    """The schema item, if it is one of ours that this release knows; raises StoreRefused."""
+    settings = session.settings
     if found is None or found.get("made_by") != MADE_BY:
         raise _foreign(session)
     if found["version"] > VERSION:
@@ -124,8 +159,7 @@ async def _schema(session: Session) -> int:
             f"The table {settings.table} was made by a newer FlowRunner (schema {found['version']}; this one knows {VERSION}).",
             remedy="Install the newer FlowRunner, or choose another prefix.",
         )
-    shards: int = found["shards"]
-    return shards
+    return found
 
 
 async def _expire(session: Session) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from flowrunner.errors import StoreRefused
+from flowrunner.errors import StoreRefused, StoreUnavailable
 from flowrunner.stores.queries import load_text
 from flowrunner.stores.revisions import VERSION_TABLE, known, latest, script, stamp
 
@@ -27,6 +27,7 @@ PACKAGE = "flowrunner.stores.postgres"
 WRITTEN_FOR = "flowrunner"  # the schema that our SQL names
 UNSTAMPED = ("0001",)  # revisions that were released without the version row
 LOCK = 0x464C5257  # "FLRW": the first key of the advisory lock, the second is the schema's
+LOCK_MILLISECONDS = 10_000  # an upgrade gives up when it waits longer for a table
 
 TABLES = "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relkind IN ('r', 'p', 'v', 'm', 'f')"
 OBJECTS = "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1"
@@ -100,9 +101,12 @@ def statements(found: Found, schema: str) -> Sequence[str]:
     return tuple(placed(text, schema) for text in (*stamped, *changes, RENUMBERED.format(int(latest(PACKAGE)))))
 
 
-def lock(schema: str) -> str:
-    """Waits until no other node creates or upgrades this schema; held to the end of the transaction."""
-    return f"SELECT pg_advisory_xact_lock({LOCK}, hashtext('{schema}'))"  # the name is checked
+def alone(schema: str) -> Sequence[str]:
+    """What an upgrade begins with: no other node creates or upgrades this schema to the end of the transaction, and nobody waits long.
+
+    A change of a table waits for every transaction that has read it, such as a backup, and all servers wait behind it.
+    """
+    return f"SELECT pg_advisory_xact_lock({LOCK}, hashtext('{schema}'))", f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}"  # the name is checked
 
 
 async def prepare(connection: asyncpg.Connection, address: Address) -> None:
@@ -112,9 +116,13 @@ async def prepare(connection: asyncpg.Connection, address: Address) -> None:
         found = await look(connection, schema)
         if found is None or not found.is_current:
             async with connection.transaction(isolation="read_committed"):  # so that what others did before they let us in is seen
-                await connection.execute(lock(schema))
+                for statement in alone(schema):
+                    await connection.execute(statement)
                 await _bring_up(connection, schema)
         await refuse_incomplete(connection, schema)
+    except asyncpg.LockNotAvailableError as error:
+        remedy = "A backup or another long transaction has it: wait for its end, then try again. Nothing was changed."
+        raise StoreUnavailable(f"A table of the schema {schema!r} is in use and cannot be upgraded ({error}).", remedy=remedy) from error
     except asyncpg.InsufficientPrivilegeError as error:
         remedy = f'Let it: GRANT CREATE ON DATABASE "{address.database}" TO "{address.user}", or CREATE SCHEMA {schema} AUTHORIZATION "{address.user}".'
         raise StoreRefused(f"The role {address.user!r} may not make or use the schema {schema!r} ({error}).", remedy=remedy) from error

@@ -10,7 +10,7 @@ import asyncpg
 from flowrunner.ports.upkeep import Schema, Upkeep
 from flowrunner.stores.postgres.faults import DRIVER, unavailable, unreachable
 from flowrunner.stores.postgres.link import CLOSE_SECONDS, connect
-from flowrunner.stores.postgres.migrate import PACKAGE, lock, missing, placed, prepare, present, refuse_older, statements
+from flowrunner.stores.postgres.migrate import PACKAGE, alone, missing, placed, prepare, present, refuse_older, statements
 from flowrunner.stores.queries import load_queries
 from flowrunner.stores.revisions import latest
 
@@ -38,7 +38,7 @@ class PostgresUpkeep(Upkeep):
         """See the contract; the lock keeps servers that start meanwhile from doing the same."""
         async with self._connected() as connection:
             found = await present(connection, self._address)
-            return () if found.is_current else (lock(self._address.schema), *statements(found, self._address.schema))
+            return () if found.is_current else (*alone(self._address.schema), *statements(found, self._address.schema))
 
     async def upgrade(self) -> Schema:
         """See the contract; servers may be running, as an upgrade leaves what the release before works with."""
