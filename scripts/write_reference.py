@@ -289,7 +289,8 @@ def errors() -> str:
 # --- limits
 
 _LIMIT_MEANINGS = {
-    "payload_bytes": "Input or output of an execution or a state, UTF-8 bytes",
+    "payload_bytes": "Input or output of an execution or a state, or the variables that one state assigns, UTF-8 bytes",
+    "variable_bytes": "All variables of an execution, UTF-8 bytes",
     "history_events": "Events in the history of one execution",
     "definition_bytes": "A definition",
     "request_bytes": "A request to the AWS endpoint",

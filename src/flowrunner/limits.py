@@ -16,7 +16,8 @@ class Limits:
     """One profile. Sizes are bytes of UTF-8; 0 means no limit."""
 
     name: str
-    payload_bytes: int
+    payload_bytes: int  # of an input, an output or the variables of one Assign
+    variable_bytes: int  # of all variables of an execution: https://docs.aws.amazon.com/step-functions/latest/dg/workflow-variables.html
     history_events: int
     definition_bytes: int = 1 * MIB
     request_bytes: int = 1 * MIB
@@ -25,6 +26,6 @@ class Limits:
     inline_map_concurrency: int = 40
 
 
-AWS = Limits(name="aws", payload_bytes=256 * KIB, history_events=25_000)
-OPEN = Limits(name="open", payload_bytes=16 * MIB, history_events=0, definition_bytes=8 * MIB, request_bytes=64 * MIB)
+AWS = Limits(name="aws", payload_bytes=256 * KIB, variable_bytes=10 * MIB, history_events=25_000)
+OPEN = Limits(name="open", payload_bytes=16 * MIB, variable_bytes=64 * MIB, history_events=0, definition_bytes=8 * MIB, request_bytes=64 * MIB)
 PROFILES = {profile.name: profile for profile in (AWS, OPEN)}

@@ -94,11 +94,18 @@ def on_submitted(run: Run, fact: facts.AttemptSubmitted) -> None:
     run.advance(scope, "TaskSubmitted", "taskSubmittedEventDetails", {**text_detail("output", fact.output), **_names(resource_of(scope))})
     _beat(run, scope, attempt)
     if attempt.early is not None:
-        [ended] = facts.decode(attempt.early.encode())
-        if isinstance(ended, facts.AttemptSucceeded):
-            on_succeeded(run, ended)
-        elif isinstance(ended, facts.AttemptFailed):
-            on_failed(run, ended)
+        _take_early(run, attempt)
+
+
+def _take_early(run: Run, attempt: Attempt) -> None:
+    """The end that was kept."""
+    assert attempt.early is not None  # noqa: S101 - the callers looked
+    [ended] = facts.decode(attempt.early.encode())
+    attempt.status = "submitted"
+    if isinstance(ended, facts.AttemptSucceeded):
+        on_succeeded(run, ended)
+    elif isinstance(ended, facts.AttemptFailed):
+        on_failed(run, ended)
 
 
 def on_heartbeat(run: Run, fact: facts.AttemptHeartbeat) -> None:
@@ -118,11 +125,15 @@ def _beat(run: Run, scope: Scope, attempt: Attempt) -> None:
 
 
 def _hold(run: Run, fact: facts.AttemptSucceeded | facts.AttemptFailed) -> bool:
-    """Keep the end of a job until the call that started it is answered: a quick job may end before that."""
+    """Keep the end of a job, or the answer to a task token, until the call that began it is answered: a quick one may come before that.
+
+    TaskSubmitted stands before the end in all recorded histories. Without `job` it is the end of the call itself.
+    """
     found = _waiting(run, fact.attempt)
-    if found is None or not fact.job or found[1].status == "submitted":
+    if found is None or not fact.job or found[1].status == "submitted" or not resource_of(found[0]).is_submitted:
         return False
-    found[1].early = facts.encode([fact]).decode()
+    if found[1].early is None:  # the first answer counts
+        found[1].early = facts.encode([fact]).decode()
     return True
 
 
@@ -150,7 +161,11 @@ def on_failed(run: Run, fact: facts.AttemptFailed) -> None:
 
 
 def on_lost(run: Run, fact: facts.AttemptLost) -> None:
-    """Nobody knows how it ended."""
+    """Nobody knows how it ended, unless its token was answered."""
+    found = _waiting(run, fact.attempt)
+    if found is not None and found[1].early is not None:
+        _take_early(run, found[1])
+        return
     _failed(run, fact.attempt, Failure(OUTCOME_UNKNOWN, UNKNOWN_OUTCOME), "Failed")
 
 

@@ -104,11 +104,12 @@ def arguments(run: Run, scope: Scope, given: Payload, *, token: str | None = Non
 class Exit:
     """A state's exit in the making: output, and the variables it assigns."""
 
-    __slots__ = ("assigned", "output")
+    __slots__ = ("assigned", "output", "texts")
 
     def __init__(self, output: Payload, assigned: dict[str, JSONValue]) -> None:
         self.output = output
         self.assigned = assigned
+        self.texts = {name: dumps(value) for name, value in assigned.items()} if assigned else {}
 
     def detail(self, run: Run, scope: Scope) -> dict[str, Any]:
         """The details of the ...StateExited event."""
@@ -116,9 +117,9 @@ class Exit:
         output = self.output.text
         run.written += len(output)
         if self.assigned:
-            assigned = detail["assignedVariables"] = {name: dumps(value) for name, value in self.assigned.items()}
+            detail["assignedVariables"] = self.texts
             detail["assignedVariablesDetails"] = {"truncated": False}
-            run.written += sum(map(len, assigned.values()))
+            run.written += sum(map(len, self.texts.values()))
         return detail | {"name": scope.state.name} | text_detail("output", output)
 
 
@@ -138,7 +139,7 @@ def exit_with(
         made = _exit_jsonata(run, scope, result, has_result=has_result, assign=assign, output=output, error_output=error_output)
     else:
         made = _exit_jsonpath(run, scope, result, assign)
-    check_size(run, scope, made.output)
+    check_size(run, scope, made)
     return made
 
 
@@ -188,8 +189,18 @@ def written(scope: Scope, path: Path | None, result: Payload) -> Payload:
         raise StateFailed(Failure("States.ResultPathMatchFailure", cause_in(scope, error.message))) from None
 
 
-def check_size(run: Run, scope: Scope, payload: Payload) -> None:
-    """Raise States.DataLimitExceeded for a payload above the profile's limit (AWS: 256 KiB)."""
-    if run.limits.payload_bytes and payload.size() > run.limits.payload_bytes:
+def check_size(run: Run, scope: Scope, made: Exit) -> None:
+    """Raise States.DataLimitExceeded for an output or variables above the profile's limits (AWS: 256 KiB, 10 MiB of variables in all)."""
+    limits = run.limits
+    if made.texts:
+        size = sum(Payload(text=text).size() for text in made.texts.values())
+        if limits.payload_bytes and size > limits.payload_bytes:
+            text = f"The state/task '{scope.state.name}' assigns variables with a size exceeding the maximum number of bytes service limit."
+            raise StateFailed(Failure(DATA_LIMIT_EXCEEDED, text))
+        replaced = sum(scope.variable_bytes.get(name, 0) for name in made.texts)
+        if limits.variable_bytes and run.variable_bytes - replaced + size > limits.variable_bytes:
+            text = f"The variables of the execution exceed the maximum number of bytes service limit in the state/task '{scope.state.name}'."
+            raise StateFailed(Failure(DATA_LIMIT_EXCEEDED, text))
+    if limits.payload_bytes and made.output.size() > limits.payload_bytes:
         text = f"The state/task '{scope.state.name}' returned a result with a size exceeding the maximum number of bytes service limit."
         raise StateFailed(Failure(DATA_LIMIT_EXCEEDED, text))

@@ -49,7 +49,7 @@ class AttemptHeartbeat(_Fact, frozen=True, kw_only=True, tag="attempt-heartbeat"
 
 
 class AttemptSucceeded(_Fact, frozen=True, kw_only=True, tag="attempt-succeeded"):
-    """The attempt ended with `output` (JSON text). `job` tells that it is the end of the job that the call started, not of the call."""
+    """The attempt ended with `output` (JSON text). `job` tells that it is the end of what the call began (a job, or a wait for a task token), not of the call."""
 
     attempt: int
     output: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowrunner.core.batches import batching_of, next_batch
 from flowrunner.core.commands import CancelAttempt
 from flowrunner.core.dataflow import field_value, fill, runtime
 from flowrunner.core.faults import EXCEED_TOLERATED_FAILURE_THRESHOLD, Failure
@@ -35,7 +36,8 @@ def open_map(run: Run, scope: Scope, work: MapWork, given: Payload, items: list[
     limit = _concurrency(run, scope, work, given)
     group = Group(total=len(items), limit=limit, results=[None] * len(items), items=items)
     if work.distributed:
-        group.tolerated_count = int(_tolerated(run, scope, work.tolerated_failure_count, given, whole=True) or 0)
+        tolerated = _tolerated(run, scope, work.tolerated_failure_count, given, whole=True)
+        group.tolerated_count = None if tolerated is None else int(tolerated)
         group.tolerated_percentage = _tolerated(run, scope, work.tolerated_failure_percentage, given, whole=False)
         who = run.identity
         label = work.label or scope.state.name
@@ -43,6 +45,7 @@ def open_map(run: Run, scope: Scope, work: MapWork, given: Payload, items: list[
         run.advance(scope, "MapRunStarted", "mapRunStartedEventDetails", {"mapRunArn": group.map_run})
     group.first_event = group.last_event = scope.last_event
     scope.wait = group
+    group.batching = batching_of(run, scope, work, given)
     group.given = given if work.selector is not None else None
     if items:
         run.go_on(scope, first=True)
@@ -84,8 +87,13 @@ def _shown(value: JSONValue) -> str:
     return value if isinstance(value, str) else dumps(value)
 
 
+def _is_through(group: Group) -> bool:
+    """Every child has been opened and has ended."""
+    return not group.open and (group.next_index if group.items is None else group.next_item) >= group.total
+
+
 def _has_place(group: Group) -> bool:
-    return group.next_index < group.total and len(group.open) < group.limit
+    return group.next_item < group.total and len(group.open) < group.limit
 
 
 def open_next(run: Run, scope: Scope) -> None:
@@ -94,15 +102,24 @@ def open_next(run: Run, scope: Scope) -> None:
     assert isinstance(group, Group)  # noqa: S101 - only Maps with places are made ready while they wait
     assert isinstance(work, MapWork)  # noqa: S101
     if _has_place(group):
-        group.next_index += 1
-        _open_iteration(run, scope, work, group, group.next_index - 1)
+        _open_iteration(run, scope, work, group)
     if _has_place(group):
         run.go_on(scope, first=True)
 
 
-def _open_iteration(run: Run, scope: Scope, work: MapWork, group: Group, index: int) -> None:
-    assert group.items is not None  # noqa: S101 - a Map's group always has items
-    value = group.items[index]
+def _open_iteration(run: Run, scope: Scope, work: MapWork, group: Group) -> None:
+    items, index = group.items, group.next_index
+    assert items is not None  # noqa: S101 - a Map's group always has items
+    group.next_index += 1
+    if group.batching is not None:
+
+        def select(place: int) -> JSONValue:
+            return items[place] if work.selector is None else _selected(run, scope, work, group, {"Index": place, "Value": items[place]})
+
+        value = next_batch(group, group.batching, select)
+    else:
+        group.next_item += 1
+        value = items[index]
     branch = work.processor
     child = Scope(number=run.next_scope(), branch=branch, state=branch.states[branch.start_at], given=Payload(value=value), parent=scope, index=index)
     child.item = {"Index": index, "Value": value}
@@ -112,19 +129,19 @@ def _open_iteration(run: Run, scope: Scope, work: MapWork, group: Group, index: 
     started = {"index": index, "name": scope.state.name}
     child.last_event = run.record(child, "MapIterationStarted", "mapIterationStartedEventDetails", started)
     group.open[index] = child
-    if work.selector is not None:
-        child.input = _selected(run, scope, work, group, child)
+    if work.selector is not None and group.batching is None:
+        child.input = Payload(value=_selected(run, scope, work, group, child.item))
     run.open_scope(child)
 
 
-def _selected(run: Run, scope: Scope, work: MapWork, group: Group, child: Scope) -> Payload:
+def _selected(run: Run, scope: Scope, work: MapWork, group: Group, item: JSONValue) -> JSONValue:
     assert work.selector is not None  # noqa: S101 - the caller looked
     assert group.given is not None  # noqa: S101 - kept when there is a selector
     environment = run.environment(scope, group.given.value)
-    environment.context = {**environment.context, "Map": {"Item": child.item}}
+    environment.context = {**environment.context, "Map": {"Item": item}}
     if environment.states is not None:
         environment.states = {**environment.states, "context": environment.context}
-    return Payload(value=fill(scope, work.selector, environment, work.selector_name))
+    return fill(scope, work.selector, environment, work.selector_name)
 
 
 def settle(run: Run, ended: Ended) -> None:
@@ -149,7 +166,7 @@ def settle(run: Run, ended: Ended) -> None:
         succeeded = _iteration_event(run, parent, child, "MapIterationSucceeded")
         if _has_place(group):
             run.go_on(parent, first=True)
-    if not group.open and group.next_index >= group.total:
+    if _is_through(group):
         # An iteration follows the last event in the one before it; what follows the whole Map, the end of its last iteration.
         group.last_event = succeeded if group.map_run is None else group.last_event
         _finish(run, parent, group)
@@ -164,12 +181,12 @@ def _child_failed(run: Run, parent: Scope, group: Group, child: Scope, failure: 
     is_map = isinstance(parent.state.work, MapWork)
     if is_map:
         _iteration_event(run, parent, child, "MapIterationFailed")
-    group.failed += 1
+    group.failed += 1 if group.batching is None else len(child.item["Value"]["Items"])
     if group.map_run is not None:
         if _tolerates(group):
             if _has_place(group):
                 run.go_on(parent, first=True)
-            if not group.open and group.next_index >= group.total:
+            if _is_through(group):
                 _finish(run, parent, group)
             return
         failure = Failure(EXCEED_TOLERATED_FAILURE_THRESHOLD, "The specified tolerated failure threshold was exceeded")
@@ -181,9 +198,13 @@ def _child_failed(run: Run, parent: Scope, group: Group, child: Scope, failure: 
 
 
 def _tolerates(group: Group) -> bool:
-    if group.tolerated_percentage is not None and group.failed * 100 <= group.tolerated_percentage * group.total:
-        return True
-    return group.failed <= group.tolerated_count
+    """Whether no threshold that was stated is exceeded; with none stated, no failure is tolerated (Developer Guide, "Tolerated failure threshold")."""
+    most, percentage = group.tolerated_count, group.tolerated_percentage
+    if most is not None and group.failed > most:
+        return False
+    if percentage is not None and group.failed * 100 > percentage * group.total:
+        return False
+    return most is not None or percentage is not None
 
 
 def cancel_children(run: Run, scope: Scope) -> None:

@@ -35,8 +35,9 @@ def go_on(run: Run, scope: Scope, made: Exit, target: str | None) -> None:
     state = scope.state
     run.advance(scope, f"{state.kind}StateExited", "stateExitedEventDetails", made.detail(run, scope))
     scope.wait = None
+    scope.entered_event = 0  # no state is entered now: giving the scope up aborts none
     if made.assigned:
-        scope.variables = {**scope.variables, **made.assigned}
+        run.assign(scope, made.assigned, made.texts)
     if target is None:
         run.end(scope, output=made.output)
         return
@@ -89,5 +90,5 @@ def _catch(run: Run, scope: Scope, catcher: Catcher, failure: Failure) -> None:
     else:
         assigned = fill(scope, catcher.assign, run.environment(scope, caught), "Assign") if catcher.assign is not None else {}
         made = Exit(scope.input if catcher.keeps_input else written(scope, catcher.result_path, result), assigned)
-        check_size(run, scope, made.output)
+        check_size(run, scope, made)
     go_on(run, scope, made, catcher.next)

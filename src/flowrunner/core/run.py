@@ -78,6 +78,7 @@ class Run:
         self.outcome: Outcome | None = None
         self.step = Step()
         self.meter = Meter()
+        self.variable_bytes = 0  # of all variables as JSON
         self.written = 0  # characters of the payloads in the step's records
         self._fixed_context: dict[str, JSONValue] | None = None
 
@@ -132,8 +133,11 @@ class Run:
             self.ready.move_to_end(scope.id, last=False)
 
     def close_scope(self, scope: Scope) -> None:
-        """Forget a scope that is through."""
+        """Forget a scope that is through, with its variables."""
         self.scopes.pop(scope.id, None)
+        if scope.variable_bytes:
+            self.variable_bytes -= sum(scope.variable_bytes.values())
+            scope.variable_bytes = {}
         if isinstance(scope.wait, Attempt):
             self.attempts.pop(scope.wait.number, None)
         scope.wait = None
@@ -143,6 +147,14 @@ class Run:
         self.ready.pop(scope.id, None)
         self.ended.pop(scope.id, None)
         self.close_scope(scope)
+
+    def assign(self, scope: Scope, values: dict[str, JSONValue], texts: dict[str, str]) -> None:
+        """Give the scope's variables new values; `texts` are these as JSON."""
+        scope.variables = {**scope.variables, **values}
+        for name, text in texts.items():
+            size = Payload(text=text).size()
+            self.variable_bytes += size - scope.variable_bytes.get(name, 0)
+            scope.variable_bytes[name] = size
 
     def next_scope(self) -> int:
         """A new scope's number."""

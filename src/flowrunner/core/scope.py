@@ -40,13 +40,23 @@ class Attempt:
     early: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How the items of a Map are batched: at most `most` items and `largest` bytes each, with what all of them share."""
+
+    most: int | None
+    largest: int | None
+    shared: Payload | None
+
+
 @dataclass(slots=True, kw_only=True)
 class Group:
     """The children a Parallel or Map state opened.
 
-    `items` are the values of a Map that are not yet running from `next_index` on, `given` its effective input if they need it; `results` has
-    one place per child. `last_event` is the id of the last event of the child that ended last: the causal parent of what follows the group.
-    A scope that waits for a group and is ready all the same has iterations to open.
+    `items` are the values of a Map that are not yet running from `next_item` on, `given` its effective input if they need it; without
+    `batching` each is a child of its own. `total` counts children, for a Map its items; so do `failed` and the tolerated failures. `results`
+    has a place per child at least. `last_event` is the id of the last event of the child that ended last: the causal parent of what follows
+    the group. A scope that waits for a group and is ready all the same has iterations to open.
     """
 
     total: int
@@ -54,13 +64,15 @@ class Group:
     results: list[Payload | None]
     items: list[JSONValue] | None = None
     given: Payload | None = None
+    batching: Batching | None = None
     next_index: int = 0
+    next_item: int = 0
     open: dict[int, Scope] = field(default_factory=dict)
     done: int = 0
     failed: int = 0
     first_event: int = 0
     last_event: int = 0
-    tolerated_count: int = 0
+    tolerated_count: int | None = None
     tolerated_percentage: float | None = None
     map_run: str | None = None
 
@@ -86,6 +98,7 @@ class Scope:
         "retries",
         "silent",
         "state",
+        "variable_bytes",
         "variables",
         "wait",
     )
@@ -99,6 +112,7 @@ class Scope:
         self.input = given
         self.item: JSONValue = None  # the context object's Map member, for an iteration
         self.variables: dict[str, JSONValue] = {}
+        self.variable_bytes: dict[str, int] = {}  # of each variable as JSON
         self.wait: Waiting | None = None
         self.resuming = False  # the next advance tries the state again instead of entering it
         self.retries: list[int] = []  # how often each retrier was used since the state was entered

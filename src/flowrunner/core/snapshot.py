@@ -1,6 +1,6 @@
 """A machine's state as bytes: compact, versioned, and read back without the facts before it.
 
-Layout (JSON): ``{"v": 2, counters..., "root": scope}``; a scope holds the scopes of its group. Values that several
+Layout (JSON): ``{"v": 3, counters..., "root": scope}``; a scope holds the scopes of its group. Values that several
 scopes share (the input of parallel branches) are written once, in ``values``, and named by their place there.
 """
 
@@ -12,11 +12,11 @@ import orjson
 
 from flowrunner.core.program import Branch, MapWork, ParallelWork, State
 from flowrunner.core.run import Run
-from flowrunner.core.scope import Attempt, Group, Pause, Scope, Waiting
+from flowrunner.core.scope import Attempt, Batching, Group, Pause, Scope, Waiting
 from flowrunner.errors import ReplayMismatch
 from flowrunner.jsonvalue import JSONValue, Payload, dumps, loads
 
-VERSION = 2
+VERSION = 3
 
 
 def pack(run: Run) -> bytes:
@@ -95,10 +95,15 @@ def _pack_wait(wait: Waiting, shared: _Shared) -> list[Any]:
         case Group():
             results = [None if result is None else shared.place(result) for result in wait.results]
             children = [_pack_scope(child, shared) for child in wait.open.values()]
-            items = None if wait.items is None else dumps(wait.items[wait.next_index :])
-            counts = [wait.total, wait.limit, wait.next_index, wait.done, wait.failed, wait.first_event, wait.last_event]
+            items = None if wait.items is None else dumps(wait.items[wait.next_item :])
+            batching = None if wait.batching is None else _pack_batching(wait.batching, shared)
+            counts = [wait.total, wait.limit, wait.next_index, wait.next_item, wait.done, wait.failed, wait.first_event, wait.last_event]
             given = None if wait.given is None else shared.place(wait.given)
-            return ["group", counts, results, items, given, wait.tolerated_count, wait.tolerated_percentage, wait.map_run, children]
+            return ["group", counts, results, items, given, batching, wait.tolerated_count, wait.tolerated_percentage, wait.map_run, children]
+
+
+def _pack_batching(batching: Batching, shared: _Shared) -> list[Any]:
+    return [batching.most, batching.largest, None if batching.shared is None else shared.place(batching.shared)]
 
 
 def unpack(run: Run, snapshot: bytes) -> None:
@@ -133,7 +138,9 @@ def _unpack_scope(run: Run, packed: dict[str, Any], branch: Branch, parent: Scop
     scope.last_event, scope.entered_event, scope.previous_event = packed["events"]
     scope.entered_at, scope.retries = packed["entered"], packed["retries"]
     scope.item = loads(packed["item"]) if "item" in packed else None
-    scope.variables = loads(packed["variables"]) if "variables" in packed else {}
+    if "variables" in packed:
+        values_by_name = loads(packed["variables"])
+        run.assign(scope, values_by_name, {name: dumps(value) for name, value in values_by_name.items()})
     scope.resuming, scope.silent = packed.get("resuming", False), packed.get("silent", False)
     run.scopes[scope.id] = scope
     if "wait" in packed:
@@ -157,14 +164,17 @@ def _unpack_wait(run: Run, scope: Scope, packed: list[Any], values: list[Payload
             due=due, heartbeat_seconds=heartbeat, heartbeat_due=heartbeat_due, job=job,
             early=early,
         )  # fmt: skip
-    _, counts, results, items, given, tolerated, percentage, map_run, children = packed
-    total, limit, next_index, done, failed, first, last = counts
+    _, counts, results, items, given, batching, tolerated, percentage, map_run, children = packed
+    total, limit, next_index, next_item, done, failed, first, last = counts
     group = Group(total=total, limit=limit, results=[None if place is None else values[place] for place in results], next_index=next_index)
-    group.done, group.failed, group.first_event, group.last_event = done, failed, first, last
+    group.next_item, group.done, group.failed, group.first_event, group.last_event = next_item, done, failed, first, last
     group.tolerated_count, group.tolerated_percentage, group.map_run = tolerated, percentage, map_run
     group.given = None if given is None else values[given]
+    if batching is not None:
+        most, largest, place = batching
+        group.batching = Batching(most, largest, None if place is None else values[place])
     if items is not None:
-        missing: list[JSONValue] = [None] * next_index  # those have started: their values are in their scopes
+        missing: list[JSONValue] = [None] * next_item  # those have started: their values are in their scopes
         group.items = missing + loads(items)
     scope.wait = group
     for child in children:
