@@ -34,14 +34,21 @@ def ledger(tmp_path_factory):
         yield made
 
 
-@pytest.fixture(scope="module", params=["sqlite"])
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("postgres", "dynamodb")]
+
+
+@pytest.fixture(params=["sqlite", *OTHERS])
 def store_url(request):
     """A function: the URL of an empty store, whose files go into this folder."""
+    if request.param == "postgres":
+        urls = request.getfixturevalue("postgres_urls")
+        return lambda _folder: urls()
+    if request.param == "dynamodb":
+        url = request.getfixturevalue("dynamodb")
+        from flowrunner.testing.dynamodb import fresh_url
 
-    def fresh(folder):
-        return f"sqlite:///{folder}/flowrunner.db"
-
-    return fresh
+        return lambda _folder: fresh_url(url)
+    return lambda folder: f"sqlite:///{folder}/flowrunner.db"
 
 
 class Site:
@@ -55,10 +62,10 @@ class Site:
         self.servers = []
         self._nursery = nursery
 
-    def server(self, **options):
-        """Another server on the store."""
+    def server(self, *, url=None, **options):
+        """Another server on the store; by another way to it with `url`."""
         folder = self.folder / f"server-{len(self.servers)}"
-        made = Server(self._nursery, folder, store=self.url, configuration=flows.configuration(self.book.at), **options)
+        made = Server(self._nursery, folder, store=url or self.url, configuration=flows.configuration(self.book.at), **options)
         self.servers.append(made)
         return made
 

@@ -38,6 +38,12 @@ async def run_flows(site, told, seed, rate, times, *, kill):
             return len(evidence.runs)
 
 
+@pytest.fixture
+def store_url():
+    """The bugs are planted in this store, the faults need one that is quick."""
+    return lambda folder: f"sqlite:///{folder}/flowrunner.db"
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("kill", [False, True], ids=["", "killed"])
 @pytest.mark.parametrize("rate", [0.01, 0.1])
