@@ -255,6 +255,9 @@ class Driver:
     def _take(self, live: Live, making: Making, message: Message, now: int) -> None:
         if message.heir_of:
             self._inherit(live, making, message.heir_of, now)
+        if message.begins is not None and message.begins not in live.local:  # while it waited, another node took it over
+            making.idle.append(message)
+            return
         try:
             fact = message.make(live.machine, now)
         except FlowRunnerError as error:
