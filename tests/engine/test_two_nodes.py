@@ -404,3 +404,25 @@ async def test_a_start_that_was_on_its_way_begins_nothing(nodes):
     assert [call.execution for one in (a, b) for call in one.handler.calls].count(second.id) == 1
     ended = await b.store.executions.head(second.id)
     assert (ended.status, json.loads(ended.output)) == ("SUCCEEDED", [2])
+
+
+async def test_an_attempt_that_waits_for_a_place_runs_on_one_node(nodes):
+    """A is held up just as an attempt gets its place there; B takes the attempt over and begins it, so it does not begin on A."""
+    a, b = await nodes(), await nodes()
+    a.handler.limit = 1
+    a.handler.table = {"f": [{"return": 1, "after": 5}]}
+    b.handler.table = {"f": [{"return": 2, "after": 60}]}
+    definition = await a.machine(machine(TASK))
+    await a.engine.start_execution(definition)
+    head = await a.engine.start_execution(definition)  # waits for the place
+    await settle(a)
+    assert len(a.handler.calls) == 1
+    kill(a)
+    await pass_time(b, LEASE + 15)  # A's first attempt ends meanwhile; the start of the second is on its way to the store
+    assert [call.execution for call in b.handler.calls] == [head.id]
+    a.way.open.set()
+    await pass_time(a, 60)
+    assert [call.execution for call in a.handler.calls if call.execution == head.id] == []
+    ended = await a.store.executions.head(head.id)
+    assert (ended.status, json.loads(ended.output)) == ("SUCCEEDED", [2])
+    assert not a.engine._dispatcher.known(head.id)

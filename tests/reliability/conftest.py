@@ -55,10 +55,10 @@ class Site:
         self.servers = []
         self._nursery = nursery
 
-    def server(self, **options):
-        """Another server on the store."""
+    def server(self, *, url=None, **options):
+        """Another server on the store; by another way to it with `url`."""
         folder = self.folder / f"server-{len(self.servers)}"
-        made = Server(self._nursery, folder, store=self.url, configuration=flows.configuration(self.book.at), **options)
+        made = Server(self._nursery, folder, store=url or self.url, configuration=flows.configuration(self.book.at), **options)
         self.servers.append(made)
         return made
 

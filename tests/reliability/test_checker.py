@@ -36,8 +36,8 @@ AGAIN = (("TaskFailed", 4, LOST), ("TaskScheduled", 5, SCHEDULED), ("TaskStarted
 END_AGAIN = (("TaskSucceeded", 7, {}), ("TaskStateExited", 8, {}), ("ExecutionSucceeded", 9, {}))
 
 
-def line(attempt, function="charge", run=RUN):
-    return {"function": function, "key": f"{run}/{attempt}", "execution": ARN, "state": "Charge"}
+def line(attempt, function="charge", run=RUN, at=4.0):
+    return {"function": function, "key": f"{run}/{attempt}", "execution": ARN, "state": "Charge", "at": at}
 
 
 def evidence(*events, lines, faults=0, answers=(SUCCESS,)):
@@ -87,6 +87,7 @@ def twice(made, place):
         (change(RETRIED, lines=[line(2), line(2)]), "took effect 2 times in attempt 2"),
         (change(GOOD, lines=[line(1), line(2)]), "attempt 2, which is not stored as started"),
         (change(GOOD, lines=[line(1, "ship")]), "ship took effect under its key"),
+        (change(RETRIED, lines=[line(1, at=9.0), line(2)]), "took effect 4.0 s after attempt 1 was over"),
         (change(GOOD, lines=[]), "has a result, and no effect"),
         (change(GOOD, lines=[line(1), line(1, run="02" * 16)]), "nobody knows"),
         (change(RETRIED, faults=0), "nothing had happened"),

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 import pytest_asyncio
+from seed import SEED
 
-from conftest import SEED
 from flowrunner.testing.crash.campaign import Campaign
 from flowrunner.testing.crash.flows import FLOWS
 from flowrunner.testing.crash.server import Nursery
@@ -36,6 +36,12 @@ async def run_flows(site, told, seed, rate, times, *, kill):
             # An answer that was late or lost may leave an attempt in doubt: each is a fault like a kill.
             campaign.judge(evidence)
             return len(evidence.runs)
+
+
+@pytest.fixture
+def store_url():
+    """The bugs are planted in this store, the faults need one that is quick."""
+    return lambda folder: f"sqlite:///{folder}/flowrunner.db"
 
 
 @pytest.mark.timeout(120)

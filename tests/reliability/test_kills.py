@@ -27,7 +27,7 @@ async def keep_running(campaign, flow, until):
 
 
 async def kill_at_random(site, told, seed, kills, record, *, twice=False):
-    """Kill a server again and again while eight flows run, one execution of each after the other."""
+    """Kill a server again and again while all flows run, one execution of each after the other."""
     chance = random.Random(seed)
     tell = told(seed)
     async with site() as place:
@@ -71,7 +71,7 @@ async def kill_in_recovery(campaign, server, chance, tell):
 
 @pytest.mark.timeout(90)
 async def test_kills_at_random_instants(site, told, record):
-    """R2 in the small: five kills, eight flows."""
+    """R2 in the small: five kills, all flows."""
     assert await kill_at_random(site, told, SEED, 5, record) >= len(FLOWS)
 
 

@@ -30,6 +30,12 @@ async def nursery():
         yield made
 
 
+@pytest.fixture
+def store_url():
+    """The bugs are planted in this store, the faults need one that is quick."""
+    return lambda folder: f"sqlite:///{folder}/flowrunner.db"
+
+
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
 async def test_a_planted_bug_is_found(site, told, case):

@@ -37,7 +37,7 @@ async def exhaust(site, flow, point, told, at_once):
 
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("point", POINTS)
-async def test_eight_flows_survive_a_crash_at_a_point(site, told, point):
+async def test_all_flows_survive_a_crash_at_a_point(site, told, point):
     """All flows at once, and the server kills itself at the point: soon after they have begun, and when they are at work."""
     async with asyncio.TaskGroup() as group:
         crashes = [group.create_task(crash(site, FLOWS, f"{point}:{hit}", told())) for hit in (3, 17)]

@@ -85,7 +85,7 @@ class Dispatcher:
             self._used[handler] += 1
             self._post(
                 call.execution,
-                Message(make=_start_of(call), begins=call.attempt, then=lambda since: self.run(call, handler, since), undo=lambda: self.release(handler)),
+                Message(make=_start_of(call), then=lambda since: self.run(call, handler, since), undo=lambda: self.release(handler), begins=call.attempt),
             )
 
     def run(self, call: TaskCall, handler: TaskHandler, since: float) -> None:

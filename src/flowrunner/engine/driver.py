@@ -253,11 +253,11 @@ class Driver:
         return making
 
     def _take(self, live: Live, making: Making, message: Message, now: int) -> None:
-        if message.begins is not None and message.begins not in live.local:
-            making.idle.append(message)
-            return
         if message.heir_of:
             self._inherit(live, making, message.heir_of, now)
+        if message.begins is not None and message.begins not in live.local:  # while it waited, another node took it over
+            making.idle.append(message)
+            return
         try:
             fact = message.make(live.machine, now)
         except FlowRunnerError as error:

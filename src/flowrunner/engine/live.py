@@ -27,8 +27,8 @@ class Message:
     the FlowRunnerError the sender gets. `done` resolves with the head after the commit. `then` runs after the commit
     (told when, on the monotonic clock, it was not yet sent),
     `undo` if the message came to nothing. `delivery` leaves the inbox with the commit. `heir_of` names nodes that are gone:
-    what they had in hand goes on here in the same step, before `make` is asked. `begins` is the attempt that the message
-    wants to begin: it comes to nothing if this node no longer has that attempt in hand.
+    what they had in hand goes on here in the same step, before `make` is asked. `begins` is the attempt that begins here by it:
+    if that is no longer this node's, the message comes to nothing.
     """
 
     make: Callable[[Machine, int], Fact | None]

@@ -113,7 +113,7 @@ class Recovery:
             since = self._clock.monotonic()
             await self._send(call.execution, tick)  # an old state is read anew, and what is no longer ours is cancelled
         live = self._live.get(call.execution)
-        return live is None or call.attempt in live.local
+        return live is not None and call.attempt in live.local  # what has attempts here is kept in memory
 
 
 def tick(machine: Machine, now: int) -> Fact | None:

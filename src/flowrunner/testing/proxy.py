@@ -1,138 +1,196 @@
-"""A TCP proxy that misbehaves on demand: between a server and its database it is the network.
+"""A TCP proxy on loopback that goes wrong on demand: slow, deaf, dumb, half open, cut off or shut (reliability R14).
 
-async with Proxy("127.0.0.1", 5432) as proxy:
-url = f"postgresql://user@127.0.0.1:{proxy.port}/database"
-proxy.hold(to_target=True, to_client=True)   # a black hole: connections stay, nothing comes through
-proxy.heal()
-proxy.reset()                                # every connection is reset
-proxy.refuse()                               # new connections are closed at once, old ones reset
-proxy.latency_seconds = 0.05
-proxy.reset_after(1000)                      # each connection is reset after so many bytes
+    async with FaultProxy("127.0.0.1", 5432) as proxy:      # listens on proxy.port
+        proxy.set(Conditions(up="swallow"))                  # what clients say is lost; TCP acknowledges it
+        ...
+        proxy.set(Conditions())                              # as if nothing had been
+        proxy.cut()                                          # reset every connection there is
+
+`up` is the way from client to server, `down` the way back. Conditions hold for connections there are and those to come. With
+`control` it also listens on a Unix socket: one JSON object a line, ``{"up": "hold", "latency": 0.2}`` or ``{"cut": true}``,
+answered by ``{"connections": N}``.
+
+    python -m flowrunner.testing.proxy HOST PORT SOCKET      # says its port on standard output
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 import struct
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Literal, Self
 
-PIECE = 65536
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER of zero seconds: closing resets
+Way = Literal["pass", "hold", "swallow"]
+PIECE_BYTES = 16 * 1024
+LOOK_SECONDS = 0.01
 
 
-class Proxy:
-    """Listens on a free port of loopback and passes everything on to `host` and `port`, as well as it is told to.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What the network is like.
 
-    `connections` counts those that are open. `latency_seconds` is added to each piece in each direction. What was held back
-    is passed on when the proxy is healed, if the connection lives that long; a healed proxy passes everything.
+    A way may `pass`; `hold` what comes until it passes again, as a network that is partitioned and heals does for connections
+    that live through it; or `swallow` it, so that nothing of it ever arrives. `latency` (seconds) is added to each piece, on both
+    ways. `reset_after` cuts a connection once so many bytes of it went through. `refuse` resets who comes anew; `accept_only`
+    takes them and never speaks to the server, which is how half-open connections and dead load balancers look.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        self.latency_seconds = 0.0
-        self.port = 0
-        self._target = (host, port)
-        self._server: asyncio.Server | None = None
+    up: Way = "pass"
+    down: Way = "pass"
+    latency: float = 0.0
+    reset_after: int | None = None
+    refuse: bool = False
+    accept_only: bool = False
+
+
+PARTITION = Conditions(up="hold", down="hold", accept_only=True)
+
+
+class FaultProxy:
+    """One listening port before one server; use as an async context manager."""
+
+    def __init__(self, host: str, port: int, *, control: Path | None = None) -> None:
+        self._to = (host, port)
+        self._control = control
+        self._conditions = Conditions()
+        self._changed = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._open = {"target": asyncio.Event(), "client": asyncio.Event()}  # to which side bytes pass
-        self._refusing = False
-        self._left: int | None = None
-        self.heal()
+        self._controls: set[asyncio.Task[None]] = set()
+        self.port = 0
+        self.carried = 0  # bytes, both ways
+        self.accepted = 0  # connections so far
 
     async def __aenter__(self) -> Self:
-        """Listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        """Listen on a free port."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
+        self._controller = await asyncio.start_unix_server(self._listen, self._control) if self._control is not None else None
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """End everything."""
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
+        """Listen no more, cut everything."""
+        for server in (self._server, self._controller):
+            if server is not None:
+                server.close()
+        self.cut()
+        tasks = [*self._tasks, *self._controls]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return len(self._writers) // 2
+        return len(self._tasks)
 
-    def hold(self, *, to_target: bool = False, to_client: bool = False) -> None:
-        """Let nothing through in these directions from now on; one alone is a one-way cut."""
-        for side, held in (("target", to_target), ("client", to_client)):
-            if held:
-                self._open[side].clear()
+    def set(self, conditions: Conditions) -> None:
+        """Have these conditions from now on."""
+        self._conditions = conditions
+        self._changed.set()
+        self._changed = asyncio.Event()
 
-    def refuse(self) -> None:
-        """Nobody gets through any more; who was connected is reset."""
-        self._refusing = True
-        self.reset()
-
-    def reset(self) -> None:
-        """Reset every connection, on both sides."""
-        for writer in self._writers:
+    def cut(self) -> None:
+        """Reset every connection: both ends are told."""
+        for writer in list(self._writers):
             _reset(writer)
 
-    def reset_after(self, count: int) -> None:
-        """Reset each connection, present and future, once so many bytes have come back through it."""
-        self._left = count
+    # --- connections
 
-    def heal(self) -> None:
-        """Be a good network again."""
-        self._refusing, self._left, self.latency_seconds = False, None, 0.0
-        for event in self._open.values():
-            event.set()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        self._writers.add(writer)
+        task = asyncio.create_task(self._serve_and_close(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        if self._refusing:
-            _reset(writer)
-            return
-        try:
-            target_reader, target_writer = await asyncio.open_connection(*self._target)
-        except OSError:
-            _reset(writer)
-            return
-        pair = {writer, target_writer}
-        self._writers |= pair
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass_on(reader, target_writer, "target"))
-                group.create_task(self._pass_on(target_reader, writer, "client"))
-        except* (OSError, asyncio.CancelledError):
-            pass
-        finally:
-            self._writers -= pair
-            for one in pair:
-                with contextlib.suppress(OSError, RuntimeError):
-                    one.close()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, side: str) -> None:
-        passed = 0
-        while piece := await reader.read(PIECE):
-            if self.latency_seconds:
-                await asyncio.sleep(self.latency_seconds)
-            await self._open[side].wait()
-            passed += len(piece)
-            if side == "client" and self._left is not None and passed > self._left:
-                raise ConnectionResetError
+    async def _serve_and_close(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with contextlib.suppress(OSError):
+                await self._serve(reader, writer)
+        finally:
+            self._writers.discard(writer)
+            _reset(writer)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while self._conditions.accept_only and not self._conditions.refuse:
+            await self._changed.wait()
+        if self._conditions.refuse:
+            return
+        far_reader, far_writer = await asyncio.open_connection(*self._to)
+        self._writers.add(far_writer)
+        count = [0]
+        ways = [asyncio.create_task(self._carry(*ends, count)) for ends in ((reader, far_writer, "up"), (far_reader, writer, "down"))]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            self._writers.discard(far_writer)
+            _reset(far_writer)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Literal["up", "down"], count: list[int]) -> None:
+        while True:
+            piece = await reader.read(PIECE_BYTES)
+            if self._conditions.latency:
+                await asyncio.sleep(self._conditions.latency)
+            while getattr(self._conditions, way) == "hold":
+                await self._changed.wait()
+            if not piece:
+                return  # an end that was reached during a partition is told after it
+            if getattr(self._conditions, way) == "swallow":
+                continue
+            left = self._conditions.reset_after
+            count[0] += len(piece)
+            self.carried += len(piece)
+            if left is not None and count[0] > left:
+                writer.write(piece[: max(0, len(piece) - (count[0] - left))])
+                await writer.drain()
+                return
             writer.write(piece)
             await writer.drain()
-        await self._open[side].wait()
-        with contextlib.suppress(OSError, RuntimeError):
-            writer.write_eof()
+
+    # --- orders from outside
+
+    def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._obey(reader, writer))
+        self._controls.add(task)
+        task.add_done_callback(self._controls.discard)
+
+    async def _obey(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            async for line in reader:
+                order: dict[str, Any] = json.loads(line)
+                if order.pop("cut", False):
+                    self.cut()
+                if order:
+                    self.set(Conditions(**{**asdict(Conditions()), **order}))
+                writer.write(json.dumps({"connections": self.connections}).encode() + b"\n")
+                await writer.drain()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close with RST instead of FIN: nobody may take it for an end in good order."""
     connection = writer.get_extra_info("socket")
     if connection is not None:
         with contextlib.suppress(OSError):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+async def _main(host: str, port: int, control: Path) -> None:
+    async with FaultProxy(host, port, control=control) as proxy:
+        sys.stdout.write(f"{proxy.port}\n")
+        sys.stdout.flush()
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])))

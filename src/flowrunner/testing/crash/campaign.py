@@ -63,6 +63,7 @@ class Campaign:
         self.callers = Callers(servers)
         self.told = told
         self.faults = 0
+        self.tried: set[str] = set()  # executions whose start was asked for elsewhere, and not acknowledged
         self._book = book
         self._flows = list(flows)
         self._nurse = nurse
@@ -107,7 +108,14 @@ class Campaign:
     async def begin(self, flow: Flow, name: str | None = None) -> str:
         """Start a machine, asking until that is answered; return the execution's ARN."""
         name = name or f"{flow.name}-{next(self._numbers)}"
-        started = await self.callers.call("StartExecution", stateMachineArn=self._arns[flow.name], name=name, input=json.dumps(flow.input))
+        arn = self._arns[flow.name]
+        try:
+            started = await self.callers.call("StartExecution", stateMachineArn=arn, name=name, input=json.dumps(flow.input))
+        except ServerRefused as error:
+            if error.code != "ExecutionAlreadyExists":
+                raise
+            # An earlier try was stored, its answer was lost, and the execution has ended meanwhile.
+            started = await self.callers.call("DescribeExecution", executionArn=f"{arn.replace(':stateMachine:', ':execution:')}:{name}")
         self._starts.append(Start(flow.name, name, started["executionArn"], started["startDate"]))
         return str(started["executionArn"])
 
@@ -143,7 +151,7 @@ class Campaign:
             left = max(1.0, deadline - asyncio.get_running_loop().time())
             await asyncio.gather(*(self.ended(arn, left) for arn in fresh))
         runs = [run for arn, flow in flows.items() if (run := await self._run(arn, BY_NAME[flow])) is not None]
-        return Evidence(runs=runs, starts=list(self._starts), lines=self._book.lines(), faults=self.faults)
+        return Evidence(runs=runs, starts=list(self._starts), lines=self._book.lines(), faults=self.faults, tried=self.tried)
 
     async def _executions(self, flow: Flow) -> list[str]:
         found: list[str] = []

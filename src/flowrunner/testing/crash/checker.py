@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from flowrunner.testing.crash import grammar
 from flowrunner.testing.crash.flows import FUNCTIONS, IDEMPOTENT, UNKNOWN, Flow
 
 ACTIVITY_TASK = "activity:"
+SLACK_SECONDS = 1.0  # a worker that was told to begin may take a while to
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,16 @@ class Start:
 
 @dataclass(slots=True, kw_only=True)
 class Evidence:
-    """Everything that was seen from outside. `faults` counts kills and pauses: each may put what runs in doubt."""
+    """Everything that was seen from outside. `faults` counts kills and pauses: each may put what runs in doubt.
+
+    `tried` are executions whose start was asked for and not acknowledged: they may be there or not.
+    """
 
     runs: Sequence[Run]
     starts: Sequence[Start]
     lines: Sequence[Mapping[str, Any]]
     faults: int = 0
+    tried: Collection[str] = ()
 
 
 def check(evidence: Evidence) -> list[str]:
@@ -102,6 +107,7 @@ class _Attempt:
     started: bool = False
     error: str | None = None
     succeeded: bool = False
+    over_at: float | None = None  # seconds since 1970
 
 
 def attempts_of(events: Sequence[grammar.Event]) -> list[_Attempt]:
@@ -123,6 +129,7 @@ def attempts_of(events: Sequence[grammar.Event]) -> list[_Attempt]:
             if kind in grammar.FAILED:
                 attempt.error = _error(event) or "?"
             if kind in grammar.FAILED | grammar.SUCCEEDED:
+                attempt.over_at = event["timestamp"]
                 continue  # what follows is no longer about it
         at[event["id"]] = attempt
     return attempts
@@ -143,16 +150,19 @@ def _effects(evidence: Evidence) -> Iterator[str]:
     runs = {run.id: run for run in evidence.runs}
     count: Counter[str] = Counter()
     handed: defaultdict[str, Counter[str]] = defaultdict(Counter)  # tokens of activities, by execution
-    functions = {}
+    functions: dict[str, str] = {}
+    last: dict[str, float] = {}
     for line in evidence.lines:
         if "worker" in line:
             handed[line["execution"]][line["token"]] += 1
         else:
             count[line["key"]] += 1
             functions[line["key"]] = line["function"]
+            last[line["key"]] = max(line["at"], last.get(line["key"], 0))
     for run in evidence.runs:
         attempts = attempts_of(run.events)
         yield from (f"{run.arn}: {fault}" for fault in _effects_of(run, attempts, count, functions, evidence.faults))
+        yield from (f"{run.arn}: {fault}" for fault in _too_late(run, attempts, last))
         yield from (f"{run.arn}: {fault}" for fault in _handed(attempts, handed.pop(run.arn, Counter())))
     for key in count:
         if key.rpartition("/")[0] not in runs:
@@ -184,6 +194,14 @@ def _effects_of(run: Run, attempts: Sequence[_Attempt], count: Counter[str], fun
         yield f"{lost} attempts were given up as in doubt, and nothing had happened"
 
 
+def _too_late(run: Run, attempts: Sequence[_Attempt], last: Mapping[str, float]) -> Iterator[str]:
+    """Effects that began when their attempt was given up: on a node that had been away and did not look (R13)."""
+    for attempt in attempts:
+        at = last.get(f"{run.id}/{attempt.number}")
+        if at is not None and attempt.over_at is not None and at > attempt.over_at + SLACK_SECONDS:
+            yield f"{attempt.task} took effect {at - attempt.over_at:.1f} s after attempt {attempt.number} was over"
+
+
 def _handed(attempts: Sequence[_Attempt], tokens: Counter[str]) -> Iterator[str]:
     started = sum(attempt.started for attempt in attempts if attempt.task.startswith(ACTIVITY_TASK))
     if len(tokens) > started:
@@ -205,7 +223,7 @@ def _starts(evidence: Evidence) -> Iterator[str]:
         if len(answers) > 1:
             yield f"{flow} was started {len(answers)} times under the name {name}"
     children = {child.name for run in evidence.runs for child in run.flow.needs}
-    asked = {start.arn for start in evidence.starts}
+    asked = {start.arn for start in evidence.starts}.union(evidence.tried)
     for run in evidence.runs:
         if run.flow.name not in children and run.arn not in asked:
             yield f"{run.arn}: an execution that nobody asked for"

@@ -208,7 +208,18 @@ ROLLBACK = Flow(
     retried=frozenset({UNKNOWN}),
     effects=4,
 )
-FLOWS = (SEQUENCE, PARALLEL, MAP, WAIT, CALLBACK, NESTED, WORKER, ROLLBACK)
+LONG = Flow(
+    name="long",
+    definition=chain(
+        Charge=invoke("charge", {"seconds": 0.6}, Retry=again(UNKNOWN), ResultPath="$.charged"),
+        Reserve=invoke("reserve", {"seconds": 0.6}, ResultPath="$.reserved"),
+    ),
+    input={"order": 9},
+    outcomes=(("SUCCEEDED", {"order": 9, "charged": {"done": True}, "reserved": {"done": True}}),),
+    retried=frozenset({UNKNOWN}),
+    effects=2,
+)
+FLOWS = (SEQUENCE, PARALLEL, MAP, WAIT, CALLBACK, NESTED, WORKER, ROLLBACK, LONG)
 BY_NAME = {flow.name: flow for flow in (*FLOWS, CHILD)}
 
 

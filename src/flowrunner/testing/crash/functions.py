@@ -22,7 +22,7 @@ class OutOfStock(Exception):
 
 def effect(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Take effect once, and answer; `busy` is how many attempts fail, `seconds` how long the work takes, `refuse` fails for good."""
-    note({"function": context.function_name, "key": context.idempotency_key, "execution": context.execution_arn, "state": context.state_name})
+    note(_line(context))
     if event.get("seconds"):
         time.sleep(event["seconds"])
     if event.get("retry", 0) < event.get("busy", 0):
@@ -34,6 +34,11 @@ def effect(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def offer(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Hand a task token to the outside, which reads it in the ledger."""
-    line = {"function": context.function_name, "key": context.idempotency_key, "execution": context.execution_arn, "state": context.state_name}
-    note(line | {"token": event["token"]})
+    note(_line(context) | {"token": event["token"]})
     return {}
+
+
+def _line(context: Any) -> dict[str, Any]:
+    return {
+        "function": context.function_name, "key": context.idempotency_key, "execution": context.execution_arn, "state": context.state_name, "at": time.time(),
+    }  # fmt: skip

@@ -17,6 +17,8 @@ from flowrunner.testing.crash.ledger import Book, note
 from flowrunner.testing.crash.server import Server
 
 TRY_AGAIN_SECONDS = 0.05
+TRY_SECONDS = 8.0  # for one answer, but for calls that wait on purpose: a paused server gives none
+WAITING = frozenset({"GetActivityTask"})
 CALL_SECONDS = 90.0  # for one operation, however often it must be asked for
 OVER = frozenset({"TaskTimedOut", "InvalidToken", "TaskDoesNotExist"})
 
@@ -37,7 +39,7 @@ class Callers:
 
     async def once(self, operation: str, *, at: int | None = None, **parameters: Any) -> dict[str, Any]:
         """Ask once, of the server `at` this place or of the next one. Raises ServerRefused, ServerUnreachable."""
-        return await self._ask(lambda client: client.call(operation, **parameters), at)
+        return await self._ask(lambda client: client.call(operation, **parameters), at, None if operation in WAITING else TRY_SECONDS)
 
     async def call(self, operation: str, *, within: float = CALL_SECONDS, **parameters: Any) -> dict[str, Any]:
         """Ask until there is an answer. Raises ServerRefused for one that says no, TimeoutError."""
@@ -47,15 +49,16 @@ class Callers:
         """An execution as the REST routes show it. Raises as `call`."""
         return await self._until_answered(lambda client: client.run(arn), CALL_SECONDS)
 
-    async def _ask(self, ask: Callable[[Client], Awaitable[dict[str, Any]]], at: int | None = None) -> dict[str, Any]:
+    async def _ask(self, ask: Callable[[Client], Awaitable[dict[str, Any]]], at: int | None = None, within: float | None = TRY_SECONDS) -> dict[str, Any]:
         self._turn += 1
         place = (self._turn if at is None else at) % len(self._clients)
         could = self.servers[place].serving
         try:
-            answer = await ask(self._clients[place])
-        except ServerUnreachable:
-            self.tries["unanswered" if could else "away"] += 1
-            raise
+            async with asyncio.timeout(within):
+                answer = await ask(self._clients[place])
+        except (ServerUnreachable, TimeoutError) as error:
+            self.tries["unanswered" if could and self.servers[place].serving else "away"] += 1
+            raise ServerUnreachable("The server does not answer.") from error
         except ServerRefused as error:
             self.tries["unanswered" if error.status >= 500 else "refused"] += 1
             raise

@@ -119,6 +119,7 @@ class Server:
         self._lease_seconds = lease_seconds
         self._pid = 0
         self._was_ready = False
+        self._paused = False
         self._end: asyncio.Future[int] | None = None
 
     @property
@@ -170,8 +171,8 @@ class Server:
 
     @property
     def serving(self) -> bool:
-        """Whether it runs and has been ready: whoever asks may expect an answer."""
-        return self.running and self._was_ready
+        """Whether it runs, is not paused and has been ready: whoever asks may expect an answer."""
+        return self.running and self._was_ready and not self._paused
 
     async def gone(self) -> int:
         """Wait for its end: the exit code, or minus the signal."""
@@ -191,10 +192,12 @@ class Server:
 
     def pause(self) -> None:
         """SIGSTOP."""
+        self._paused = True
         self.signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
         """SIGCONT."""
+        self._paused = False
         self.signal(signal.SIGCONT)
 
     async def terminate(self) -> int:
