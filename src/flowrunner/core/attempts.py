@@ -207,10 +207,18 @@ def next_due(run: Run) -> Timer | None:
     return run.timers[0] if run.timers else None
 
 
+def next_overdue(run: Run) -> Timer | None:
+    """The earliest timer that still counts, if it is due."""
+    if not run.timers or run.timers[0][0] > run.now:  # asked several times per fact
+        return None
+    timer = next_due(run)
+    return timer if timer is not None and timer[0] <= run.now else None
+
+
 def drop_stale(run: Run) -> None:
     """Forget timers of what is over, when they are most of all: an attempt that ended leaves its timeout behind, for years perhaps."""
     if len(run.timers) > STALE_TIMERS + 4 * len(run.scopes):  # a scope has two at most
-        run.timers = [timer for timer in run.timers if (timer[2] == "heartbeat" and timer[3] in run.attempts) or not is_stale(run, timer)]
+        run.timers = [timer for timer in run.timers if (timer[3] in run.attempts if timer[3] else not is_stale(run, timer))]
         heapify(run.timers)
 
 

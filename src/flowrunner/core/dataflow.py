@@ -10,7 +10,7 @@ from typing import Any
 
 from flowrunner.core.faults import DATA_LIMIT_EXCEEDED, INTRINSIC_FAILURE, QUERY_EVALUATION_ERROR, RUNTIME, Failure, StateFailed
 from flowrunner.core.program import Field, State, Template
-from flowrunner.core.records import text_detail
+from flowrunner.core.records import NOT_TRUNCATED
 from flowrunner.core.run import Run
 from flowrunner.core.scope import Scope
 from flowrunner.errors import ExpressionError, IntrinsicError, PathNotFound
@@ -21,6 +21,7 @@ from flowrunner.lang.jsonpath import Path
 from flowrunner.lang.template import TemplateFieldNotFound
 
 EMPTY = Payload(value={})
+_NO_TEXTS: dict[str, str] = {}
 
 
 def cause_in(scope: Scope, text: str) -> str:
@@ -109,7 +110,7 @@ class Exit:
     def __init__(self, output: Payload, assigned: dict[str, JSONValue]) -> None:
         self.output = output
         self.assigned = assigned
-        self.texts = {name: dumps(value) for name, value in assigned.items()} if assigned else {}
+        self.texts = {name: dumps(value) for name, value in assigned.items()} if assigned else _NO_TEXTS
 
     def detail(self, run: Run, scope: Scope) -> dict[str, Any]:
         """The details of the ...StateExited event."""
@@ -118,9 +119,10 @@ class Exit:
         run.written += len(output)
         if self.assigned:
             detail["assignedVariables"] = self.texts
-            detail["assignedVariablesDetails"] = {"truncated": False}
+            detail["assignedVariablesDetails"] = NOT_TRUNCATED
             run.written += sum(map(len, self.texts.values()))
-        return detail | {"name": scope.state.name} | text_detail("output", output)
+        detail["name"], detail["output"], detail["outputDetails"] = scope.state.name, output, NOT_TRUNCATED
+        return detail
 
 
 def exit_with(

@@ -12,7 +12,7 @@ from flowrunner.core.faults import ITEM_READER_FAILED, NO_CHOICE_MATCHED, RESULT
 from flowrunner.core.groups import open_map, open_parallel
 from flowrunner.core.leave import choose, succeed
 from flowrunner.core.program import ChoiceWork, FailWork, Field, MapWork, ParallelWork, PassWork, TaskWork, WaitWork
-from flowrunner.core.records import text_detail
+from flowrunner.core.records import NOT_TRUNCATED, text_detail
 from flowrunner.core.resource import Resource, parse_resource
 from flowrunner.core.run import Run
 from flowrunner.core.scope import Attempt, Pause, Scope
@@ -35,7 +35,7 @@ def enter(run: Run, scope: Scope) -> None:
         scope.retries = [0] * len(state.retriers)
         given = scope.input.text
         run.written += len(given)
-        detail = {**text_detail("input", given), "name": state.name}
+        detail = {"input": given, "inputDetails": NOT_TRUNCATED, "name": state.name}
         run.advance(scope, f"{state.kind}StateEntered", "stateEnteredEventDetails", detail)
         scope.entered_event = scope.last_event
     WORK[state.kind](run, scope)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flowrunner.core.batches import batching_of, next_batch
 from flowrunner.core.commands import CancelAttempt
 from flowrunner.core.dataflow import field_value, fill, runtime
@@ -92,34 +94,26 @@ def _is_through(group: Group) -> bool:
     return not group.open and (group.next_index if group.items is None else group.next_item) >= group.total
 
 
-def _has_place(group: Group) -> bool:
-    return group.next_item < group.total and len(group.open) < group.limit
-
-
 def open_next(run: Run, scope: Scope) -> None:
-    """Open one more iteration, before anything else goes on: each is a transition with its own budget, so that a large Map can be cut."""
-    group, work = scope.wait, scope.state.work
+    """Open one more iteration, if there is a place. Each has a budget of its own, and a large Map can be cut between any two."""
+    group = scope.wait
     assert isinstance(group, Group)  # noqa: S101 - only Maps with places are made ready while they wait
+    if group.next_item < group.total and len(group.open) < group.limit:
+        _open_iteration(run, scope, group)
+        if group.next_item < group.total and len(group.open) < group.limit:
+            run.go_on(scope, first=True)
+
+
+def _open_iteration(run: Run, scope: Scope, group: Group) -> None:
+    work, items, index = scope.state.work, group.items, group.next_index
     assert isinstance(work, MapWork)  # noqa: S101
-    if _has_place(group):
-        _open_iteration(run, scope, work, group)
-    if _has_place(group):
-        run.go_on(scope, first=True)
-
-
-def _open_iteration(run: Run, scope: Scope, work: MapWork, group: Group) -> None:
-    items, index = group.items, group.next_index
     assert items is not None  # noqa: S101 - a Map's group always has items
     group.next_index += 1
-    if group.batching is not None:
-
-        def select(place: int) -> JSONValue:
-            return items[place] if work.selector is None else _selected(run, scope, work, group, {"Index": place, "Value": items[place]})
-
-        value = next_batch(group, group.batching, select)
-    else:
+    if group.batching is None:
+        value = items[group.next_item]
         group.next_item += 1
-        value = items[index]
+    else:
+        value = next_batch(group, group.batching, _selecting(run, scope, work, group, items))
     branch = work.processor
     child = Scope(number=run.next_scope(), branch=branch, state=branch.states[branch.start_at], given=Payload(value=value), parent=scope, index=index)
     child.item = {"Index": index, "Value": value}
@@ -132,6 +126,13 @@ def _open_iteration(run: Run, scope: Scope, work: MapWork, group: Group) -> None
     if work.selector is not None and group.batching is None:
         child.input = Payload(value=_selected(run, scope, work, group, child.item))
     run.open_scope(child)
+
+
+def _selecting(run: Run, scope: Scope, work: MapWork, group: Group, items: list[JSONValue]) -> Callable[[int], JSONValue]:
+    """What an item is passed on as, for batches."""
+    if work.selector is None:
+        return items.__getitem__
+    return lambda place: _selected(run, scope, work, group, {"Index": place, "Value": items[place]})
 
 
 def _selected(run: Run, scope: Scope, work: MapWork, group: Group, item: JSONValue) -> JSONValue:
@@ -164,8 +165,7 @@ def settle(run: Run, ended: Ended) -> None:
     succeeded = group.last_event
     if isinstance(work, MapWork):
         succeeded = _iteration_event(run, parent, child, "MapIterationSucceeded")
-        if _has_place(group):
-            run.go_on(parent, first=True)
+        open_next(run, parent)
     if _is_through(group):
         # An iteration follows the last event in the one before it; what follows the whole Map, the end of its last iteration.
         group.last_event = succeeded if group.map_run is None else group.last_event
@@ -184,8 +184,7 @@ def _child_failed(run: Run, parent: Scope, group: Group, child: Scope, failure: 
     group.failed += 1 if group.batching is None else len(child.item["Value"]["Items"])
     if group.map_run is not None:
         if _tolerates(group):
-            if _has_place(group):
-                run.go_on(parent, first=True)
+            open_next(run, parent)
             if _is_through(group):
                 _finish(run, parent, group)
             return

@@ -43,7 +43,7 @@ def go_on(run: Run, scope: Scope, made: Exit, target: str | None) -> None:
         return
     scope.state = scope.branch.states[target]
     scope.input = made.output
-    run.go_on(scope)
+    run.ready[scope.id] = scope
 
 
 def fail(run: Run, scope: Scope, failure: Failure) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import heappop
@@ -17,7 +18,7 @@ from flowrunner.core.groups import open_next, settle
 from flowrunner.core.program import Program
 from flowrunner.core.records import failure_detail, text_detail
 from flowrunner.core.run import Ended, Identity, Run
-from flowrunner.core.scope import Attempt, Group, Scope
+from flowrunner.core.scope import Attempt, Scope
 from flowrunner.core.snapshot import pack, unpack
 from flowrunner.jsonvalue import Payload
 from flowrunner.limits import AWS, Limits
@@ -80,12 +81,7 @@ class Machine:
     def has_ready(self) -> bool:
         """Whether a step was cut: a Continued fact would go on."""
         run = self._run
-        if run.outcome is not None:
-            return False
-        if run.ready or run.ended:
-            return True
-        timer = attempts.next_due(run)
-        return timer is not None and timer[0] <= run.now
+        return run.outcome is None and bool(run.ready or run.ended or attempts.next_overdue(run))
 
     @property
     def has_attempts(self) -> bool:
@@ -150,9 +146,11 @@ class Machine:
             return run.step
         run.now = max(run.now, fact.at)
         if self._take(fact):
-            attempts.drop_stale(run)
+            if len(run.timers) > attempts.STALE_TIMERS:
+                attempts.drop_stale(run)
             self._advance()
-        run.step.more = self.has_ready
+        else:
+            run.step.more = self.has_ready
         return run.step
 
     def _take(self, fact: Fact) -> bool:
@@ -181,15 +179,17 @@ class Machine:
         What is due when the step begins comes before what the step before left: a loop of pure states stops no clock.
         """
         run = self._run
-        overdue = True
-        for _ in range(run.limits.transitions_per_step):
+        meter, limits = run.meter, run.limits
+        most_events = limits.history_events - 1 if limits.history_events else math.inf
+        overdue = bool(run.timers) and run.timers[0][0] <= run.now
+        for _ in range(limits.transitions_per_step):
             if run.outcome is not None:
                 return
-            if run.meter.spent > EXPRESSION_STEPS or run.written > STEP_CHARACTERS:
-                return
-            run.meter.refill()
-            if run.limits.history_events and run.last_id >= run.limits.history_events - 1:
-                text = f"The execution reached the maximum number of history events ({run.limits.history_events})."
+            if meter.spent > EXPRESSION_STEPS or run.written > STEP_CHARACTERS:
+                break
+            meter.refill()
+            if run.last_id >= most_events:
+                text = f"The execution reached the maximum number of history events ({limits.history_events})."
                 self._finish_failed(Failure(RUNTIME, text))
             elif run.ended:
                 self._settle(run.ended.popitem(last=False)[1])
@@ -197,9 +197,10 @@ class Machine:
                 pass
             elif run.ready:
                 _, scope = run.ready.popitem(last=False)
-                attempts.guarded(run, scope, open_next if isinstance(scope.wait, Group) else enter)
-            elif not self._fire_due():
+                attempts.guarded(run, scope, enter if scope.wait is None else open_next)
+            elif not run.timers or run.timers[0][0] > run.now or not self._fire_due():
                 return
+        run.step.more = self.has_ready
 
     def _settle(self, ended: Ended) -> None:
         run = self._run
@@ -263,8 +264,8 @@ class Machine:
     def _fire_due(self) -> bool:
         """Fire the earliest timer that is due; False when there is none."""
         run = self._run
-        timer = attempts.next_due(run)
-        if timer is None or timer[0] > run.now:
+        timer = attempts.next_overdue(run)
+        if timer is None:
             return False
         heappop(run.timers)
         if timer[2] == "execution":

@@ -13,7 +13,7 @@ import orjson
 
 Record = dict[str, Any]
 
-_NOT_TRUNCATED = {"truncated": False}
+NOT_TRUNCATED = {"truncated": False}
 # Types whose details keep another name than the type's own.
 _DETAILS = {"StateEntered": "stateEnteredEventDetails", "StateExited": "stateExitedEventDetails"}
 
@@ -28,7 +28,7 @@ def details_key(event_type: str) -> str:
 
 def text_detail(name: str, text: str) -> dict[str, Any]:
     """A payload (JSON text) and the flag that says it is whole."""
-    return {name: text, f"{name}Details": _NOT_TRUNCATED}
+    return {name: text, f"{name}Details": NOT_TRUNCATED}
 
 
 def failure_detail(error: str | None, cause: str | None) -> dict[str, Any]:

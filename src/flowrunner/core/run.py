@@ -13,7 +13,7 @@ from flowrunner.core.commands import Command, Outcome, Step
 from flowrunner.core.faults import Failure
 from flowrunner.core.program import Program
 from flowrunner.core.records import Record
-from flowrunner.core.scope import Attempt, Scope
+from flowrunner.core.scope import NO_BYTES, Attempt, Scope
 from flowrunner.entropy import Entropy, derived
 from flowrunner.jsonvalue import JSONValue, Payload
 from flowrunner.lang.environment import Environment, Meter
@@ -137,7 +137,7 @@ class Run:
         self.scopes.pop(scope.id, None)
         if scope.variable_bytes:
             self.variable_bytes -= sum(scope.variable_bytes.values())
-            scope.variable_bytes = {}
+            scope.variable_bytes = NO_BYTES
         if isinstance(scope.wait, Attempt):
             self.attempts.pop(scope.wait.number, None)
         scope.wait = None
@@ -151,10 +151,9 @@ class Run:
     def assign(self, scope: Scope, values: dict[str, JSONValue], texts: dict[str, str]) -> None:
         """Give the scope's variables new values; `texts` are these as JSON."""
         scope.variables = {**scope.variables, **values}
-        for name, text in texts.items():
-            size = Payload(text=text).size()
-            self.variable_bytes += size - scope.variable_bytes.get(name, 0)
-            scope.variable_bytes[name] = size
+        self.variable_bytes -= sum(scope.variable_bytes.values())
+        scope.variable_bytes = {**scope.variable_bytes, **{name: Payload(text=text).size() for name, text in texts.items()}}
+        self.variable_bytes += sum(scope.variable_bytes.values())
 
     def next_scope(self) -> int:
         """A new scope's number."""

@@ -6,6 +6,7 @@ somewhere, or the group of child scopes it opened. No wait means that the machin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -80,6 +81,9 @@ class Group:
 Waiting = Pause | Attempt | Group
 
 
+NO_BYTES: Mapping[str, int] = {}
+
+
 class Scope:
     """One thread of control; see the module's docstring."""
 
@@ -112,7 +116,7 @@ class Scope:
         self.input = given
         self.item: JSONValue = None  # the context object's Map member, for an iteration
         self.variables: dict[str, JSONValue] = {}
-        self.variable_bytes: dict[str, int] = {}  # of each variable as JSON
+        self.variable_bytes = NO_BYTES  # of each variable as JSON
         self.wait: Waiting | None = None
         self.resuming = False  # the next advance tries the state again instead of entering it
         self.retries: list[int] = []  # how often each retrier was used since the state was entered

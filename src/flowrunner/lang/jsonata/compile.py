@@ -45,7 +45,7 @@ KINDS: dict[str, Callable[[Node, Compile], Code]] = {
 _NEVER_SEQUENCES = {"lambda", "name", "number", "partial", "regex", "string", "transform", "value", "variable", "unary", "bind", "condition", "block"}
 
 
-_NODES_PER_STEP = 4  # operators, names, literals ...: 0.1 to 0.4 µs each
+_NODES_PER_STEP = 6  # operators, names, literals ...: 0.1 to 0.4 µs each
 _SCOPES = {"block", "lambda"}
 
 

@@ -16,7 +16,7 @@ from flowrunner.entropy import Entropy
 from flowrunner.errors import BudgetExceeded
 from flowrunner.lang.jsonata.messages import failure
 
-MAX_STEPS = 250_000  # per evaluation in a state: list items visited or made, calls, 4 operators, 64 characters of text made; 1 to 3 µs each
+MAX_STEPS = 250_000  # per evaluation in a state: list items visited or made, calls, 6 operators, 64 characters of text made; 1 to 3 µs each
 MAX_CALL_DEPTH = 100  # calls of functions defined in the expression within each other; the reference's suite expects 100 to work
 PLAIN_STEPS = 4_000_000  # of plain JSONata, outside of any engine: there the seconds are what ends it
 PLAIN_SECONDS = 1.0
