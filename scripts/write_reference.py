@@ -96,9 +96,18 @@ def _flags() -> dict[str, list[str]]:
     return found
 
 
-STORAGE_TYPE = (
-    "`memory` or `sqlite`: a store by its kind alone. `postgres` and `dynamodb`, with the `FLOWRUNNER_POSTGRES_*` and "
-    "`FLOWRUNNER_DYNAMODB_*` variables, are understood, but this version has no such store and refuses to start."
+# The separate variables the source systems' users know; config composes the store's URL from them.
+STORAGE_VARIABLES = (
+    ("FLOWRUNNER_STORAGE_TYPE", "", "`memory`, `sqlite`, `postgres` or `dynamodb`: the store by its kind. `--store` and `FLOWRUNNER_STORE` win over it."),
+    ("FLOWRUNNER_POSTGRES_HOST", "localhost", "The server's host."),
+    ("FLOWRUNNER_POSTGRES_PORT", "5432", "Its port."),
+    ("FLOWRUNNER_POSTGRES_DATABASE", "flowrunner", "The database, which exists already."),
+    ("FLOWRUNNER_POSTGRES_USER", "flowrunner", "The role that owns it."),
+    ("FLOWRUNNER_POSTGRES_PASSWORD", "", "Its password; never shown."),
+    ("FLOWRUNNER_POSTGRES_SSL_MODE", "", "libpq's `sslmode`: `disable`, `prefer`, `require`, `verify-ca`, `verify-full`."),
+    ("FLOWRUNNER_DYNAMODB_REGION", "us-west-2", "The region. Credentials come from the AWS SDK's own places."),
+    ("FLOWRUNNER_DYNAMODB_ENDPOINT", "", "Another address than AWS's, such as `http://127.0.0.1:8000`."),
+    ("FLOWRUNNER_DYNAMODB_TABLE_PREFIX", "flowrunner_", "What the table's name begins with."),
 )
 
 
@@ -134,15 +143,17 @@ def settings() -> str:
         "## `[functions]`\n\n"
         'Each entry is `NAME = "FILE.py:FUNCTION"`, `NAME = "URL"`, or a table:\n\n'
         f"{_table(('Key', 'Meaning'), functions)}\n"
+        "## A store in parts\n\n"
+        "Instead of a URL in `FLOWRUNNER_STORE`, the environment or `.env` may name the store by its kind and parts "
+        "([how to](../howto/stores.md)).\n\n"
+        f"{_table(('Variable', 'Default', 'Meaning'), [(_code(name), _code(default) if default else '', text) for name, default, text in STORAGE_VARIABLES])}\n"
         "## Other variables\n\n"
         + _table(
             ("Variable", "Meaning"),
             (
                 ("`FLOWRUNNER_CONFIG`", "The configuration file, as `--config`."),
-                (
-                    "`FLOWRUNNER_STORAGE_TYPE`",
-                    STORAGE_TYPE,
-                ),
+                ("`FLOWRUNNER_CRASH_AT`", "For crash tests on loopback: the process kills itself at a named point, `POINT:N` at the N-th time."),
+                ("`FLOWRUNNER_IDEMPOTENCY_KEY`", "Set by the server in a Python function: the key of its attempt, the same when it runs again."),
                 ("`FLOWRUNNER_TRACEBACK`", "Set: an unexpected failure of a command shows where it happened."),
                 ("`NO_COLOR`", "Set: no colours."),
             ),
