@@ -22,6 +22,7 @@ The docstring of a class is its default message. ``code`` is stable and may be r
     │   ├── StoreRefused             not ours, newer, damaged, read-only: never opened, remedy named
     │   │   └── StoreInUse           a server has it, and it takes one at a time
     │   ├── StoreUnavailable         try again later
+    │   ├── DocumentConflict         a document has changed since it was read, or its alias is taken
     │   └── Fenced                   another owner has the execution
     ├── ReplayMismatch               replay gave other records than the stored ones
     └── ConfigurationError           a setting that cannot be used
@@ -194,6 +195,18 @@ class StoreUnavailable(StoreError):
     """The store does not answer now."""
 
     code = "store_unavailable"
+
+
+class DocumentConflict(StoreError):
+    """A document has changed since it was read."""
+
+    code = "document_conflict"
+    fault = "caller"
+    status = 409
+
+    def __init__(self, change: int) -> None:
+        self.change = change  # the position, among the changes of the write, of the one that stands against it
+        super().__init__()
 
 
 class Fenced(StoreError):
