@@ -76,8 +76,3 @@ class MemoryDocuments(DocumentStore):
         document = self._documents.pop(key, None)
         for alias in () if document is None else document.aliases:
             del self._aliases[alias]
-
-
-def _key(change: Change) -> Key:
-    named = change.document if isinstance(change, Put) else change
-    return (named.account, named.kind, named.id)
