@@ -18,6 +18,8 @@ The docstring of a class is its default message. ``code`` is stable and may be r
     ├── InvalidToken                 a task or page token that was never valid
     ├── TaskTokenTimedOut            a task token whose attempt is over
     ├── AccessDenied                 no credential, or one that does not allow it
+    ├── Unauthenticated              a credential that is wrong, expired or revoked
+    ├── Overloaded                   too many requests: try again later
     ├── StoreError                   something about a store
     │   ├── StoreRefused             not ours, newer, damaged, read-only: never opened, remedy named
     │   │   └── StoreInUse           a server has it, and it takes one at a time
@@ -169,6 +171,26 @@ class AccessDenied(FlowRunnerError):
     code = "access_denied"
     fault = "caller"
     status = 403
+
+
+class Unauthenticated(FlowRunnerError):
+    """The credential is not valid."""
+
+    code = "unauthenticated"
+    fault = "caller"
+    status = 401
+
+
+class Overloaded(FlowRunnerError):
+    """Too many requests."""
+
+    code = "too_many_requests"
+    fault = "caller"
+    status = 429
+
+    def __init__(self, message: str | None = None, *, retry_after: float = 1.0) -> None:
+        self.retry_after = retry_after  # seconds
+        super().__init__(message)
 
 
 class StoreError(FlowRunnerError):

@@ -12,7 +12,10 @@ import pytest
 
 # Before the imports below, so that a failing assert of the suite shows its values.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in ("activities", "archive", "definitions", "durability", "executions", "inboxes", "lists", "logs", "model", "wakes"))
+    *(
+        f"{__name__}.{module}"
+        for module in ("activities", "archive", "definitions", "durability", "executions", "identity", "inboxes", "lists", "logs", "model", "wakes")
+    )
 )
 
 from flowrunner.testing.conformance.activities import ActivityTaskConformance  # noqa: E402
@@ -20,6 +23,7 @@ from flowrunner.testing.conformance.archive import ArchiveConformance  # noqa: E
 from flowrunner.testing.conformance.definitions import DefinitionStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.durability import DurableStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.executions import CommitConformance  # noqa: E402
+from flowrunner.testing.conformance.identity import AccountStoreConformance, AuditStoreConformance, KeyStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.inboxes import InboxConformance  # noqa: E402
 from flowrunner.testing.conformance.lists import ListConformance  # noqa: E402
 from flowrunner.testing.conformance.logs import LogConformance  # noqa: E402
@@ -31,4 +35,13 @@ class ExecutionStoreConformance(CommitConformance, LogConformance, InboxConforma
     """Every sentence of `ports.executions`."""
 
 
-__all__ = ["ArchiveConformance", "DefinitionStoreConformance", "DurableStoreConformance", "ExecutionStoreConformance", "store_machine"]
+__all__ = [
+    "AccountStoreConformance",
+    "ArchiveConformance",
+    "AuditStoreConformance",
+    "DefinitionStoreConformance",
+    "DurableStoreConformance",
+    "ExecutionStoreConformance",
+    "KeyStoreConformance",
+    "store_machine",
+]
