@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from flowrunner import __version__
-from flowrunner.cli import db, dbmove, definitions, environment, executions, running, serving
+from flowrunner.cli import configuring, db, dbmove, definitions, environment, executions, running, serving
 from flowrunner.cli.output import USAGE, Ended, code_of, complain, explain
 
 EXAMPLES = """\b
@@ -37,6 +37,10 @@ for commands in (db.COMMANDS, dbmove.COMMANDS):
     for name, command in commands.items():
         stores.command(name)(command)
 app.add_typer(stores, name="db")
+configuration = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at the settings.")
+for name, command in configuring.COMMANDS.items():
+    configuration.command(name)(command)
+app.add_typer(configuration, name="config")
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001  # the shape of Typer's callbacks
