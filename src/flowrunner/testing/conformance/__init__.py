@@ -12,7 +12,10 @@ import pytest
 
 # Before the imports below, so that a failing assert of the suite shows its values.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in ("activities", "archive", "definitions", "durability", "executions", "inboxes", "lists", "logs", "model", "wakes"))
+    *(
+        f"{__name__}.{module}"
+        for module in ("activities", "archive", "definitions", "durability", "executions", "inboxes", "lists", "logs", "model", "secrets", "wakes")
+    )
 )
 
 from flowrunner.testing.conformance.activities import ActivityTaskConformance  # noqa: E402
@@ -24,6 +27,7 @@ from flowrunner.testing.conformance.inboxes import InboxConformance  # noqa: E40
 from flowrunner.testing.conformance.lists import ListConformance  # noqa: E402
 from flowrunner.testing.conformance.logs import LogConformance  # noqa: E402
 from flowrunner.testing.conformance.model import store_machine  # noqa: E402
+from flowrunner.testing.conformance.secrets import SecretStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.wakes import WakeConformance  # noqa: E402
 
 
@@ -31,4 +35,11 @@ class ExecutionStoreConformance(CommitConformance, LogConformance, InboxConforma
     """Every sentence of `ports.executions`."""
 
 
-__all__ = ["ArchiveConformance", "DefinitionStoreConformance", "DurableStoreConformance", "ExecutionStoreConformance", "store_machine"]
+__all__ = [
+    "ArchiveConformance",
+    "DefinitionStoreConformance",
+    "DurableStoreConformance",
+    "ExecutionStoreConformance",
+    "SecretStoreConformance",
+    "store_machine",
+]
