@@ -28,7 +28,7 @@ class Breaking(DocumentStore):
     def __init__(self, inner, at, how="before"):
         self.inner, self.left, self.how, self.before_write = inner, at, how, None
 
-    async def get(self, account, kind, id):
+    async def get(self, account, kind, id):  # noqa: A002
         await asyncio.sleep(0)
         return await self.inner.get(account, kind, id)
 
