@@ -28,6 +28,7 @@ _HEAD_BYTES = 8  # of a spelling are looked for by one automaton; the rest is co
 _JSON_LEVELS = 3
 _PATTERN_MEMORY_BYTES = 32 * 1024 * 1024
 _MASK_BYTES = MASK.encode()
+_Bytes = bytes  # within the class the name is a method
 _YARL_SAFE = "/?:@-._~!$'()*,"  # what the HTTP client leaves as it is in a query
 
 
@@ -120,10 +121,10 @@ class Scrubber:
             case _:
                 return value
 
-    def _suspects(self, given: bytes) -> bool:
+    def _suspects(self, given: _Bytes) -> bool:
         return self.bytes(given) is not given or any(short in given for short in self._spelt_short)
 
-    def _end(self, given: bytes, start: int) -> int | None:
+    def _end(self, given: _Bytes, start: int) -> int | None:
         """Where the longest spelling that stands at `start` ends."""
         for length in self._heads:
             for spelling in self._by_head.get(given[start : start + length], ()):
@@ -195,12 +196,15 @@ def _parsed(text: str) -> list[Any]:
 
 def _spellings(value: str) -> Iterator[bytes]:
     raw = value.encode("utf-8", "surrogatepass")
-    texts = {value, repr(value)[1:-1], html.escape(value), html.escape(value, quote=False), html.escape(value).replace("&#x27;", "&#39;")}
+    texts = {value, html.escape(value), html.escape(value, quote=False), html.escape(value).replace("&#x27;", "&#39;")}
     for ascii_only in (True, False):
         escaped = value
         for _ in range(_JSON_LEVELS):
             escaped = json.dumps(escaped, ensure_ascii=ascii_only)[1:-1]
             texts |= {escaped, escaped.replace("/", "\\/"), escaped.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")}
+    for inner in (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
+        parts = [repr(part)[1:-1] for part in inner.split("'")]  # how a quote is written depends on the text around it
+        texts |= {"'".join(parts), "\\'".join(parts)}
     texts |= _quoted(raw) | {raw.hex(), raw.hex().upper()} | _base64(raw)
     for text in texts:
         spelt = text.encode("utf-8", "surrogatepass")
@@ -209,7 +213,14 @@ def _spellings(value: str) -> Iterator[bytes]:
 
 
 def _quoted(raw: bytes) -> set[str]:
-    found = {quote(raw, safe=""), quote(raw), quote_plus(raw), quote(raw, safe=_YARL_SAFE), quote(raw, safe=_YARL_SAFE).replace("%20", "+"), quote(raw, safe="*-._")}
+    found = {
+        quote(raw, safe=""),
+        quote(raw),
+        quote_plus(raw),
+        quote(raw, safe=_YARL_SAFE),
+        quote(raw, safe=_YARL_SAFE).replace("%20", "+"),
+        quote(raw, safe="*-._"),
+    }
     return found | {_lower_hex(text) for text in found} | {"".join(f"%{byte:02X}" for byte in raw), "".join(f"%{byte:02x}" for byte in raw)}
 
 

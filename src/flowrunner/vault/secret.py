@@ -67,6 +67,8 @@ class Secret:
         value = self.data
         if isinstance(value, str):
             value = _object(value)
+        if isinstance(value, dict) and path in value:
+            return value[path]
         for part in path.split("."):
             if isinstance(value, dict) and part in value:
                 value = value[part]

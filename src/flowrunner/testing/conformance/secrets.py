@@ -233,9 +233,9 @@ class SecretStoreConformance:
                 continue
             row = await documents.get(target.account, SECRET, target.id)
             assert row is not None
-            name = target.id.encode()
-            for moved in (body, body.replace(b'"name":"a"', b'"name":"%s"' % name).replace(b'"name":"b"', b'"name":"%s"' % name)):
-                await documents.write([Put(replace(row, body=moved))])
+            own_name = b'"name":"' + target.id.encode() + b'"'
+            for altered in (body, body.replace(b'"name":"a"', own_name).replace(b'"name":"b"', own_name)):
+                await documents.write([Put(replace(row, body=altered))])
                 with pytest.raises((SealBroken, UnknownKey)):
                     await vault.secrets.get(target.account, target.id)
                 row = await documents.get(target.account, SECRET, target.id)
