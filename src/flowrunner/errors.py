@@ -21,6 +21,8 @@ The docstring of a class is its default message. ``code`` is stable and may be r
     ├── InvalidSecret                a secret that breaks the rules of its type or schema (with the places)
     ├── SealBroken                   a sealed value that was altered, or moved to another account, name or version
     ├── UnknownKey                   a value is sealed under a key that this server does not have
+    ├── Unauthenticated              a credential that is wrong, expired or revoked
+    ├── Overloaded                   too many requests: try again later
     ├── StoreError                   something about a store
     │   ├── StoreRefused             not ours, newer, damaged, read-only: never opened, remedy named
     │   │   └── StoreInUse           a server has it, and it takes one at a time
@@ -200,6 +202,26 @@ class UnknownKey(FlowRunnerError):
     code = "unknown_key"
     fault = "operator"
     status = 503
+
+
+class Unauthenticated(FlowRunnerError):
+    """The credential is not valid."""
+
+    code = "unauthenticated"
+    fault = "caller"
+    status = 401
+
+
+class Overloaded(FlowRunnerError):
+    """Too many requests."""
+
+    code = "too_many_requests"
+    fault = "caller"
+    status = 429
+
+    def __init__(self, message: str | None = None, *, retry_after: float = 1.0) -> None:
+        self.retry_after = retry_after  # seconds
+        super().__init__(message)
 
 
 class StoreError(FlowRunnerError):

@@ -4,10 +4,20 @@ import pytest
 from hypothesis import settings
 
 from flowrunner.stores.memory import MemoryStore
-from flowrunner.testing.conformance import ArchiveConformance, DefinitionStoreConformance, ExecutionStoreConformance, store_machine
+from flowrunner.testing.conformance import (
+    AccountStoreConformance,
+    ArchiveConformance,
+    AuditStoreConformance,
+    DefinitionStoreConformance,
+    ExecutionStoreConformance,
+    KeyStoreConformance,
+    store_machine,
+)
 
 
-class TestMemoryStore(ExecutionStoreConformance, DefinitionStoreConformance, ArchiveConformance):
+class TestMemoryStore(
+    ExecutionStoreConformance, DefinitionStoreConformance, ArchiveConformance, AccountStoreConformance, KeyStoreConformance, AuditStoreConformance
+):
     @pytest.fixture
     async def store(self):
         async with AsyncExitStack() as stack:

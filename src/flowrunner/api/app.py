@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from litestar import Litestar, Request, Response
@@ -16,11 +16,12 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Send
 
-from flowrunner.api import health, runs, streams
+from flowrunner.api import accounts, credentials, health, runs, streams, users
 from flowrunner.api.identify import PUBLIC, Authenticator, check_routes, header, host_allowed, origin_allowed
 from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status
 from flowrunner.clock import Clock
 from flowrunner.errors import AccessDenied, FlowRunnerError
+from flowrunner.identity.service import Identity
 from flowrunner.ports.observe import Observer
 from flowrunner.ports.store import Store
 
@@ -45,17 +46,20 @@ def create_app(
     allowed_origins: tuple[str, ...] = (),
     only_loopback_hosts: bool = False,
     send_seconds: float = streams.SEND_SECONDS,
+    identity: Identity | None = None,
+    registration: Literal["open", "closed"] = "closed",
 ) -> ASGIApp:
     """Put the server together.
 
     `aws` answers ``POST /`` and finds out itself who is calling (a signature covers the body). Once `stopping` is set, readiness fails and
-    streams end; a subscriber that takes nothing for `send_seconds` is cut. With `only_loopback_hosts` a request must name this machine in its Host (for servers that let anybody in).
+    streams end; `identity` brings the routes of accounts, which anybody may make with open `registration`; a subscriber that takes nothing for `send_seconds` is cut. With `only_loopback_hosts` a request must name this machine in its Host (for servers that let anybody in).
     """
     shared = streams.Streams(executions=store.executions, feed=feed, observer=observer, stopping=stopping, clock=clock, send_seconds=send_seconds)
     handlers = [
         *health.routes(store=store, stopping=stopping, metrics=metrics),
         *runs.routes(executions=store.executions, region=region),
         *streams.routes(shared),
+        *([] if identity is None else [*accounts.routes(identity, registration=registration), *users.routes(identity), *credentials.routes(identity)]),
     ]
 
     check_routes((", ".join(sorted(handler.paths)), handler.opt) for handler in handlers)
@@ -76,12 +80,15 @@ def _guard(authenticator: Authenticator) -> Callable[[ASGIConnection[Any, Any, A
         permission = handler.opt.get("permission")
         if permission == PUBLIC:
             return
-        principal = await authenticator.identify(connection.scope)
+        scope: Any = connection.scope
+        problem = UNKNOWN_CALLER
+        try:
+            principal = await authenticator.identify(scope)
+        except FlowRunnerError as error:
+            principal, problem = None, of_error(error)
         if principal is None or permission not in principal.permissions:
-            problem = UNKNOWN_CALLER if principal is None else of_error(AccessDenied())
-            scope: Any = connection.scope
-            scope["problem"] = problem  # for a WebSocket, which the framework would close without a word
-            raise Refused(problem)
+            scope["problem"] = problem if principal is None else of_error(AccessDenied())  # for a WebSocket, which the framework would close without a word
+            raise Refused(scope["problem"])
         connection.scope["user"] = principal
 
     return guard

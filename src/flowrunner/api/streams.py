@@ -17,12 +17,13 @@ from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.params import FromPath
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from flowrunner.api.identify import RUNS_READ, Principal
+from flowrunner.api.identify import RUNS_READ
 from flowrunner.api.messages import Renderer
 from flowrunner.api.problems import Problem, Refused, of_status
 from flowrunner.api.runs import ENDED, RUNS, locate
 from flowrunner.clock import Clock
 from flowrunner.errors import NotFound, StoreError
+from flowrunner.identity.principal import Principal
 from flowrunner.ports.executions import ExecutionStore, Head
 from flowrunner.ports.observe import Observer
 

@@ -3,6 +3,6 @@
 from flowrunner.api.aws.authentication import Authenticator, DenyAll, Development
 from flowrunner.api.aws.protocol import AwsEndpoint
 from flowrunner.api.aws.service import Service
-from flowrunner.api.identify import Principal
+from flowrunner.identity.principal import Principal
 
 __all__ = ["Authenticator", "AwsEndpoint", "DenyAll", "Development", "Principal", "Service"]

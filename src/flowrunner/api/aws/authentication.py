@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from flowrunner.api.aws.faults import AwsFault
-from flowrunner.api.aws.operations import OPERATIONS
-from flowrunner.api.identify import Principal, host_allowed, is_loopback
+from flowrunner.api.identify import EVERYTHING, host_allowed, is_loopback
+from flowrunner.identity.principal import Principal
 
 Headers = Mapping[bytes, bytes]
 Scope = Mapping[str, Any]
 
 DEVELOPMENT_ACCOUNT = "000000000000"
-ALL_OPERATIONS = frozenset(operation.permission for operation in OPERATIONS.values())
 _CREDENTIAL = re.compile(rb"Credential=([0-9]{12})/")
 
 
@@ -55,7 +54,7 @@ class Development:
     """
 
     def __init__(self, account: str = DEVELOPMENT_ACCOUNT) -> None:
-        self._principal = Principal(account, ALL_OPERATIONS)
+        self._principal = Principal(account, EVERYTHING)
 
     def admit(self, scope: Scope, headers: Headers) -> None:
         """Refuse who is not on this machine."""
@@ -68,4 +67,4 @@ class Development:
         """Return the development account, or the one the access key id names."""
         del scope, body
         found = _CREDENTIAL.search(headers.get(b"authorization", b""))
-        return self._principal if found is None else Principal(found[1].decode(), ALL_OPERATIONS)
+        return self._principal if found is None else Principal(found[1].decode(), EVERYTHING)

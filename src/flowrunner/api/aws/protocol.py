@@ -90,7 +90,7 @@ class AwsEndpoint:
         operation, shape, handler = self._operation(headers)
         if operation.permission not in caller.permissions:
             who = f"arn:aws:iam::{caller.account}:root"
-            raise AwsFault("AccessDeniedException", f"User: {who} is not authorized to perform: {operation.permission}")
+            raise AwsFault("AccessDeniedException", f"User: {who} is not authorized to perform: {operation.action}")
         if handler is None:
             raise unsupported(f"the operation {operation.name}")
         request = _decoded(body)

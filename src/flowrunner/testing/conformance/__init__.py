@@ -14,7 +14,7 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"
-        for module in ("activities", "archive", "definitions", "durability", "executions", "inboxes", "lists", "logs", "model", "secrets", "wakes")
+        for module in ("activities", "archive", "definitions", "durability", "executions", "identity", "inboxes", "lists", "logs", "model", "secrets", "wakes")
     )
 )
 
@@ -23,6 +23,7 @@ from flowrunner.testing.conformance.archive import ArchiveConformance  # noqa: E
 from flowrunner.testing.conformance.definitions import DefinitionStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.durability import DurableStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.executions import CommitConformance  # noqa: E402
+from flowrunner.testing.conformance.identity import AccountStoreConformance, AuditStoreConformance, KeyStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.inboxes import InboxConformance  # noqa: E402
 from flowrunner.testing.conformance.lists import ListConformance  # noqa: E402
 from flowrunner.testing.conformance.logs import LogConformance  # noqa: E402
@@ -36,10 +37,13 @@ class ExecutionStoreConformance(CommitConformance, LogConformance, InboxConforma
 
 
 __all__ = [
+    "AccountStoreConformance",
     "ArchiveConformance",
+    "AuditStoreConformance",
     "DefinitionStoreConformance",
     "DurableStoreConformance",
     "ExecutionStoreConformance",
+    "KeyStoreConformance",
     "SecretStoreConformance",
     "store_machine",
 ]
