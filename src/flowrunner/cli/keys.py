@@ -42,7 +42,9 @@ def create(
     scope: Annotated[
         list[str] | None, typer.Option("--scope", metavar="PERMISSION", help="Let a token do this only, such as executions:read; may be repeated.")
     ] = None,
-    expires: Annotated[str | None, typer.Option("--expires", metavar="TIME", help="Until when it is good, from now: 12h, 90d, 4w. For ever unless given.")] = None,
+    expires: Annotated[
+        str | None, typer.Option("--expires", metavar="TIME", help="Until when it is good, from now: 12h, 90d, 4w. For ever unless given.")
+    ] = None,
     user: Annotated[str | None, typer.Option("--user", metavar="USER", help="For this user, by name or id; for oneself unless given.")] = None,
     shell: Annotated[Shell, typer.Option("--shell", help="The shell that reads the lines of an AWS key pair.")] = Shell.posix,
     server: Server = None,

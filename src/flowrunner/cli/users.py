@@ -118,7 +118,8 @@ def password(
     user: Annotated[str | None, typer.Argument(metavar="USER", help="A user of the account; oneself unless given.")] = None,
     *,
     password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read from standard input: the old password (not for another user), then, on a line of its own, the new one.")
+        bool,
+        typer.Option("--password-stdin", help="Read from standard input: the old password (not for another user), then, on a line of its own, the new one."),
     ] = False,
     server: Server = None,
     config: Config = None,

@@ -23,12 +23,9 @@ from typing import Any
 import orjson
 
 from flowrunner.jsonvalue import JSONObject
-<<<<<<< HEAD
+from flowrunner.ports.tasks import begin
 from flowrunner.tasks.secrecy import exposed
 from flowrunner.vault.scrub import scrubber_of
-=======
-from flowrunner.ports.tasks import begin
->>>>>>> main
 
 DEFAULT_SIZE = 16  # processes
 MAX_REPLY_BYTES = 64 * 1024 * 1024  # a reply line: a result of MAX_RESULT_BYTES with its quotes escaped fits in
