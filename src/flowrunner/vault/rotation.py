@@ -17,10 +17,10 @@ from typing import Protocol
 from flowrunner.clock import Clock
 from flowrunner.errors import Conflict, DocumentConflict, UnknownKey
 from flowrunner.ports.documents import Change, Document, DocumentStore, Put, Remove
-from flowrunner.vault.beside import Beside, nothing
 from flowrunner.vault.datakeys import DATA_KEY, TRIES, DataKey, DataKeys
 from flowrunner.vault.keyring import Keyring, Ring, RingKey, RingState
 from flowrunner.vault.seal import Sealer
+from flowrunner.vault.writing import Write
 
 PAGE = 50
 
@@ -69,15 +69,15 @@ class Rotation:
         self._resealers = resealers
         self._clock = clock
 
-    async def rotate(self, account: str, *, beside: Beside = nothing) -> Report:
+    async def rotate(self, account: str, *, write: Write | None = None) -> Report:
         """Give the account a new data key and seal everything anew; a rotation that was broken off is finished instead.
 
-        `beside` (an audit entry) rides in the write that makes the new key. Raises Conflict when others keep changing the same keys,
+        `write` makes the write that makes the new key (with an entry of the audit log in it). Raises Conflict when others keep changing the same keys,
         UnknownKey, SealBroken (naming what cannot be opened; its key stays), StoreUnavailable.
         """
         report = Report()
         if not await self._retiring(account):
-            await self._begin(account, report, beside)
+            await self._begin(account, report, write or self._documents.write)
         await self.finish(account, report)
         return report
 
@@ -140,7 +140,7 @@ class Rotation:
 
     # --- data keys
 
-    async def _begin(self, account: str, report: Report, beside: Beside) -> None:
+    async def _begin(self, account: str, report: Report, write: Write) -> None:
         for _ in range(TRIES):
             state = await self._keyring.state()
             current, version = await self._keys.registered(account)
@@ -154,7 +154,7 @@ class Rotation:
                 master = self._keyring.key(kept.master)
                 changes.append(self._keys.wrap(account, current, key.secret, master, made_at=kept.made_at, version=document.version, state="retiring"))
             try:
-                await self._documents.write([*changes, *await beside()])
+                await write(changes)
             except DocumentConflict:
                 if await self._retiring(account):  # another rotation was quicker: it is this one's work to finish, too
                     return

@@ -15,7 +15,6 @@ from flowrunner.errors import Conflict, DocumentConflict, InvalidSecret, NotFoun
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.ports.documents import Change, Document, DocumentStore, Put, Remove
 from flowrunner.ports.secrets import Revealed
-from flowrunner.vault.beside import Beside, nothing
 from flowrunner.vault.seal import Sealer
 from flowrunner.vault.secret import (
     SECRET,
@@ -37,6 +36,7 @@ from flowrunner.vault.secret import (
     sealed_text,
 )
 from flowrunner.vault.types import Schema, faults_of, sensitive_values
+from flowrunner.vault.writing import Write
 
 PAGE = 100
 TRIES = 10  # of a write that others were quicker with
@@ -75,7 +75,7 @@ Edit = Callable[[Stored | None, Plain | None], tuple[Stored, Plain | None]]  # w
 class Secrets:
     """The service. Implements `ports.secrets.SecretSource`.
 
-    Every method raises StoreUnavailable; those that open or seal also UnknownKey and SealBroken. `beside` are further changes of the same write.
+    Every method raises StoreUnavailable; those that open or seal also UnknownKey and SealBroken. `write` makes the write (with an entry of the audit log in it).
     """
 
     def __init__(self, documents: DocumentStore, sealer: Sealer, clock: Clock) -> None:
@@ -85,7 +85,7 @@ class Secrets:
 
     # --- writing
 
-    async def set(self, account: str, name: str, value: str, *, mode: Mode = "set", expected: int | None = None, beside: Beside = nothing) -> SecretInfo:
+    async def set(self, account: str, name: str, value: str, *, mode: Mode = "set", expected: int | None = None, write: Write | None = None) -> SecretInfo:
         """Store a simple secret; its description, tags and expiry stay.
 
         Raises InvalidSecret, NotFound (replace), Conflict: it is there (create), is a structured one, or has another version than `expected`.
@@ -98,10 +98,10 @@ class Secrets:
                 raise Conflict(f"The secret {name!r} is structured; delete it first, or change its fields.")
             return stored or self._fresh(name, "simple"), Plain(value)
 
-        return await self._edit(account, name, edit, mode=mode, expected=expected, beside=beside)
+        return await self._edit(account, name, edit, mode=mode, expected=expected, write=write)
 
     async def set_structured(
-        self, account: str, name: str, change: StructuredChange, *, mode: Mode = "set", expected: int | None = None, beside: Beside = nothing
+        self, account: str, name: str, change: StructuredChange, *, mode: Mode = "set", expected: int | None = None, write: Write | None = None
     ) -> SecretInfo:
         """Store a structured secret, or change the parts of one that `change` sets; `data` and `schema` are replaced as a whole.
 
@@ -123,9 +123,9 @@ class Secrets:
             same = plain is not None and change.data is UNSET and change.schema is UNSET
             return edited, None if same else Plain(data, schema)
 
-        return await self._edit(account, name, edit, mode=mode, expected=expected, beside=beside)
+        return await self._edit(account, name, edit, mode=mode, expected=expected, write=write)
 
-    async def describe(self, account: str, name: str, change: StructuredChange, *, beside: Beside = nothing) -> SecretInfo:
+    async def describe(self, account: str, name: str, change: StructuredChange, *, write: Write | None = None) -> SecretInfo:
         """Change description, tags, expiry of a secret of either form; the value is not opened. Raises InvalidSecret, NotFound."""
         if change.data is not UNSET or change.schema is not UNSET or change.type is not UNSET:
             raise InvalidSecret("The metadata of a secret are description, tags and expires_at.", (("", "data, schema and type are no metadata"),))
@@ -135,9 +135,9 @@ class Secrets:
                 raise NotFound("secret", name)
             return _described(stored, change), None
 
-        return await self._edit(account, checked_name(name), edit, mode="replace", expected=None, beside=beside, opens=False)
+        return await self._edit(account, checked_name(name), edit, mode="replace", expected=None, write=write, opens=False)
 
-    async def delete(self, account: str, name: str, *, beside: Beside = nothing) -> None:
+    async def delete(self, account: str, name: str, *, write: Write | None = None) -> None:
         """Remove a secret. Raises NotFound."""
         name = checked_name(name)
         for _ in range(TRIES):
@@ -145,7 +145,7 @@ class Secrets:
             if found is None:
                 raise NotFound("secret", name)
             try:
-                await self._documents.write([Remove(account=account, kind=SECRET, id=found.id, version=found.version), *await beside()])
+                await (write or self._documents.write)([Remove(account=account, kind=SECRET, id=found.id, version=found.version)])
             except DocumentConflict:
                 continue
             return
@@ -238,7 +238,7 @@ class Secrets:
     async def _open(self, account: str, stored: Stored) -> Plain:
         return read_plain(await self._sealer.open(account, stored.name, stored.version, sealed_bytes(stored)))
 
-    async def _edit(self, account: str, name: str, edit: Edit, *, mode: Mode, expected: int | None, beside: Beside, opens: bool = True) -> SecretInfo:
+    async def _edit(self, account: str, name: str, edit: Edit, *, mode: Mode, expected: int | None, write: Write | None, opens: bool = True) -> SecretInfo:
         for _ in range(TRIES):
             found = await self._documents.get(account, SECRET, document_id(name))
             stored = None if found is None else read(found)
@@ -261,7 +261,7 @@ class Secrets:
             edited = msgspec.structs.replace(edited, updated_at=max(self._clock.now(), edited.updated_at))
             changes.insert(0, Put(document(account, edited, 0 if found is None else found.version)))
             try:
-                await self._documents.write([*changes, *await beside()])
+                await (write or self._documents.write)(changes)
             except DocumentConflict as conflict:
                 if conflict.change == 1 and value is not None:
                     self._sealer.refresh(account)

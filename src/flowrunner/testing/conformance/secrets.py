@@ -12,7 +12,7 @@ import pytest
 
 from flowrunner.clock import DAY
 from flowrunner.errors import Conflict, DocumentConflict, InvalidSecret, NotFound, SealBroken, StoreRefused, UnknownKey
-from flowrunner.ports.documents import Document, DocumentStore, Put
+from flowrunner.ports.documents import Change, Document, DocumentStore, Put
 from flowrunner.testing.clock import ManualClock
 from flowrunner.vault.keys import KeySource
 from flowrunner.vault.secret import SECRET, document_id
@@ -21,6 +21,8 @@ from flowrunner.vault.types import Schema, SchemaField
 from flowrunner.vault.vault import Vault
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flowrunner.jsonvalue import JSONObject
 
 ONE, TWO = "111111111111", "222222222222"
@@ -244,22 +246,22 @@ class SecretStoreConformance:
             await documents.write([Put(replace(row, body=target.body))])
         assert refused == 18
 
-    async def test_beside(self, vault: Vault, documents: DocumentStore) -> None:
+    async def test_audited(self, vault: Vault, documents: DocumentStore) -> None:
         """Changes that ride along are in the same write: all or nothing; a conflict about them is tried again."""
         asked = 0
 
-        async def entry() -> list[Put]:
+        async def write(changes: Sequence[Change]) -> None:
             nonlocal asked
             asked += 1
-            body = Document(account=ONE, kind="audit", id=f"{asked:016d}", body=b"entry")
+            entry = Document(account=ONE, kind="audit", id=f"{asked:016d}", body=b"entry")
             if asked == 1:
-                await documents.write([Put(body)])  # somebody is quicker
-            return [Put(body)]
+                await documents.write([Put(entry)])  # somebody is quicker
+            await documents.write([*changes, Put(entry)])
 
-        await vault.secrets.set(ONE, "name", "x", beside=entry)
+        await vault.secrets.set(ONE, "name", "x", write=write)
         assert asked == 2
-        await vault.secrets.describe(ONE, "name", StructuredChange(description="d"), beside=entry)
-        await vault.secrets.delete(ONE, "name", beside=entry)
+        await vault.secrets.describe(ONE, "name", StructuredChange(description="d"), write=write)
+        await vault.secrets.delete(ONE, "name", write=write)
         assert len(await documents.page(ONE, "audit")) == 4
 
     async def test_servers_at_once(self, documents: DocumentStore, clock: ManualClock) -> None:
