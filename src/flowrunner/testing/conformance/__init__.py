@@ -12,12 +12,30 @@ import pytest
 
 # Before the imports below, so that a failing assert of the suite shows its values.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in ("activities", "archive", "definitions", "durability", "executions", "inboxes", "lists", "logs", "model", "wakes"))
+    *(
+        f"{__name__}.{module}"
+        for module in (
+            "activities",
+            "archive",
+            "definitions",
+            "documentmodel",
+            "documents",
+            "durability",
+            "executions",
+            "inboxes",
+            "lists",
+            "logs",
+            "model",
+            "wakes",
+        )
+    )
 )
 
 from flowrunner.testing.conformance.activities import ActivityTaskConformance  # noqa: E402
 from flowrunner.testing.conformance.archive import ArchiveConformance  # noqa: E402
 from flowrunner.testing.conformance.definitions import DefinitionStoreConformance  # noqa: E402
+from flowrunner.testing.conformance.documentmodel import document_machine  # noqa: E402
+from flowrunner.testing.conformance.documents import DocumentStoreConformance, DurableDocumentsConformance  # noqa: E402
 from flowrunner.testing.conformance.durability import DurableStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.executions import CommitConformance  # noqa: E402
 from flowrunner.testing.conformance.inboxes import InboxConformance  # noqa: E402
@@ -31,4 +49,13 @@ class ExecutionStoreConformance(CommitConformance, LogConformance, InboxConforma
     """Every sentence of `ports.executions`."""
 
 
-__all__ = ["ArchiveConformance", "DefinitionStoreConformance", "DurableStoreConformance", "ExecutionStoreConformance", "store_machine"]
+__all__ = [
+    "ArchiveConformance",
+    "DefinitionStoreConformance",
+    "DocumentStoreConformance",
+    "DurableDocumentsConformance",
+    "DurableStoreConformance",
+    "ExecutionStoreConformance",
+    "document_machine",
+    "store_machine",
+]
