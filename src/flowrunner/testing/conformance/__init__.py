@@ -35,7 +35,8 @@ from flowrunner.testing.conformance.activities import ActivityTaskConformance  #
 from flowrunner.testing.conformance.archive import ArchiveConformance  # noqa: E402
 from flowrunner.testing.conformance.definitions import DefinitionStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.documentmodel import document_machine  # noqa: E402
-from flowrunner.testing.conformance.documents import DocumentStoreConformance, DurableDocumentsConformance  # noqa: E402
+from flowrunner.testing.conformance.documents import DocumentConformance  # noqa: E402
+from flowrunner.testing.conformance.documentwrites import DocumentWriteConformance, DurableDocumentsConformance  # noqa: E402
 from flowrunner.testing.conformance.durability import DurableStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.executions import CommitConformance  # noqa: E402
 from flowrunner.testing.conformance.inboxes import InboxConformance  # noqa: E402
@@ -47,6 +48,10 @@ from flowrunner.testing.conformance.wakes import WakeConformance  # noqa: E402
 
 class ExecutionStoreConformance(CommitConformance, LogConformance, InboxConformance, ActivityTaskConformance, WakeConformance, ListConformance):
     """Every sentence of `ports.executions`."""
+
+
+class DocumentStoreConformance(DocumentConformance, DocumentWriteConformance):
+    """Every sentence of `ports.documents`. The fixture `store` is on the clock that the suite's own fixture `clock` gives."""
 
 
 __all__ = [
