@@ -21,6 +21,7 @@ SILENCE_SECONDS = 60.0  # streams say something every 15 seconds
 RECONNECTS = 5  # tries in a row to get back to a stream
 RECONNECT_SECONDS = 1.0
 AWS_PAGE = 1000  # the most GetExecutionHistory gives at once
+REST_PAGE = 1000  # the most a list gives at once
 
 
 class ServerUnreachable(FlowRunnerError):
@@ -185,6 +186,17 @@ class Client:
         if not answer.is_success:
             raise _refusal(answer)
         return _json(answer) if answer.content else {}
+
+    async def rest_pages(self, path: str, member: str) -> list[dict[str, Any]]:
+        """Every row of a list of the REST API, page after page."""
+        found: list[dict[str, Any]] = []
+        following: str | None = None
+        while True:
+            page = await self.rest("GET", path, params={"limit": REST_PAGE, "after": following})
+            found += page[member]
+            following = page.get("next_after")
+            if following is None:
+                return found
 
     async def _get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         return await self.rest("GET", path, params=params)

@@ -46,7 +46,9 @@ def read_profiles(path: Path) -> dict[str, Profile]:
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & _FOR_OTHERS:
-                raise ConfigurationError(f"Others may read {path}, which holds tokens.", remedy=f"chmod 600 {path}; then log in again, for who could read it may have.")
+                raise ConfigurationError(
+                    f"Others may read {path}, which holds tokens.", remedy=f"chmod 600 {path}; then log in again, for who could read it may have."
+                )
             document = tomllib.load(file)
     except FileNotFoundError:
         return {}
