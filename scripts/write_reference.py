@@ -117,7 +117,7 @@ def settings() -> str:
     rows = [
         (
             _code(row.file_key),
-            _codes(row.variables),
+            _codes([*row.variables, *(f"{variable}_FILE" for variable in row.variables if row.secret and row.name != "master_key")]),
             _codes(flags.get(row.name, [])),
             _default(row.default),
             f"{row.help}{f' In {row.unit}.' if row.unit else ''}",

@@ -18,6 +18,7 @@ from flowrunner.errors import Fault, FlowRunnerError
 RUNS = "/api/v2/workflows/runs"
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 60.0  # streams say something every 15 seconds
+UNAUTHENTICATED = 401
 RECONNECTS = 5  # tries in a row to get back to a stream
 RECONNECT_SECONDS = 1.0
 AWS_PAGE = 1000  # the most GetExecutionHistory gives at once
@@ -39,7 +40,7 @@ class ServerRefused(FlowRunnerError):
     fault: ClassVar[Fault] = "caller"
 
     def __init__(self, message: str, *, status: int, code: str) -> None:
-        super().__init__(message)
+        super().__init__(message, remedy="Log in: flowrunner login" if status == UNAUTHENTICATED else None)
         self.status = status  # type: ignore[misc]  # the answer's own takes the class's place
         self.code = code  # type: ignore[misc]  # as above
 

@@ -18,6 +18,9 @@ The docstring of a class is its default message. ``code`` is stable and may be r
     ├── InvalidToken                 a task or page token that was never valid
     ├── TaskTokenTimedOut            a task token whose attempt is over
     ├── AccessDenied                 no credential, or one that does not allow it
+    ├── InvalidSecret                a secret that breaks the rules of its type or schema (with the places)
+    ├── SealBroken                   a sealed value that was altered, or moved to another account, name or version
+    ├── UnknownKey                   a value is sealed under a key that this server does not have
     ├── Unauthenticated              a credential that is wrong, expired or revoked
     ├── Overloaded                   too many requests: try again later
     ├── StoreError                   something about a store
@@ -171,6 +174,34 @@ class AccessDenied(FlowRunnerError):
     code = "access_denied"
     fault = "caller"
     status = 403
+
+
+class InvalidSecret(FlowRunnerError):
+    """The secret breaks the rules of its type or its schema."""
+
+    code = "invalid_secret"
+    fault = "caller"
+    status = 400
+
+    def __init__(self, message: str, faults: tuple[tuple[str, str], ...] = ()) -> None:
+        self.faults = faults  # (JSON pointer into the request, what is wrong there), never with a value in it
+        super().__init__(message)
+
+
+class SealBroken(FlowRunnerError):
+    """A sealed value cannot be opened: it was altered, or moved to another account, name or version."""
+
+    code = "seal_broken"
+    fault = "operator"
+    status = 503
+
+
+class UnknownKey(FlowRunnerError):
+    """A value is sealed under a key that this server does not have."""
+
+    code = "unknown_key"
+    fault = "operator"
+    status = 503
 
 
 class Unauthenticated(FlowRunnerError):

@@ -59,8 +59,8 @@ UNION ALL SELECT 'constraint ' || conname, conrelid::regclass::name::text || ' '
 FROM pg_constraint c JOIN pg_namespace n ON n.oid = connamespace WHERE nspname = $1
 UNION ALL SELECT 'relation ' || relname, concat_ws(' ', relkind, relpersistence, array_to_string(reloptions, ','))
 FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1
-UNION ALL SELECT 'trigger ' || tgname, '' FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1
-UNION ALL SELECT 'function ' || proname, '' FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname = $1
+UNION ALL SELECT 'trigger ' || tgname, replace(pg_get_triggerdef(t.oid), quote_ident($1) || '.', '') FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1
+UNION ALL SELECT 'function ' || proname, prosrc FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname = $1
 ORDER BY 1
 """
 
@@ -145,7 +145,7 @@ DAMAGE = {
     "the number is none": "UPDATE flowrunner.meta SET value = 'x' WHERE key = 'version'",
     "the number is that of no revision": "UPDATE flowrunner.meta SET value = '0' WHERE key = 'version'",
     "the row is gone": "DELETE FROM flowrunner.alembic_version",
-    "the row is there twice": "INSERT INTO flowrunner.alembic_version VALUES ('0002')",
+    "the row is there twice": "INSERT INTO flowrunner.alembic_version VALUES ('9999')",
     "the row is unknown": "UPDATE flowrunner.alembic_version SET version_num = 'abcdef'",
 }
 

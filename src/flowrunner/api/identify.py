@@ -18,7 +18,7 @@ from flowrunner.identity.principal import Actor, Principal
 
 PUBLIC = "public"  # the permission of routes that need none: liveness, readiness, metrics
 RUNS_READ = Permission.EXECUTIONS_READ
-_CREDENTIAL = re.compile(r"Credential=([0-9]{12})/")
+_CREDENTIAL = re.compile(r"Credential=(?!9{12})([0-9]{12})/")  # nobody has the account of the system
 _NEVER = asyncio.Event()
 EVERYTHING: frozenset[str] = frozenset(Permission)
 

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SYSTEM = "000000000000"  # no account's: the register of accounts, the key ring
+SYSTEM = "999999999999"  # nobody's account: the register of accounts, the key ring
 BODY_BYTES = 1024 * 1024  # the longest body
 CHANGES = 20  # the most changes of one write
 ALIASES = 4  # the most aliases of one document
@@ -19,6 +19,8 @@ APPEND_ONLY = "audit"  # documents of this kind are created, never replaced and 
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _KIND = re.compile(r"[a-z][a-z-]{0,31}")
 _ID = re.compile(r"[!-~]{1,512}")
+_STRANGE = re.compile(r"[^!-~]")  # what no id has
+_PAST = "\x7f"  # sorts after every character that an id may have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remove:
-    """Remove the document if what is stored has this version."""
+    """Remove the document if what is stored has this version (0: if nothing is, or only what has expired)."""
 
     account: str
     kind: str
@@ -92,8 +94,36 @@ def check_changes(changes: Sequence[Change]) -> None:
             document = change.document
             if len(document.body) > BODY_BYTES:
                 raise ValueError(f"a body has at most {BODY_BYTES} bytes, not {len(document.body)}")
-            if len(document.aliases) > ALIASES or not all(_ID.fullmatch(alias) for alias in document.aliases):
-                raise ValueError(f"not the aliases of a document: {document.aliases!r}")
+            aliases = document.aliases
+            if len(aliases) > ALIASES or len(set(aliases)) < len(aliases) or not all(_ID.fullmatch(alias) for alias in aliases):
+                raise ValueError(f"not the aliases of a document: {aliases!r}")
+            if kind == APPEND_ONLY and document.expires_at is not None:
+                raise ValueError(f"a document of kind {kind!r} does not expire")
+
+
+def is_name(text: str) -> bool:
+    """Whether a document can have this id or this alias; none has one that is not of this form."""
+    return _ID.fullmatch(text) is not None
+
+
+def id_range(prefix: str, after: str | None, *, reverse: bool = False) -> tuple[str, str] | None:
+    """The first id and the end (not included) of the ids that a page is about; None if there can be none. Any texts are taken."""
+    if _STRANGE.search(prefix):
+        return None
+    low, high = prefix, prefix + _PAST
+    if after is not None and reverse:
+        high = min(high, _cut(after) or after)
+    elif after is not None:
+        low = max(low, _cut(after) or after + "!")
+    return (low, high) if low < high else None
+
+
+def _cut(after: str) -> str | None:
+    """Where a text with characters that no id has stands among ids: below every id that is above it; None for one without them."""
+    strange = _STRANGE.search(after)
+    if strange is None:
+        return None
+    return after[: strange.start()] + ("!" if strange[0] < "!" else _PAST)
 
 
 class DocumentStore(ABC):
@@ -113,13 +143,17 @@ class DocumentStore(ABC):
 
     @abstractmethod
     async def page(self, account: str, kind: str, *, prefix: str = "", after: str | None = None, limit: int = 100, reverse: bool = False) -> Sequence[Document]:
-        """One page by id, ascending (bytes of the id), ids that begin with `prefix` and are above `after`; `reverse`: descending, below it."""
+        """One page by id, ascending (bytes of the id), ids that begin with `prefix` and are above `after`; `reverse`: descending, below it.
+
+        Each document is whole; of a write that is made meanwhile a page may show one document before it and one after it.
+        """
 
     @abstractmethod
     async def write(self, changes: Sequence[Change]) -> None:
         """Make all changes durably, or none; each document at most once.
 
         Raises DocumentConflict, with the position of one change that did not find the version it named or whose alias is
-        another document's. Raises ValueError for more than CHANGES changes, a body above BODY_BYTES, and anything but a
-        creation of an APPEND_ONLY document.
+        another document's. An alias may move within one write, from a document that it removes or replaces without it to
+        another one. Raises ValueError for more than CHANGES changes, a body above BODY_BYTES, and anything but a creation,
+        for ever, of an APPEND_ONLY document.
         """

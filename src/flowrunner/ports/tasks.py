@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from flowrunner.core.resource import Resource
+from flowrunner.lang.dynamic import SecretPlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +19,7 @@ class TaskCall:
     `parameters` is JSON text: a service's parameters, or a function's event. `key` is the idempotency key, stable over
     restarts. `retry` counts earlier attempts of this state visit; `attempt` is the number within the execution. `deadline`
     is milliseconds since 1970 UTC. `test_case` selects mocks. `parent_depth` counts executions above this one.
+    `secrets` are the places in `parameters` where the definition has secret references, with the text that stands there.
     """
 
     execution: str
@@ -34,6 +38,7 @@ class TaskCall:
     heartbeat_seconds: int | None = None
     credentials: str | None = None
     test_case: str | None = None
+    secrets: tuple[SecretPlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +68,31 @@ class Completed:
 TaskOutcome = Succeeded | Failed | Completed
 
 
+class AttemptLost(Exception):
+    """Another node has gone on without this attempt: it must not begin here any more. Handlers let it pass."""
+
+
+# Whether the attempt that runs in this context may begin now; set by who runs attempts where other nodes may take over.
+may_begin: ContextVar[Callable[[], Awaitable[bool]] | None] = ContextVar("may_begin", default=None)
+
+
+async def begin() -> None:
+    """Called by a handler right before the first thing that can be seen outside: what came before may have taken long.
+
+    A worker has to be started, a name to be resolved; a node that was paused meanwhile has lost the attempt (reliability
+    R13). Raises AttemptLost.
+    """
+    ask = may_begin.get()
+    if ask is not None and not await ask():
+        raise AttemptLost
+
+
 class TaskHandler(ABC):
     """Carries out attempts of one kind of resource."""
 
     @abstractmethod
     async def run(self, call: TaskCall) -> TaskOutcome:
-        """Do the work and tell how it ended; never raises for what the work does.
+        """Do the work and tell how it ended; never raises for what the work does. Calls `begin` before it starts it.
 
         May be cancelled at any time (timeout, stop): then the work must really have stopped before CancelledError is
         raised again.
@@ -76,6 +100,11 @@ class TaskHandler(ABC):
 
     def idempotent(self, call: TaskCall) -> bool:
         """Whether an attempt whose outcome is unknown may simply be run again under the same key (default: no)."""
+        del call
+        return False
+
+    def keeps_parameters(self, call: TaskCall) -> bool:
+        """Whether the parameters are stored somewhere, as a child's input is: then they must not hold secrets (default: no)."""
         del call
         return False
 

@@ -23,6 +23,9 @@ from typing import Any
 import orjson
 
 from flowrunner.jsonvalue import JSONObject
+from flowrunner.ports.tasks import begin
+from flowrunner.tasks.secrecy import exposed
+from flowrunner.vault.scrub import scrubber_of
 
 DEFAULT_SIZE = 16  # processes
 MAX_REPLY_BYTES = 64 * 1024 * 1024  # a reply line: a result of MAX_RESULT_BYTES with its quotes escaped fits in
@@ -41,6 +44,7 @@ class _Worker:
     def __init__(self, key: _Key, process: Process) -> None:
         self.key = key
         self._process = process
+        self._exposed: frozenset[str] = frozenset()  # secrets it has been given: what it prints may come at any time later
         self._log = asyncio.create_task(self._pass_on(), name=f"log of worker {process.pid}")
 
     @classmethod
@@ -52,6 +56,10 @@ class _Worker:
             stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=file.parent, env=passed | dict(environment), start_new_session=True, limit=MAX_REPLY_BYTES,
         )  # fmt: skip
         return cls(key, process)
+
+    def hide(self, values: frozenset[str]) -> None:
+        """Show none of these in what it prints from now on."""
+        self._exposed |= values
 
     async def ask(self, line: bytes) -> JSONObject:
         """Send a request, wait for its reply. Raises WorkerExited."""
@@ -84,9 +92,20 @@ class _Worker:
     async def _pass_on(self) -> None:
         stderr = self._process.stderr
         assert stderr is not None  # noqa: S101 - piped above
-        while chunk := await stderr.read(_LOG_CHUNK_BYTES):
-            for line in chunk.decode("utf-8", "replace").splitlines():
-                _log.info("%s: %s", self.key[0].name, line)
+        rest = b""
+        try:
+            while chunk := await stderr.read(_LOG_CHUNK_BYTES):
+                whole, newline, rest = (rest + chunk).rpartition(b"\n")
+                if len(rest) > _LOG_CHUNK_BYTES:  # a line without end
+                    whole, newline, rest = whole + newline + rest, b"", b""
+                self._print(whole + newline)
+        finally:
+            self._print(rest)
+
+    def _print(self, lines: bytes) -> None:
+        shown = scrubber_of(self._exposed).bytes(lines) if self._exposed and lines else lines
+        for line in shown.decode("utf-8", "replace").splitlines():
+            _log.info("%s: %s", self.key[0].name, line)
 
 
 class WorkerPool:
@@ -115,7 +134,7 @@ class WorkerPool:
     async def call(self, file: Path, environment: Mapping[str, str], request: Mapping[str, Any], seconds: float | None = None) -> JSONObject:
         """Run one request in a worker for `file`, give its reply (see ``function_worker``).
 
-        Waits for a place. Raises WorkerExited; TimeoutError after `seconds` in the handler. Cancelled or timed out, the
+        Waits for a place. Raises WorkerExited; AttemptLost; TimeoutError after `seconds` in the handler. Cancelled or timed out, the
         worker is killed first.
         """
         line = orjson.dumps(request) + b"\n"
@@ -125,9 +144,12 @@ class WorkerPool:
                 if self._closed:
                     raise asyncio.CancelledError
                 worker = await self._take(key)
-                keep = False
+                worker.hide(exposed())
+                keep = True  # nothing has been asked of it yet
                 self._busy.add(worker)
                 try:
+                    await begin()
+                    keep = False
                     async with asyncio.timeout(seconds):
                         reply = await worker.ask(line)
                     keep = not reply.pop("retire", False) and "stale" not in reply

@@ -83,10 +83,13 @@ class Session:
     def _stop(self) -> None:
         self._client = None
 
-    async def call(self, operation: str, *, on_conflict: Callable[[], Awaitable[None]] | None = None, **arguments: Any) -> dict[str, Any]:
+    async def call(
+        self, operation: str, *, on_conflict: Callable[[], Awaitable[None]] | None = None, on_retry: Callable[[], None] | None = None, **arguments: Any
+    ) -> dict[str, Any]:
         """Send a request that may be repeated, until it is answered; raises StoreUnavailable, StoreError, Cancelled.
 
         `on_conflict` is called before the next try after another transaction was in the way; what it raises is the end.
+        `on_retry` is called before every next try: whether the one before was done is not known.
         """
         deadline = asyncio.get_running_loop().time() + LONGEST_CALL_SECONDS
         for attempt in range(1, self._tries + 1):
@@ -105,6 +108,8 @@ class Session:
                 in_the_way = any(reason.code == CONFLICT for reason in reasons)
             else:
                 return answer
+            if on_retry is not None:
+                on_retry()
             await self.pause(attempt)
             if in_the_way and on_conflict is not None:
                 await on_conflict()

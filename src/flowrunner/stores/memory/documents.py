@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from flowrunner.errors import DocumentConflict
-from flowrunner.ports.documents import Change, Document, DocumentStore, Put, Remove, check_changes, key_of
+from flowrunner.ports.documents import Change, Document, DocumentStore, Put, check_changes, id_range, key_of
+from flowrunner.stores.changes import Kept, aliases_of, decide, lives
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowrunner.clock import Clock
-
-Key = tuple[str, str, str]
+    from flowrunner.stores.changes import Key
 
 
 class MemoryDocuments(DocumentStore):
@@ -35,44 +36,53 @@ class MemoryDocuments(DocumentStore):
 
     async def page(self, account: str, kind: str, *, prefix: str = "", after: str | None = None, limit: int = 100, reverse: bool = False) -> Sequence[Document]:
         """See the contract."""
-        ids = (key[2] for key in self._documents if key[:2] == (account, kind) and key[2].startswith(prefix))
-        wanted = sorted((name for name in ids if after is None or (name < after if reverse else name > after)), reverse=reverse)
-        living = (self._living((account, kind, name)) for name in wanted)
-        return [document for document in living if document is not None][:limit]
+        low, high = id_range(prefix, after, reverse=reverse) or ("", "")
+        wanted = sorted((key for key in self._documents if key[:2] == (account, kind) and low <= key[2] < high), reverse=reverse)
+        return [document for key in wanted if (document := self._living(key)) is not None][:limit]
 
     async def write(self, changes: Sequence[Change]) -> None:
         """See the contract."""
-        check_changes(changes)
-        for position, change in enumerate(changes):
-            if not self._fits(change):
-                raise DocumentConflict(position)
-        taken: dict[str, int] = {}
-        for position, change in enumerate(changes):
-            for alias in change.document.aliases if isinstance(change, Put) else ():
-                holder = self._aliases.get(alias)
-                if taken.setdefault(alias, position) != position or (holder is not None and holder != key_of(change) and self._living(holder) is not None):
-                    raise DocumentConflict(position)
-        for change in changes:
-            if isinstance(change, Put | Remove):
-                self._drop(key_of(change))
-        for change in changes:
-            if isinstance(change, Put):
-                for alias in change.document.aliases:
-                    if alias in self._aliases:  # of one that has expired
-                        self._drop(self._aliases[alias])
-                self._documents[key_of(change)] = replace(change.document, version=change.document.version + 1)
-                self._aliases |= dict.fromkeys(change.document.aliases, key_of(change))
+        self._write(changes)
 
-    def _fits(self, change: Change) -> bool:
-        stored = self._living(key_of(change))
-        wanted = change.document.version if isinstance(change, Put) else change.version
-        return (0 if stored is None else stored.version) == wanted
+    def _write(self, changes: Sequence[Change], *, rise: int = 1) -> None:
+        check_changes(changes)
+        holders = {alias: self._aliases[alias] for change in changes for alias in aliases_of(change) if alias in self._aliases}
+        keys = {key for key in (*map(key_of, changes), *holders.values()) if key in self._documents}
+        stored = {key: Kept(document.version, document.aliases, document.expires_at) for key in keys for document in (self._documents[key],)}
+        outcome = decide(changes, stored, holders, now=self._clock.now(), rise=rise)
+        for key in outcome.removed:
+            del self._documents[key]
+        for alias in outcome.freed:
+            del self._aliases[alias]
+        for document in outcome.puts:
+            key = (document.account, document.kind, document.id)
+            self._documents[key] = document
+            self._aliases |= dict.fromkeys(document.aliases, key)
 
     def _living(self, key: Key) -> Document | None:
         document = self._documents.get(key)
-        return None if document is None or (document.expires_at is not None and document.expires_at <= self._clock.now()) else document
+        return document if document is not None and lives(document.expires_at, self._clock.now()) else None
 
-    def _drop(self, key: Key) -> None:
-        document = self._documents.pop(key, None)
-        for alias in () if document is None else document.aliases:
-            del self._aliases[alias]
+    # --- the archive's
+
+    def archived(self, after: Key | None, limit: int) -> Sequence[Document]:
+        """A page of documents that live, by account, kind and id."""
+        living = (key for key in self._documents if (after is None or key > after) and self._living(key) is not None)
+        return [self._documents[key] for key in nsmallest(limit, living)]
+
+    def put(self, document: Document) -> bool:
+        """Take a document as it is, if its key and its aliases are free."""
+        try:
+            self._write([Put(replace(document, version=0))], rise=document.version)
+        except DocumentConflict:
+            return False
+        return True
+
+    def expired(self, before: int, after: Key | None, limit: int) -> Sequence[Key]:
+        """A page of keys of documents that had expired by this time."""
+        old = (key for key, document in self._documents.items() if not lives(document.expires_at, before))
+        return nsmallest(limit, (key for key in old if after is None or key > after))
+
+    def count(self) -> int:
+        """How many documents there are, expired ones too."""
+        return len(self._documents)

@@ -30,11 +30,11 @@ class MemoryStore:
     capabilities = Capabilities(durable=False, exclusive=True)
 
     def __init__(self, *, clock: Clock | None = None) -> None:
-        executions, definitions = MemoryExecutions(), MemoryDefinitions()
+        executions, definitions, documents = MemoryExecutions(), MemoryDefinitions(), MemoryDocuments(clock or SystemClock())
         self.executions: ExecutionStore = executions
         self.definitions: DefinitionStore = definitions
-        self.documents: DocumentStore = MemoryDocuments(clock or SystemClock())
-        self.archive: Archive = MemoryArchive(executions, definitions)
+        self.documents: DocumentStore = documents
+        self.archive: Archive = MemoryArchive(executions, definitions, documents)
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Nothing to open."""

@@ -33,6 +33,7 @@ TABLES = "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespa
 OBJECTS = "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1"
 MADE = re.compile(r"^CREATE (?:UNIQUE )?(?:TABLE|INDEX) (?:flowrunner\.)?(\w+)", re.MULTILINE)
 MARK = "meta"
+SCHEMA = re.compile(rf"(?<!'){WRITTEN_FOR}\.")  # 'flowrunner.account' is a setting, whatever the schema
 NUMBERED = "INSERT INTO flowrunner.meta (key, value) VALUES ('application', 'flowrunner'), ('version', '{}')"
 RENUMBERED = "UPDATE flowrunner.meta SET value = '{}' WHERE key = 'version'"
 
@@ -52,7 +53,7 @@ class Found:
 
 def placed(text: str, schema: str) -> str:
     """Our SQL for a schema of this (checked) name."""
-    return text.replace(f"{WRITTEN_FOR}.", f'"{schema}".')
+    return SCHEMA.sub(f'"{schema}".', text)
 
 
 async def look(connection: asyncpg.Connection, schema: str) -> Found | None:

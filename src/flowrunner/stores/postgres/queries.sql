@@ -279,6 +279,58 @@ WHERE account = $1 AND name > coalesce($2::text, '') ORDER BY name LIMIT $3;
 -- The activity goes.
 DELETE FROM flowrunner.activities WHERE account = $1 AND name = $2;
 
+-- name: document
+-- A document, unless it had expired at $4.
+SELECT account, kind, id, version, aliases, expires_at, body FROM flowrunner.documents
+WHERE account = $1 AND kind = $2 AND id = $3 AND (expires_at IS NULL OR expires_at > $4);
+
+-- name: document_by_alias
+-- The document of an alias, unless it had expired at $2.
+SELECT d.account, d.kind, d.id, version, aliases, expires_at, body
+FROM flowrunner.aliases AS a JOIN flowrunner.documents AS d ON d.account = a.account AND d.kind = a.kind AND d.id = a.id
+WHERE alias = $1 AND (expires_at IS NULL OR expires_at > $2);
+
+-- name: documents
+-- A page by id, from $3 up to and without $4, of those that had not expired at $5.
+SELECT account, kind, id, version, aliases, expires_at, body FROM flowrunner.documents
+WHERE account = $1 AND kind = $2 AND id >= $3 AND id < $4 AND (expires_at IS NULL OR expires_at > $5) ORDER BY id LIMIT $6;
+
+-- name: documents_reverse
+-- The same from the end.
+SELECT account, kind, id, version, aliases, expires_at, body FROM flowrunner.documents
+WHERE account = $1 AND kind = $2 AND id >= $3 AND id < $4 AND (expires_at IS NULL OR expires_at > $5) ORDER BY id DESC LIMIT $6;
+
+-- name: lock_documents
+-- To the end of the transaction nobody else writes what these numbers stand for; in order, so that nobody waits in a circle.
+SELECT pg_advisory_xact_lock(number) FROM unnest($1::bigint[]) AS number;
+
+-- name: documents_kept
+-- What a write must know, expired or not: the documents with these keys, and those that have these aliases.
+SELECT NULL::text AS alias, d.account, d.kind, d.id, version, aliases, expires_at
+FROM unnest($1::text[], $2::text[], $3::text[]) AS k (account, kind, id)
+JOIN flowrunner.documents AS d ON d.account = k.account AND d.kind = k.kind AND d.id = k.id
+UNION ALL
+SELECT a.alias, d.account, d.kind, d.id, version, aliases, expires_at
+FROM flowrunner.aliases AS a JOIN flowrunner.documents AS d ON d.account = a.account AND d.kind = a.kind AND d.id = a.id
+WHERE a.alias = ANY ($4::text[]);
+
+-- name: store_documents
+-- Documents to put, documents to remove, aliases to put and aliases to remove; none of them is there twice.
+WITH put AS (
+  INSERT INTO flowrunner.documents (account, kind, id, version, aliases, expires_at, body)
+  SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::bytea[])
+  ON CONFLICT (account, kind, id)
+  DO UPDATE SET version = excluded.version, aliases = excluded.aliases, expires_at = excluded.expires_at, body = excluded.body
+), removed AS (
+  DELETE FROM flowrunner.documents AS d USING unnest($8::text[], $9::text[], $10::text[]) AS k (account, kind, id)
+  WHERE d.account = k.account AND d.kind = k.kind AND d.id = k.id
+), named AS (
+  INSERT INTO flowrunner.aliases (alias, account, kind, id)
+  SELECT * FROM unnest($11::text[], $12::text[], $13::text[], $14::text[])
+  ON CONFLICT (alias) DO UPDATE SET account = excluded.account, kind = excluded.kind, id = excluded.id
+)
+DELETE FROM flowrunner.aliases WHERE alias = ANY ($15::text[]);
+
 -- name: write_check
 -- A write that changes nothing but proves that writing works.
 INSERT INTO flowrunner.meta (key, value) VALUES ('checked_at', $1) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
@@ -339,6 +391,26 @@ SELECT account, name, created_at, tags, settings FROM flowrunner.activities
 WHERE (account, name) >= (coalesce($1::text, ''), coalesce($2::text, '')) AND ($1 IS NULL OR (account, name) <> ($1, $2::text))
 ORDER BY account, name LIMIT $3;
 
+-- name: archived_documents
+-- A page of documents by account, kind and id, of those that had not expired at $4; $1 NULL begins at the first. It ends where it has $6 bytes.
+SELECT account, kind, id, version, aliases, expires_at, body FROM (
+  SELECT account, kind, id, version, aliases, expires_at, body, sum(octet_length(body)) OVER (ORDER BY account, kind, id ROWS UNBOUNDED PRECEDING) - octet_length(body) AS before
+  FROM (
+    SELECT account, kind, id, version, aliases, expires_at, body FROM flowrunner.documents
+    WHERE (account, kind, id) >= (coalesce($1::text, ''), coalesce($2::text, ''), coalesce($3::text, ''))
+      AND ($1 IS NULL OR (account, kind, id) <> ($1, $2, $3)) AND (expires_at IS NULL OR expires_at > $4::bigint)
+    ORDER BY account, kind, id LIMIT $5
+  ) AS page
+) AS sized
+WHERE before < $6 ORDER BY account, kind, id;
+
+-- name: archived_expired
+-- A page of the keys of documents that had expired at $4; $1 NULL begins at the first.
+SELECT account, kind, id FROM flowrunner.documents
+WHERE (account, kind, id) >= (coalesce($1::text, ''), coalesce($2::text, ''), coalesce($3::text, ''))
+  AND ($1 IS NULL OR (account, kind, id) <> ($1, $2, $3)) AND expires_at IS NOT NULL AND expires_at <= $4
+ORDER BY account, kind, id LIMIT $5;
+
 -- name: put_head
 -- A head as it is, epoch included; no row comes back if its id or name exists.
 INSERT INTO flowrunner.heads (id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed,
@@ -370,6 +442,6 @@ SELECT (SELECT count(*) FROM flowrunner.heads) AS executions,
        (SELECT count(*) FROM flowrunner.facts) AS facts, (SELECT count(*) FROM flowrunner.snapshots) AS snapshots,
        (SELECT count(*) FROM flowrunner.inbox) AS inbox, (SELECT count(*) FROM flowrunner.activity_tasks) AS "activity tasks",
        (SELECT count(*) FROM flowrunner.revisions) AS revisions, (SELECT count(*) FROM flowrunner.machines) AS machines,
-       (SELECT count(*) FROM flowrunner.activities) AS activities,
+       (SELECT count(*) FROM flowrunner.activities) AS activities, (SELECT count(*) FROM flowrunner.documents) AS documents,
        (SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE n.nspname = $1 AND c.relkind = 'r') AS bytes;

@@ -14,7 +14,7 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"
-        for module in ("activities", "archive", "definitions", "durability", "executions", "identity", "inboxes", "lists", "logs", "model", "wakes")
+        for module in ("activities", "archive", "definitions", "durability", "executions", "identity", "inboxes", "lists", "logs", "model", "secrets", "wakes")
     )
 )
 
@@ -28,6 +28,7 @@ from flowrunner.testing.conformance.inboxes import InboxConformance  # noqa: E40
 from flowrunner.testing.conformance.lists import ListConformance  # noqa: E402
 from flowrunner.testing.conformance.logs import LogConformance  # noqa: E402
 from flowrunner.testing.conformance.model import store_machine  # noqa: E402
+from flowrunner.testing.conformance.secrets import SecretStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.wakes import WakeConformance  # noqa: E402
 
 
@@ -43,5 +44,6 @@ __all__ = [
     "DurableStoreConformance",
     "ExecutionStoreConformance",
     "KeyStoreConformance",
+    "SecretStoreConformance",
     "store_machine",
 ]
