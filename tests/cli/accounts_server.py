@@ -32,8 +32,9 @@ async def main():
             observer=NullObserver(), stopping=asyncio.Event(), clock=clock, identity=identity, registration=sys.argv[1],
         )  # fmt: skip
         listener = socket.create_server(("127.0.0.1", 0))
-        listener.setblocking(False)
-        print(f"http://127.0.0.1:{listener.getsockname()[1]}", first.token.secret, flush=True)
+        listener.setblocking(False)  # noqa: FBT003 - the socket's own way to say it
+        sys.stdout.write(f"http://127.0.0.1:{listener.getsockname()[1]} {first.token.secret}\n")
+        sys.stdout.flush()
         await Server(configuration(app, drain_seconds=1)).serve(sockets=[listener])
 
 

@@ -14,11 +14,14 @@ PASSWORD = "correct horse battery"
 ADMIN_ACCOUNT = "111122223333"
 
 
-@pytest.fixture(scope="module", params=["closed"])
-def server(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
     """(URL, the operator's token) of a server; one for all tests: each makes users of its own."""
     process = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("accounts_server.py"), request.param], stdout=subprocess.PIPE, text=True, cwd=tmp_path_factory.mktemp("server")
+        [sys.executable, Path(__file__).with_name("accounts_server.py"), request.param],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path_factory.mktemp("server"),
     )
     try:
         yield tuple(process.stdout.readline().split())
@@ -66,7 +69,7 @@ def test_log_in_with_the_first_token(admin, server):
     assert stat.S_IMODE(admin.file.parent.stat().st_mode) == 0o700
     assert server[1] in admin.file.read_text()
     assert admin.data("account", "info")["id"] == ADMIN_ACCOUNT
-    shown = admin("account", "info", "-v") if False else admin("account", "info")
+    shown = admin("account", "info")
     assert server[1] not in shown.stdout + shown.stderr
 
 
