@@ -18,7 +18,7 @@ ADMIN_ACCOUNT = "111122223333"
 def server(tmp_path_factory):
     """(URL, the operator's token) of a server; one for all tests: each makes users of its own."""
     process = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("accounts_server.py"), request.param],
+        [sys.executable, Path(__file__).with_name("accounts_server.py"), "closed"],
         stdout=subprocess.PIPE,
         text=True,
         cwd=tmp_path_factory.mktemp("server"),
