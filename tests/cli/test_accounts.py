@@ -158,7 +158,10 @@ def test_api_tokens(admin):
     assert shown.returncode == 0, shown.stderr
     assert re.fullmatch("flr_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}", token)
     assert admin("ls", FLOWRUNNER_TOKEN=token).returncode == 0
-    (admin.home / "token").write_text(token + "\n")
+    file = admin.home / "token"
+    file.write_text(token + "\n")
+    assert admin("ls", FLOWRUNNER_TOKEN_FILE="token").returncode == 2  # others can read it
+    file.chmod(0o600)
     assert admin("ls", FLOWRUNNER_TOKEN_FILE="token").returncode == 0
     assert admin("user", "list", FLOWRUNNER_TOKEN=token).returncode == 5
     assert admin("key", "create", "--kind", "token", "--scope", "nonsense").returncode in (3, 5)
