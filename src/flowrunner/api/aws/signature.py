@@ -112,7 +112,7 @@ def read_claim(received: Received) -> Claim:
         return _from_query(received)
     if presigned:
         raise invalid("Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header.")
-    return _from_header(received, authorization.decode("latin-1"))
+    return _from_header(received, authorization.strip().decode("latin-1"))
 
 
 def _from_header(received: Received, text: str) -> Claim:
@@ -120,10 +120,11 @@ def _from_header(received: Received, text: str) -> Claim:
     if not algorithm.startswith("AWS4-"):
         raise missing_token()
     parts: dict[str, str] = {}
-    for piece in rest.split(","):
-        name, equals, value = piece.strip().partition("=")
+    for part in rest.split(","):
+        piece = part.strip(" \t")  # not every white space of Unicode
+        name, equals, value = piece.partition("=")
         if not equals:
-            raise incomplete(f"'{_shown(piece.strip())}' not a valid key=value pair (missing equal-sign) in Authorization header: '{_shown(text)}'.")
+            raise incomplete(f"'{_shown(piece)}' not a valid key=value pair (missing equal-sign) in Authorization header: '{_shown(text)}'.")
         if name in parts:
             raise incomplete(f"Authorization header has the parameter '{_shown(name)}' more than once. Authorization={_shown(text)}")
         parts[name] = value
