@@ -17,6 +17,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Scope, Send
 
 from flowrunner.api import accounts, credentials, health, runs, streams, users
+from flowrunner.api import secrets as secret_routes
 from flowrunner.api.denials import Denials
 from flowrunner.api.identify import PUBLIC, Authenticator, check_routes, header, host_allowed, origin_allowed
 from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status
@@ -26,6 +27,7 @@ from flowrunner.identity.principal import Principal
 from flowrunner.identity.service import Identity
 from flowrunner.ports.observe import Observer
 from flowrunner.ports.store import Store
+from flowrunner.vault.vault import Vault
 
 MAX_BODY_BYTES = 1024 * 1024
 UNKNOWN_CALLER = of_status(401, "This needs a credential.", headers={"www-authenticate": "Bearer"})
@@ -49,12 +51,13 @@ def create_app(
     only_loopback_hosts: bool = False,
     send_seconds: float = streams.SEND_SECONDS,
     identity: Identity | None = None,
+    vault: Vault | None = None,
     registration: Literal["open", "closed"] = "closed",
 ) -> ASGIApp:
     """Put the server together.
 
     `aws` answers ``POST /`` and finds out itself who is calling (a signature covers the body). Once `stopping` is set, readiness fails and
-    streams end; `identity` brings the routes of accounts, which anybody may make with open `registration`; a subscriber that takes nothing for `send_seconds` is cut. With `only_loopback_hosts` a request must name this machine in its Host (for servers that let anybody in).
+    streams end; `identity` brings the routes of accounts, which anybody may make with open `registration`, `vault` those of secrets; a subscriber that takes nothing for `send_seconds` is cut. With `only_loopback_hosts` a request must name this machine in its Host (for servers that let anybody in).
     """
     shared = streams.Streams(
         executions=store.executions, feed=feed, observer=observer, stopping=stopping, clock=clock, authenticator=authenticator, send_seconds=send_seconds
@@ -64,6 +67,7 @@ def create_app(
         *runs.routes(executions=store.executions, region=region),
         *streams.routes(shared),
         *([] if identity is None else [*accounts.routes(identity, registration=registration), *users.routes(identity), *credentials.routes(identity)]),
+        *([] if vault is None else secret_routes.routes(vault, None if identity is None else identity.audit)),
     ]
 
     check_routes((", ".join(sorted(handler.paths)), handler.opt) for handler in handlers)
