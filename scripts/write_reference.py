@@ -117,7 +117,7 @@ def settings() -> str:
     rows = [
         (
             _code(row.file_key),
-            _codes(row.variables),
+            _codes([*row.variables, *(f"{variable}_FILE" for variable in row.variables if row.secret and row.name != "master_key")]),
             _codes(flags.get(row.name, [])),
             _default(row.default),
             f"{row.help}{f' In {row.unit}.' if row.unit else ''}",
@@ -154,6 +154,9 @@ def settings() -> str:
                 ("`FLOWRUNNER_CONFIG`", "The configuration file, as `--config`."),
                 ("`FLOWRUNNER_CRASH_AT`", "For crash tests on loopback: the process kills itself at a named point, `POINT:N` at the N-th time."),
                 ("`FLOWRUNNER_IDEMPOTENCY_KEY`", "Set by the server in a Python function: the key of its attempt, the same when it runs again."),
+                ("`FLOWRUNNER_TOKEN`, `FLOWRUNNER_TOKEN_FILE`", "The API token of client commands, or the file it is in; instead of a log-in."),
+                ("`FLOWRUNNER_PROFILE`", "The log-in that client commands use, as `--profile`."),
+                ("`FLOWRUNNER_USERNAME`", "The user that `flowrunner login` takes without asking."),
                 ("`FLOWRUNNER_TRACEBACK`", "Set: an unexpected failure of a command shows where it happened."),
                 ("`NO_COLOR`", "Set: no colours."),
             ),

@@ -62,7 +62,8 @@ def test_iterations_stand_under_their_map(tree):
 
 def test_what_failed_is_marked_and_what_was_given_up_too(tree):
     """A caught state keeps its error, a Map that is tried again begins anew, and iterations that were given up say so."""
-    each = machine("Wait", Wait={"Type": "Wait", "Seconds": 1, "Next": "Bad"}, Bad={"Type": "Fail", "Error": "Busy"})
+    seconds = "{% $states.input = 7 ? 1 : 60 %}"  # the second iteration still waits when the first fails
+    each = machine("Wait", Wait={"Type": "Wait", "QueryLanguage": "JSONata", "Seconds": seconds, "Next": "Bad"}, Bad={"Type": "Fail", "Error": "Busy"})
     catch = {"Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "Each"}]}
     lines = tree(machine("First", First=task("never", Next="Each", **catch), Each={"Type": "Map", "ItemProcessor": each, "End": True, **RETRY}))
     assert lines == [

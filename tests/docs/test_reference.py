@@ -72,7 +72,7 @@ def test_every_setting_is_documented():
     for row in config.SETTINGS:
         for shown in (row.file_key, *row.variables):
             assert f"`{shown}`" in text
-    for key in config._FUNCTION_KEYS:
+    for key in config.FUNCTION_KEYS:
         assert f"`{key}`" in text
     sources = [path for path in SOURCE.rglob("*.py") if "testing" not in path.parts]
     variables = set(re.findall(r"[\"'](FLOWRUNNER_[A-Z_]+)[\"']", "".join(path.read_text() for path in sources)))

@@ -117,6 +117,7 @@ class Bench:
             limits=limits,
             kept_warm=kept_warm,
             lease_seconds=lease_seconds,
+            drain_seconds=0.05,  # real ones: what hangs here hangs by a script
             observer=self.metrics,
             report=lambda event, detail: self.reports.append((event, detail)),
         )

@@ -95,13 +95,13 @@ def told(request):
 
 
 @pytest.fixture
-def record():
+def record(request):
     """A function: a line for the table of what was run, into the file of FLOWRUNNER_CRASH_RECORD."""
 
     def write(what, counts):
         file = os.environ.get("FLOWRUNNER_CRASH_RECORD")
         if file:
             with Path(file).open("a", encoding="utf-8") as kept:
-                kept.write(json.dumps({"what": what, **counts}) + "\n")
+                kept.write(json.dumps({"what": what, "test": request.node.name, **counts}) + "\n")
 
     return write

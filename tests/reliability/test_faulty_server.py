@@ -38,15 +38,8 @@ async def run_flows(site, told, seed, rate, times, *, kill):
             return len(evidence.runs)
 
 
-@pytest.fixture
-def store_url():
-    """The bugs are planted in this store, the faults need one that is quick."""
-    return lambda folder: f"sqlite:///{folder}/flowrunner.db"
-
-
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("kill", [False, True], ids=["", "killed"])
-@pytest.mark.parametrize("rate", [0.01, 0.1])
+@pytest.mark.parametrize(("rate", "kill"), [(0.01, False), (0.1, True)], ids=["1 %", "10 %, killed"])
 async def test_flows_over_a_store_that_fails(site, told, rate, kill):
     """All flows at 1 % and at 10 %."""
     assert await run_flows(site, told, SEED, rate, 1, kill=kill) >= len(FLOWS)

@@ -91,6 +91,18 @@ async def test_a_store_that_fails_changes_no_outcome(case):
             await play(case, "memory:", rate, seed, kept_warm=1000 * (seed % 2))
 
 
+@pytest.mark.parametrize("case", CASES)
+async def test_postgresql_that_fails_changes_no_outcome(case, postgres_url):
+    """Each case once at 10 %: what was refused or denied was really done, or not done, by PostgreSQL."""
+    await play(case, postgres_url, 0.1, seed=1, kept_warm=0)
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_dynamodb_that_fails_changes_no_outcome(case, dynamodb_url):
+    """The same on DynamoDB."""
+    await play(case, dynamodb_url, 0.1, seed=1, kept_warm=1000)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("case", CASES)

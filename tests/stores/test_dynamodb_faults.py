@@ -50,6 +50,11 @@ class TestFivePercent(ExecutionStoreConformance, DefinitionStoreConformance):
     @pytest.mark.skip(reason="10,000 requests through a proxy; the other tests of the log are enough")
     async def test_pages_of_every_size(self): ...
 
+    @pytest.mark.slow
+    async def test_pages_of_lists(self, store):
+        """Thousands of requests; the other tests of lists are enough for every day."""
+        await super().test_pages_of_lists(store)
+
     @pytest.mark.skip(reason="a beat whose answer is lost may raise the counter twice, which nobody minds")
     async def test_beats(self): ...
 

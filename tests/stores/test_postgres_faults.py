@@ -319,7 +319,7 @@ def pgbouncer(postgres_server):
     """The port of a PgBouncer in transaction mode before the server."""
     program = os.environ.get("FLOWRUNNER_TEST_PGBOUNCER") or shutil.which("pgbouncer")
     if program is None:
-        pytest.skip("needs pgbouncer, or its path in FLOWRUNNER_TEST_PGBOUNCER")
+        pytest.skip("needs pgbouncer (apt-get install pgbouncer), or its path in FLOWRUNNER_TEST_PGBOUNCER")
     port = free_port()
     settings = postgres_server.folder / "pgbouncer.ini"
     settings.write_text(f"""

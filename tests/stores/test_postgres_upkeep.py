@@ -20,8 +20,8 @@ from flowrunner.testing.postgres import PostgresServer
 
 LATER = """from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "{:04}"
+down_revision = "{:04}"
 
 
 def upgrade() -> None:
@@ -61,7 +61,8 @@ def next_release(tmp_path, monkeypatch):
 
     def come():
         shutil.copytree(revisions._folder(PACKAGE), tmp_path / "chain", ignore=shutil.ignore_patterns("__pycache__"))
-        (tmp_path / "chain" / "0002_later.py").write_text(LATER)
+        present = int(latest(PACKAGE))
+        (tmp_path / "chain" / f"{present + 1:04}_later.py").write_text(LATER.format(present + 1, present))
         monkeypatch.setattr(revisions, "_folder", lambda _: tmp_path / "chain")
 
     return come
@@ -123,7 +124,8 @@ async def test_an_older_schema_is_looked_at_then_upgraded(upkeep, opened, admin,
     assert await upkeep.schema() == Schema(present, present)
     assert await upkeep.script() == ()
     next_release()
-    assert await upkeep.schema() == Schema(present, "0002")
+    later = latest(PACKAGE)
+    assert await upkeep.schema() == Schema(present, later) != Schema(present, present)
     script = await upkeep.script()
     assert "pg_advisory_xact_lock" in script[0]
     assert f'ALTER TABLE "{schema}".nodes ADD COLUMN note text' in script
@@ -131,9 +133,9 @@ async def test_an_older_schema_is_looked_at_then_upgraded(upkeep, opened, admin,
         with pytest.raises(StoreRefused, match="older one") as caught:
             await call()
         assert "flowrunner db upgrade" in caught.value.remedy
-    assert await upkeep.schema() == Schema(present, "0002")
-    assert await upkeep.upgrade() == Schema(present, "0002")
-    assert await upkeep.upgrade() == Schema("0002", "0002")
+    assert await upkeep.schema() == Schema(present, later)
+    assert await upkeep.upgrade() == Schema(present, later)
+    assert await upkeep.upgrade() == Schema(later, later)
     assert await upkeep.script() == ()
     assert await upkeep.findings() == []
     assert await admin.fetch(f"SELECT note FROM {schema}.nodes") == []

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from task_calls import ACCOUNT, INVOKE, call, function_arn
 
-from flowrunner.ports.tasks import Succeeded, TaskHandler
+from flowrunner.ports.tasks import AttemptLost, Succeeded, TaskHandler, may_begin
 from flowrunner.tasks.client import GuardedClient
 from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.functions import read_functions
@@ -252,3 +252,18 @@ async def test_more_services(registry, monkeypatch):
         one = call(resource, {})
         assert await made.resolve(one).run(one) == Succeeded('"plugged"')
         assert made.resolve(one) is made.resolve(one)
+
+
+async def test_a_lost_attempt_sends_nothing(send, server):
+    """When another node has taken the attempt over, no request leaves."""
+
+    async def ours():
+        return False
+
+    async def run():
+        may_begin.set(ours)
+        with pytest.raises(AttemptLost):
+            await send({})
+
+    await asyncio.create_task(run())
+    assert server.requests == []

@@ -5,8 +5,9 @@ import json
 import os
 
 import pytest
-from task_calls import call, function_arn
+from task_calls import INVOKE, call, function_arn
 
+from flowrunner.ports.tasks import AttemptLost, may_begin
 from flowrunner.tasks.functions import read_functions
 from flowrunner.tasks.worker_pool import WorkerPool
 
@@ -123,3 +124,49 @@ async def test_cancelling_at_any_moment_leaves_nothing(tmp_path, stack, yields):
     assert pool._spawned == len(pool._idle)
     assert not pool._busy
     assert await pool.call(file, {}, request) == {"result": "1"}
+
+
+async def test_a_lost_attempt_is_not_handed_to_a_worker(registry, tmp_path):
+    """When another node has taken the attempt over while its worker was being started, the handler is not called, and the worker stays."""
+    (tmp_path / "functions.py").write_text("import os\ndef f(event, context):\n    open(event['mark'], 'w').close()\n    return os.getpid()\n")
+    made = await registry(functions=read_functions({"f": "functions.py:f"}, tmp_path), workers=1)
+    one = call(function_arn("f"), {"mark": str(tmp_path / "lost")})
+
+    async def run_lost():
+        started = []
+
+        async def ours():
+            started.append(len(made._pool._busy))
+            return False
+
+        may_begin.set(ours)
+        with pytest.raises(AttemptLost):
+            await made.resolve(one).run(one)
+        return started
+
+    assert await asyncio.create_task(run_lost()) == [1]
+    assert not (tmp_path / "lost").exists()
+    kept = next(iter(made._pool._idle))._process.pid
+    after = call(function_arn("f"), {"mark": str(tmp_path / "mine")})
+    assert json.loads((await made.resolve(after).run(after)).output) == kept
+
+
+async def test_an_event_is_asked_about_before_it_is_accepted_only(registry, tmp_path):
+    """A function invoked as an event outlives its attempt: that it was the node's is asked once, before."""
+    (tmp_path / "functions.py").write_text("def f(event, context):\n    with open(event['pipe'], 'wb', 0) as pipe: pipe.write(b'x')\n")
+    os.mkfifo(tmp_path / "pipe")
+    made = await registry(functions=read_functions({"f": "functions.py:f"}, tmp_path))
+    answers = [True]
+
+    async def ours():
+        return answers.pop()
+
+    async def run():
+        may_begin.set(ours)
+        one = call(INVOKE, {"FunctionName": "f", "InvocationType": "Event", "Payload": {"pipe": str(tmp_path / "pipe")}})
+        await made.resolve(one).run(one)
+
+    await asyncio.create_task(run())
+    with await asyncio.to_thread((tmp_path / "pipe").open, "rb", 0) as reader:
+        assert await asyncio.to_thread(reader.read, 1) == b"x"
+    assert answers == []

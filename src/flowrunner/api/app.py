@@ -57,7 +57,9 @@ def create_app(
     `aws` answers ``POST /`` and finds out itself who is calling (a signature covers the body). Once `stopping` is set, readiness fails and
     streams end; `identity` brings the routes of accounts, which anybody may make with open `registration`, `vault` those of secrets; a subscriber that takes nothing for `send_seconds` is cut. With `only_loopback_hosts` a request must name this machine in its Host (for servers that let anybody in).
     """
-    shared = streams.Streams(executions=store.executions, feed=feed, observer=observer, stopping=stopping, clock=clock, send_seconds=send_seconds)
+    shared = streams.Streams(
+        executions=store.executions, feed=feed, observer=observer, stopping=stopping, clock=clock, authenticator=authenticator, send_seconds=send_seconds
+    )
     handlers = [
         *health.routes(store=store, stopping=stopping, metrics=metrics),
         *runs.routes(executions=store.executions, region=region),

@@ -18,7 +18,7 @@ from flowrunner.identity.principal import Actor, Principal
 
 PUBLIC = "public"  # the permission of routes that need none: liveness, readiness, metrics
 RUNS_READ = Permission.EXECUTIONS_READ
-_CREDENTIAL = re.compile(r"Credential=([0-9]{12})/")
+_CREDENTIAL = re.compile(r"Credential=(?!9{12})([0-9]{12})/")  # nobody has the account of the system
 _NEVER = asyncio.Event()
 EVERYTHING: frozenset[str] = frozenset(Permission)
 
@@ -131,11 +131,18 @@ def actor_of(scope: Mapping[str, Any], principal: Principal | None) -> Actor:
     return Actor(principal.name if principal is not None else "", address_of(scope), str(scope.get("trace_id", "")))
 
 
-def check_bind(host: str, *, dev: bool) -> None:
-    """Refuse to listen for the network while anybody is let in."""
-    if dev and not is_loopback(host):
+def check_bind(host: str, *, dev: bool, tls: bool = False, insecure: bool = False) -> None:
+    """Refuse to listen for the network while anybody is let in, and without TLS unless the operator says so. Raises ConfigurationError."""
+    if is_loopback(host):
+        return
+    if dev:
         raise ConfigurationError(
             f"--dev accepts any credential and so listens on this machine only, not on {host}.", remedy="Use --host 127.0.0.1, or leave --dev out."
+        )
+    if not tls and not insecure:
+        raise ConfigurationError(
+            f"Credentials would travel in the clear to {host}.",
+            remedy="Set tls_cert_file and tls_key_file; or, behind a proxy that has TLS, --insecure (insecure = true).",
         )
 
 

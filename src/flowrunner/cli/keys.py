@@ -9,9 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from flowrunner.cli.accounts import segment
 from flowrunner.cli.environment import LINES, Shell, variables_of
 from flowrunner.cli.options import Config, Json, NoColor, Output, Quiet, Server, Yes, client_of, confirm, form_of, server_url, settings_of
 from flowrunner.cli.output import Form, print_text, say, show_document, show_rows, wait_for
+from flowrunner.cli.users import id_of
 from flowrunner.errors import ConfigurationError
 
 TOKENS = "/api/v1/accounts/me/tokens"
@@ -42,7 +44,9 @@ def create(
     scope: Annotated[
         list[str] | None, typer.Option("--scope", metavar="PERMISSION", help="Let a token do this only, such as executions:read; may be repeated.")
     ] = None,
-    expires: Annotated[str | None, typer.Option("--expires", metavar="TIME", help="Until when it is good, from now: 12h, 90d, 4w. For ever unless given.")] = None,
+    expires: Annotated[
+        str | None, typer.Option("--expires", metavar="TIME", help="Until when it is good, from now: 12h, 90d, 4w. For ever unless given.")
+    ] = None,
     user: Annotated[str | None, typer.Option("--user", metavar="USER", help="For this user, by name or id; for oneself unless given.")] = None,
     shell: Annotated[Shell, typer.Option("--shell", help="The shell that reads the lines of an AWS key pair.")] = Shell.posix,
     server: Server = None,
@@ -61,8 +65,6 @@ def create(
     body = {"name": name, "scopes": scope or None, "expires_in": None if expires is None else _seconds(expires)}
 
     async def work() -> dict[str, Any]:
-        from flowrunner.cli.users import id_of  # noqa: PLC0415
-
         async with client_of(settings) as client:
             whose = None if user is None else await id_of(client, user)
             return await client.rest("POST", ACCESS_KEYS if kind is Kind.aws else TOKENS, body | {"user": whose})
@@ -115,7 +117,7 @@ def revoke(
     settings = settings_of(config, server=server)
     whole = _TOKEN.fullmatch(key)
     identity = key if whole is None else whole[1]
-    path = f"{ACCESS_KEYS if identity.startswith('AKIA') else TOKENS}/{_segment(identity)}"
+    path = f"{ACCESS_KEYS if identity.startswith('AKIA') else TOKENS}/{segment(identity)}"
     confirm(f"Revoke {identity}?", yes=yes)
 
     async def work() -> None:

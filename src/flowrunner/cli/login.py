@@ -21,7 +21,9 @@ STANDARD_INPUT = "-"
 def login(
     *,
     username: Annotated[str | None, typer.Option("--username", "-u", metavar="NAME", help="The user; asked for on a terminal.")] = None,
-    token: Annotated[str | None, typer.Option("--token", metavar="TOKEN", help="An API token instead of a user and a password; - reads it from standard input.")] = None,
+    token: Annotated[
+        str | None, typer.Option("--token", metavar="TOKEN", help="An API token instead of a user and a password; - reads it from standard input.")
+    ] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")] = False,
     server: Server = None,
     config: Config = None,

@@ -46,7 +46,9 @@ def read_profiles(path: Path) -> dict[str, Profile]:
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & _FOR_OTHERS:
-                raise ConfigurationError(f"Others may read {path}, which holds tokens.", remedy=f"chmod 600 {path}; then log in again, for who could read it may have.")
+                raise ConfigurationError(
+                    f"Others may read {path}, which holds tokens.", remedy=f"chmod 600 {path}; then log in again, for who could read it may have."
+                )
             document = tomllib.load(file)
     except FileNotFoundError:
         return {}
@@ -131,7 +133,6 @@ def token_of_environment() -> str | None:
         return token.strip()
     if not file:
         return None
-    try:
-        return Path(file).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"FLOWRUNNER_TOKEN_FILE: {file} cannot be read: {error}.") from None
+    from flowrunner.config.variables import read_secret_file  # noqa: PLC0415  # --help does not pay for it
+
+    return read_secret_file(Path(file), "FLOWRUNNER_TOKEN_FILE")

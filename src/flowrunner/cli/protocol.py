@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,10 +44,29 @@ class Server(uvicorn.Server):
         yield
 
 
-def configuration(application: Any, *, drain_seconds: float) -> uvicorn.Config:
+class _Configuration(uvicorn.Config):
+    """Uvicorn's configuration with a TLS context that is made already."""
+
+    def __init__(self, *arguments: Any, tls: ssl.SSLContext | None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._tls = tls
+
+    @property
+    def is_ssl(self) -> bool:
+        """Whether it serves TLS."""
+        return self._tls is not None
+
+    def load(self) -> None:
+        """Load what uvicorn loads, and our context."""
+        super().load()
+        self.ssl = self._tls
+
+
+def configuration(application: Any, *, drain_seconds: float, tls: ssl.SSLContext | None = None) -> uvicorn.Config:
     """How uvicorn serves an ASGI application here."""
-    return uvicorn.Config(
+    return _Configuration(
         application,
+        tls=tls,
         loop="none",
         http="httptools",
         ws=SocketProtocol,

@@ -13,7 +13,7 @@ from flowrunner.core.machine import Machine
 from flowrunner.engine.live import Live, Message, arn_of, extra_of
 from flowrunner.engine.points import AFTER_DISPATCH, AFTER_RESULT, Point
 from flowrunner.ids import machine_arn
-from flowrunner.ports.tasks import Completed, Failed, Succeeded, TaskCall, TaskHandler, TaskOutcome, TaskResolver
+from flowrunner.ports.tasks import AttemptLost, Completed, Failed, Succeeded, TaskCall, TaskHandler, TaskOutcome, TaskResolver, begin, may_begin
 
 Post = Callable[[str, Message], None]
 Make = Callable[[Machine, int], Fact | None]
@@ -103,11 +103,15 @@ class Dispatcher:
     async def _run(self, call: TaskCall, handler: TaskHandler, since: float) -> None:
         self._point(AFTER_DISPATCH)
         try:
-            if self.is_ours is not None and not await self.is_ours(call, since):
-                return  # this node was away for so long that others went on without it (reliability R13)
+            if self.is_ours is not None:
+                ours = self.is_ours
+                may_begin.set(lambda: ours(call, since))
+                await begin()
             outcome = await handler.run(call)
         except asyncio.CancelledError:
             return  # timed out or stopped: the machine has gone on without it; or the node stops: its outcome is unknown
+        except AttemptLost:
+            return  # this node was away for so long that others went on without it (reliability R13)
         except Exception as error:  # noqa: BLE001 - a broken handler fails its attempt, not the engine
             self._report("handler_broke", {"call": call.key, "resource": call.resource.arn, "error": repr(error)})
             outcome = Failed("States.TaskFailed", f"The handler of {call.resource.arn} broke: {type(error).__name__}: {error}")

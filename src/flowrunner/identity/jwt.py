@@ -43,13 +43,19 @@ class Login:
 class Logins:
     """Makes and reads the tokens of log-ins (HS256): claims `account_id`, `username`, `sub`, `logins` and the registered times."""
 
-    def __init__(self, key: bytes, clock: Clock, randomness: Randomness, *, seconds: int) -> None:
-        if len(key) < SHORTEST_KEY:
-            raise ConfigurationError(f"The key for log-in tokens has {len(key)} bytes; HS256 needs {SHORTEST_KEY}.", remedy="Take 32 random bytes.")
-        self._key = key
+    def __init__(self, key: bytes | None, clock: Clock, randomness: Randomness, *, seconds: int) -> None:
+        self._key = b""
+        if key is not None:
+            self.use(key)
         self._clock = clock
         self._randomness = randomness
         self.seconds = seconds
+
+    def use(self, key: bytes) -> None:
+        """Sign with this key from now on; raises ConfigurationError for a short one."""
+        if len(key) < SHORTEST_KEY:
+            raise ConfigurationError(f"The key for log-in tokens has {len(key)} bytes; HS256 needs {SHORTEST_KEY}.", remedy="Take 32 random bytes.")
+        self._key = key
 
     def issue(self, account: str, user: User) -> str:
         """A token that is good for `seconds`."""

@@ -36,7 +36,7 @@ class FirstRun:
 class Identity:
     """The accounts of one store and who may get into them. Start it before use; `sealer` keeps AWS secret keys.
 
-    `login_key` signs log-ins; `login_seconds` is how long they are good. With `relaxed` (development) any password will do.
+    `login_key` signs log-ins (or is given to `logins.use` before the first); `login_seconds` is how long they are good. With `relaxed` (development) any password will do.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Identity:
         sealer: Sealer,
         clock: Clock,
         randomness: Randomness,
-        login_key: bytes,
+        login_key: bytes | None = None,
         login_seconds: int = DAY_SECONDS,
         issuers: Sequence[ForeignIssuer] = (),
         relaxed: bool = False,

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SYSTEM = "000000000000"  # no account's: the register of accounts, the key ring
+SYSTEM = "999999999999"  # nobody's account: the register of accounts, the key ring
 BODY_BYTES = 1024 * 1024  # the longest body
 CHANGES = 20  # the most changes of one write
 ALIASES = 4  # the most aliases of one document

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -66,12 +68,31 @@ class Completed:
 TaskOutcome = Succeeded | Failed | Completed
 
 
+class AttemptLost(Exception):
+    """Another node has gone on without this attempt: it must not begin here any more. Handlers let it pass."""
+
+
+# Whether the attempt that runs in this context may begin now; set by who runs attempts where other nodes may take over.
+may_begin: ContextVar[Callable[[], Awaitable[bool]] | None] = ContextVar("may_begin", default=None)
+
+
+async def begin() -> None:
+    """Called by a handler right before the first thing that can be seen outside: what came before may have taken long.
+
+    A worker has to be started, a name to be resolved; a node that was paused meanwhile has lost the attempt (reliability
+    R13). Raises AttemptLost.
+    """
+    ask = may_begin.get()
+    if ask is not None and not await ask():
+        raise AttemptLost
+
+
 class TaskHandler(ABC):
     """Carries out attempts of one kind of resource."""
 
     @abstractmethod
     async def run(self, call: TaskCall) -> TaskOutcome:
-        """Do the work and tell how it ended; never raises for what the work does.
+        """Do the work and tell how it ended; never raises for what the work does. Calls `begin` before it starts it.
 
         May be cancelled at any time (timeout, stop): then the work must really have stopped before CancelledError is
         raised again.

@@ -15,6 +15,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from flowrunner.errors import FlowRunnerError, InvalidDocument, LimitExceeded
 from flowrunner.jsonvalue import JSONValue, dumps, loads
 from flowrunner.limits import MIB
+from flowrunner.ports.tasks import begin
 from flowrunner.tasks.egress import Destination, EgressPolicy, EgressRefused, destination
 
 DEFAULT_SECONDS = 60.0  # AWS: an HTTP Task ends after 60 seconds, https://docs.aws.amazon.com/step-functions/latest/dg/call-https-apis.html
@@ -127,6 +128,7 @@ class GuardedClient:
             raise Unreachable("The HTTP client has not been started.")
         if there.address is not None:  # the connector asks no resolver for these
             self._policy.check(there.host, there.port, there.address)
+        await begin()
         try:
             async with self._session.request(method, there.url, headers=headers, data=body, allow_redirects=False) as response:
                 content = await self._read(response)

@@ -17,7 +17,7 @@ from flowrunner.core.faults import DATA_LIMIT_EXCEEDED
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import JSONObject, dumps, loads
 from flowrunner.limits import Limits
-from flowrunner.ports.tasks import Failed, Succeeded, TaskCall, TaskHandler, TaskOutcome
+from flowrunner.ports.tasks import Failed, Succeeded, TaskCall, TaskHandler, TaskOutcome, begin, may_begin
 from flowrunner.tasks.answers import UUIDs, bad_parameters, failed, function_failure, http_date, metadata, missing_field, service_cause
 from flowrunner.tasks.functions import FunctionName, parse_function_name
 from flowrunner.tasks.secrecy import hidden
@@ -125,6 +125,7 @@ class Background:
         task.add_done_callback(self._running.discard)
 
     async def _run(self, invoker: Invoker, invocation: Invocation) -> None:
+        may_begin.set(None)  # it was asked before this began, and the attempt is over by now
         answer = await invoker.invoke(invocation)
         if not isinstance(answer, Returned):
             _log.warning(
@@ -225,6 +226,7 @@ class FunctionTask(TaskHandler):
         if isinstance(self._invoker, NoSuchFunction):
             return self._failure(await self._invoker.invoke(invocation), "lambda", invocation.request_id, spaced=False)
         if invocation.kind == "Event":
+            await begin()
             self._background.run(self._invoker, invocation)
         status = 202 if invocation.kind == "Event" else 204
         headers = {"Connection": "keep-alive", "Content-Length": "0", "Date": http_date(self._clock.now()), "x-amzn-RequestId": invocation.request_id}

@@ -23,6 +23,7 @@ from typing import Any
 import orjson
 
 from flowrunner.jsonvalue import JSONObject
+from flowrunner.ports.tasks import begin
 from flowrunner.tasks.secrecy import exposed
 from flowrunner.vault.scrub import scrubber_of
 
@@ -133,7 +134,7 @@ class WorkerPool:
     async def call(self, file: Path, environment: Mapping[str, str], request: Mapping[str, Any], seconds: float | None = None) -> JSONObject:
         """Run one request in a worker for `file`, give its reply (see ``function_worker``).
 
-        Waits for a place. Raises WorkerExited; TimeoutError after `seconds` in the handler. Cancelled or timed out, the
+        Waits for a place. Raises WorkerExited; AttemptLost; TimeoutError after `seconds` in the handler. Cancelled or timed out, the
         worker is killed first.
         """
         line = orjson.dumps(request) + b"\n"
@@ -144,9 +145,11 @@ class WorkerPool:
                     raise asyncio.CancelledError
                 worker = await self._take(key)
                 worker.hide(exposed())
-                keep = False
+                keep = True  # nothing has been asked of it yet
                 self._busy.add(worker)
                 try:
+                    await begin()
+                    keep = False
                     async with asyncio.timeout(seconds):
                         reply = await worker.ask(line)
                     keep = not reply.pop("retire", False) and "stale" not in reply

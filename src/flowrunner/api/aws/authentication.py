@@ -14,7 +14,7 @@ Headers = Mapping[bytes, bytes]
 Scope = Mapping[str, Any]
 
 DEVELOPMENT_ACCOUNT = "000000000000"
-_CREDENTIAL = re.compile(rb"Credential=([0-9]{12})/")
+_CREDENTIAL = re.compile(rb"Credential=(?!9{12})([0-9]{12})/")  # nobody has the account of the system
 
 
 class Authenticator(Protocol):

@@ -51,7 +51,7 @@ TRANSIENT = {
 
 CREDENTIALS = "Look at the credentials of this process: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the role of the machine."
 REMEDIES = {
-    "AccessDeniedException": "Allow this principal the dynamodb actions on the table and its indexes (docs: the DynamoDB store, permissions).",
+    "AccessDeniedException": "Allow this principal the dynamodb actions on the table and its indexes (listed in docs: Choose and set up a store).",
     "ExpiredTokenException": "The session token is too old: renew it.",
     "InvalidSignatureException": CREDENTIALS + " The machine's clock may be wrong, too.",
     "MissingAuthenticationTokenException": CREDENTIALS,

@@ -14,13 +14,31 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"
-        for module in ("activities", "archive", "definitions", "durability", "executions", "identity", "inboxes", "lists", "logs", "model", "secrets", "wakes")
+        for module in (
+            "activities",
+            "archive",
+            "definitions",
+            "documentmodel",
+            "documents",
+            "durability",
+            "executions",
+            "identity",
+            "inboxes",
+            "lists",
+            "logs",
+            "model",
+            "secrets",
+            "wakes",
+        )
     )
 )
 
 from flowrunner.testing.conformance.activities import ActivityTaskConformance  # noqa: E402
 from flowrunner.testing.conformance.archive import ArchiveConformance  # noqa: E402
 from flowrunner.testing.conformance.definitions import DefinitionStoreConformance  # noqa: E402
+from flowrunner.testing.conformance.documentmodel import document_machine  # noqa: E402
+from flowrunner.testing.conformance.documents import DocumentConformance  # noqa: E402
+from flowrunner.testing.conformance.documentwrites import DocumentWriteConformance, DurableDocumentsConformance  # noqa: E402
 from flowrunner.testing.conformance.durability import DurableStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.executions import CommitConformance  # noqa: E402
 from flowrunner.testing.conformance.identity import AccountStoreConformance, AuditStoreConformance, KeyStoreConformance  # noqa: E402
@@ -36,14 +54,21 @@ class ExecutionStoreConformance(CommitConformance, LogConformance, InboxConforma
     """Every sentence of `ports.executions`."""
 
 
+class DocumentStoreConformance(DocumentConformance, DocumentWriteConformance):
+    """Every sentence of `ports.documents`. The fixture `store` is on the clock that the suite's own fixture `clock` gives."""
+
+
 __all__ = [
     "AccountStoreConformance",
     "ArchiveConformance",
     "AuditStoreConformance",
     "DefinitionStoreConformance",
+    "DocumentStoreConformance",
+    "DurableDocumentsConformance",
     "DurableStoreConformance",
     "ExecutionStoreConformance",
     "KeyStoreConformance",
     "SecretStoreConformance",
+    "document_machine",
     "store_machine",
 ]
