@@ -106,7 +106,11 @@ class Streams:
         return code
 
 
-_REASONS = {LET_OUT: "The credential has expired or was revoked.", TOO_SLOW: "Read faster, then come back with ?after=.", RESTARTING: "The server stops; come back with ?after=."}
+_REASONS = {
+    LET_OUT: "The credential has expired or was revoked.",
+    TOO_SLOW: "Read faster, then come back with ?after=.",
+    RESTARTING: "The server stops; come back with ?after=.",
+}
 
 
 def _code(error: BaseException | None) -> int:
