@@ -98,6 +98,7 @@ class Application:
             only_loopback_hosts=settings.dev,
             identity=self.identity,
             registration="open" if settings.dev else settings.registration,
+            vault=self.vault,
         )
 
     def _engine(self, store: Store, limits: Limits, clock: Clock, express: Engine | None, *, kept_ended: int | None = None) -> Engine:
