@@ -22,6 +22,7 @@ DEFAULT_STORE = "sqlite:///.flowrunner/flowrunner.db"
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "text"]
 LimitProfile = Literal["aws", "open"]
+RequestRates = Literal["auto", "aws", "off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,8 @@ class Settings:
     region: str = "us-east-1"
     account: str = "000000000000"
     limits: LimitProfile = "aws"
+    request_rates: RequestRates = "auto"
+    requests_per_second: int = 0
     mock_config: Path | None = None
     function_workers: int = 16
     function_timeout_seconds: float = 900.0
@@ -178,6 +181,8 @@ SETTINGS = (
     Setting(name="region", read=_region, help="The region in ARNs."),
     Setting(name="account", read=_account, help="The account id in ARNs while there are no accounts."),
     Setting(name="limits", read=_choice(get_args(LimitProfile)), help="The limit profile: aws as Step Functions, open with larger sizes."),
+    Setting(name="request_rates", read=_choice(get_args(RequestRates)), help="Rates of AWS operations: aws, off, or auto: as the profile says, none with dev."),
+    Setting(name="requests_per_second", read=_whole(0, 1_000_000), help="Requests of an account, all operations; twice as many at once. 0: no limit."),
     Setting(name="mock_config", read=_path, help="AWS's MockConfigFile.json with mocked service integrations.", is_path=True),
     Setting(name="function_workers", read=_whole(1, 1024), help="How many registered functions run at once.", key="function_pool.workers"),
     Setting(name="function_timeout_seconds", read=_seconds, unit="seconds", help="The longest a function may take.", key="function_pool.timeout_seconds"),

@@ -15,6 +15,7 @@ from litestar.types import ASGIApp
 from flowrunner.api.app import create_app
 from flowrunner.api.aws import AwsEndpoint, DenyAll, Development, Service
 from flowrunner.api.identify import DevAuthenticator, NoAccounts
+from flowrunner.api.ratelimits import Buckets, RateLimiter
 from flowrunner.asl.findings import format_aws
 from flowrunner.asl.parse import parse_definition
 from flowrunner.clock import Clock, SystemClock
@@ -26,7 +27,7 @@ from flowrunner.engine.feed import Feed
 from flowrunner.engine.points import Point, no_point
 from flowrunner.errors import InvalidDefinition, NotFound, StoreUnavailable
 from flowrunner.ids import parse_arn
-from flowrunner.limits import PROFILES, Limits
+from flowrunner.limits import AWS_RATES, PROFILES, Limits, Rate
 from flowrunner.ports.definitions import Revision
 from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import ChildStart
@@ -39,6 +40,7 @@ from flowrunner.tasks.registry import Registry
 from flowrunner.telemetry.metrics import Metrics
 
 KEPT_EXPRESS = 10_000  # express executions live in memory; the oldest that have ended are forgotten
+BURST_SECONDS = 2  # of its rate an account may use at once
 ACTIVITY_POLL_SECONDS = 60.0  # AWS: GetActivityTask holds the connection this long
 
 
@@ -64,7 +66,8 @@ class Application:
         self.feed: Feed = self.engine.feed
         has_test_case = self._tasks.mocks.has_case
         service = Service(has_test_case=has_test_case, engine=self.engine, store=self.store, clock=clock, region=settings.region, limits=limits)
-        aws = AwsEndpoint(service, Development(settings.account) if settings.dev else DenyAll(), stopping=self.stopping)
+        limiter = _limiter(settings, clock, self.engine)
+        aws = AwsEndpoint(service, Development(settings.account) if settings.dev else DenyAll(), stopping=self.stopping, limiter=limiter)
         self.asgi: ASGIApp = create_app(
             store=self.store,
             feed=self.feed,
@@ -77,6 +80,7 @@ class Application:
             metrics=self.metrics.render,
             allowed_origins=settings.allowed_origins,
             only_loopback_hosts=settings.dev,
+            limiter=limiter,
         )
 
     def _engine(self, store: Store, limits: Limits, clock: Clock, express: Engine | None, *, kept_ended: int | None = None) -> Engine:
@@ -169,6 +173,15 @@ def _registry(settings: Settings, functions: Mapping[str, Function], limits: Lim
         limits=limits,
         clock=clock,
     )
+
+
+def _limiter(settings: Settings, clock: Clock, engine: Engine) -> RateLimiter | None:
+    """What counts the requests of accounts; None where nothing is limited."""
+    by_profile = settings.request_rates == "auto" and settings.limits == "aws" and not settings.dev
+    rates = AWS_RATES if by_profile or settings.request_rates == "aws" else {}
+    asked = settings.requests_per_second
+    every = Rate(BURST_SECONDS * asked, asked) if asked else None
+    return Buckets(rates, monotonic=clock.monotonic, every=every, nodes=engine.nodes) if rates or every else None
 
 
 def _functions(settings: Settings) -> dict[str, Function]:

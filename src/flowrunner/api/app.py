@@ -19,6 +19,7 @@ from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Send
 from flowrunner.api import health, runs, streams
 from flowrunner.api.identify import PUBLIC, Authenticator, check_routes, header, host_allowed, origin_allowed
 from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status
+from flowrunner.api.ratelimits import RateLimiter, retry_after
 from flowrunner.clock import Clock
 from flowrunner.errors import AccessDenied, FlowRunnerError
 from flowrunner.ports.observe import Observer
@@ -44,12 +45,14 @@ def create_app(
     metrics: Callable[[], bytes] | None = None,
     allowed_origins: tuple[str, ...] = (),
     only_loopback_hosts: bool = False,
+    limiter: RateLimiter | None = None,
     send_seconds: float = streams.SEND_SECONDS,
 ) -> ASGIApp:
     """Put the server together.
 
     `aws` answers ``POST /`` and finds out itself who is calling (a signature covers the body). Once `stopping` is set, readiness fails and
     streams end; a subscriber that takes nothing for `send_seconds` is cut. With `only_loopback_hosts` a request must name this machine in its Host (for servers that let anybody in).
+    `limiter` counts the requests of each account: under the AWS operation that a route names in `counts_as`, else under its permission.
     """
     shared = streams.Streams(executions=store.executions, feed=feed, observer=observer, stopping=stopping, clock=clock, send_seconds=send_seconds)
     handlers = [
@@ -61,7 +64,7 @@ def create_app(
     check_routes((", ".join(sorted(handler.paths)), handler.opt) for handler in handlers)
     rest = Litestar(
         handlers,
-        guards=[_guard(authenticator)],
+        guards=[_guard(authenticator, limiter)],
         exception_handlers=_HANDLERS,
         openapi_config=None,
         logging_config=None,
@@ -71,14 +74,20 @@ def create_app(
     return Edge(rest=rest, aws=aws, allowed_origins=allowed_origins, only_loopback_hosts=only_loopback_hosts)
 
 
-def _guard(authenticator: Authenticator) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
+def _guard(authenticator: Authenticator, limiter: RateLimiter | None) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         permission = handler.opt.get("permission")
         if permission == PUBLIC:
             return
         principal = await authenticator.identify(connection.scope)
-        if principal is None or permission not in principal.permissions:
-            problem = UNKNOWN_CALLER if principal is None else of_error(AccessDenied())
+        problem = None
+        if principal is None:
+            problem = UNKNOWN_CALLER
+        elif permission not in principal.permissions:
+            problem = of_error(AccessDenied())
+        elif limiter is not None and (seconds := limiter.take(principal.account, handler.opt.get("counts_as", permission))) is not None:
+            problem = of_status(429, "The account makes too many requests.", headers={"retry-after": str(retry_after(seconds))})
+        if problem is not None:
             scope: Any = connection.scope
             scope["problem"] = problem  # for a WebSocket, which the framework would close without a word
             raise Refused(problem)
