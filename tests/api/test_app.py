@@ -241,14 +241,16 @@ def test_route_without_a_permission_is_refused():
 
 
 def test_dev_listens_on_this_machine_only():
-    """A server that lets everybody in is not on the network."""
+    """A server that lets everybody in is not on the network, and no credential crosses it in the clear unless the operator says so."""
     for host in ("127.0.0.1", "localhost", "::1", "127.1.2.3"):
         check_bind(host, dev=True)
     for host in ("0.0.0.0", "::", "192.168.1.1", "example.org"):
-        check_bind(host, dev=False)
-        with pytest.raises(ConfigurationError) as caught:
-            check_bind(host, dev=True)
-        assert "127.0.0.1" in str(caught.value)
+        check_bind(host, dev=False, tls=True)
+        check_bind(host, dev=False, insecure=True)
+        for chosen, remedy in (({"dev": True, "tls": True, "insecure": True}, "127.0.0.1"), ({"dev": False}, "--insecure")):
+            with pytest.raises(ConfigurationError) as caught:
+                check_bind(host, **chosen)
+            assert remedy in str(caught.value)
 
 
 @pytest.mark.parametrize(

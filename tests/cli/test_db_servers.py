@@ -57,7 +57,7 @@ def url(request):
 @pytest.fixture
 def filled(url, lines, tmp_path):
     """The URL of a store with all of it."""
-    assert json_of("import", "-", folder=tmp_path, store=url, text=lines)["added"] == {"revisions": 2, "machines": 2, "executions": 3}
+    assert json_of("import", "-", folder=tmp_path, store=url, text=lines)["added"] == {"revisions": 2, "machines": 2, "documents": 1, "executions": 3}
     return url
 
 
@@ -112,7 +112,7 @@ def test_around_all_stores(postgres_url, dynamodb_url, lines, tmp_path):
         text = db("export", "-", folder=tmp_path, store=store).stdout
         assert rows_of(text) == rows_of(lines)
     again = json_of("import", "-", folder=tmp_path, store=postgres_url, text=text)
-    assert again == {"added": {}, "skipped": {"revisions": 2, "machines": 2, "executions": 3}}
+    assert again == {"added": {}, "skipped": {"revisions": 2, "machines": 2, "documents": 1, "executions": 3}}
 
 
 @pytest.mark.timeout(120)
