@@ -174,7 +174,7 @@ class Signed:
         claim, received = scope.pop(_CLAIM)
         key = self._proven(claim, received, await self._lookup(claim.access_key), await _hashed(body))
         if received.headers.get(b"x-amz-target") not in _READS:
-            self._replays.take(claim, now_ms=self._clock.now(), monotonic=self._clock.monotonic())
+            self._replays.take(key.account, claim, now_ms=self._clock.now(), monotonic=self._clock.monotonic())
         return Principal(key.account, key.permissions)
 
     def _proven(self, claim: Claim, received: Received, key: AccessKey | None, body_hash: bytes) -> AccessKey:
