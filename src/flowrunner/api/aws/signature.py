@@ -35,6 +35,7 @@ _OPTIONAL_QUERY_PARTS = ("X-Amz-Expires", "X-Amz-Security-Token")
 _PRESIGNED = frozenset((b"X-Amz-Algorithm", SIGNATURE_PARAMETER))
 _MOMENT = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _NAMES = re.compile(rb"[a-z0-9!#$%&'*+.^_`|~-]+(;[a-z0-9!#$%&'*+.^_`|~-]+)*")
+_LOWER_ESCAPE = re.compile(rb"%(?:[a-f]|.[a-f])")
 _HASH = re.compile(rb"[0-9a-f]{64}")
 
 
@@ -270,6 +271,8 @@ def check_headers(claim: Claim, received: Received) -> None:
             raise invalid(f"'{name.decode()}' is named as a SignedHeader, but it does not exist in the HTTP request.")
     if received.path != normalized_path(received.path):
         raise invalid("The path of a signed request has no empty segments and no '.' or '..'.")
+    if received.query and _LOWER_ESCAPE.search(received.query):
+        raise invalid("The escapes in the query of a signed request are in upper case, such as %2F.")
     declared = received.headers.get(b"x-amz-content-sha256")
     if declared is not None and not _HASH.fullmatch(declared):
         shown = _shown(declared.decode("latin-1"))
