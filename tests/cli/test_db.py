@@ -260,7 +260,7 @@ def test_move_to_another_store(folder):
     assert piped.stdout.splitlines()[1:] == (folder / "e.jsonl").read_text().splitlines()[1:]
     again = db("import", "-", "--json", folder=folder, store=other, text=piped.stdout)
     assert json_of(again) == {"added": {}, "skipped": {"revisions": 2, "machines": 2, "documents": 1, "executions": 4}}
-    assert "8 existed already" in again.stderr
+    assert "9 existed already" in again.stderr
     strict = db("import", "e.jsonl", "--strict", folder=folder, store=other)
     assert strict.returncode == 3
     assert "exists already" in strict.stderr
