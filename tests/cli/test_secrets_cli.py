@@ -39,7 +39,13 @@ def test_a_life(run):
     assert run("secret", "get", "API_KEY", "--reveal").stdout == "s3cret-välue"
     run("secret", "set", "API_KEY", "--description", "of the bank", "--tag", "bank", "--expires-at", "2031-01-02T03:04:05Z", text="two\n")
     [row] = [json.loads(line) for line in run("secret", "list", "-o", "jsonl").stdout.splitlines()]
-    assert (row["key"], row["version"], row["description"], row["tags"], row["expires_at"]) == ("API_KEY", 2, "of the bank", ["bank"], "2031-01-02T03:04:05.000Z")
+    assert (row["key"], row["version"], row["description"], row["tags"], row["expires_at"]) == (
+        "API_KEY",
+        2,
+        "of the bank",
+        ["bank"],
+        "2031-01-02T03:04:05.000Z",
+    )
     assert json.loads(run("secret", "rotate", "--json").stdout)["resealed"] == 1
     assert json.loads(run("secret", "rotate", "--master", "--json").stdout)["rewrapped"] == 1
     assert run("secret", "get", "API_KEY", "--reveal").stdout == "two"
