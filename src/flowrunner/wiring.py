@@ -14,7 +14,8 @@ import structlog
 from litestar.types import ASGIApp
 
 from flowrunner.api.app import create_app
-from flowrunner.api.aws import AwsEndpoint, DenyAll, Development, Service
+from flowrunner.api.aws import AwsEndpoint, BearerOr, DenyAll, Development, Service
+from flowrunner.api.denials import Denials
 from flowrunner.api.identify import DevAuthenticator, GateAuthenticator
 from flowrunner.asl.findings import format_aws
 from flowrunner.asl.parse import parse_definition
@@ -77,7 +78,12 @@ class Application:
         self.first_run: FirstRun | None = None
         known = GateAuthenticator(self.identity.gate)
         service = Service(has_test_case=has_test_case, engine=self.engine, store=self.store, clock=clock, region=settings.region, limits=limits)
-        aws = AwsEndpoint(service, Development(settings.account) if settings.dev else DenyAll(), stopping=self.stopping)
+        aws = AwsEndpoint(
+            service,
+            Development(settings.account) if settings.dev else BearerOr(self.identity.gate, DenyAll()),
+            stopping=self.stopping,
+            denials=Denials(self.identity.audit),
+        )
         self.asgi: ASGIApp = create_app(
             store=self.store,
             feed=self.feed,

@@ -14,14 +14,16 @@ from litestar import Litestar, Request, Response
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
-from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Send
+from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Scope, Send
 
 from flowrunner.api import accounts, credentials, health, runs, streams, users
 from flowrunner.api import secrets as secret_routes
+from flowrunner.api.denials import Denials
 from flowrunner.api.identify import PUBLIC, Authenticator, check_routes, header, host_allowed, origin_allowed
 from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status
 from flowrunner.clock import Clock
 from flowrunner.errors import AccessDenied, FlowRunnerError
+from flowrunner.identity.principal import Principal
 from flowrunner.identity.service import Identity
 from flowrunner.ports.observe import Observer
 from flowrunner.ports.store import Store
@@ -73,6 +75,7 @@ def create_app(
         handlers,
         guards=[_guard(authenticator)],
         exception_handlers=_HANDLERS,
+        after_exception=[] if identity is None else [_noted(Denials(identity.audit))],
         openapi_config=None,
         logging_config=None,
         request_max_body_size=MAX_BODY_BYTES,
@@ -92,12 +95,26 @@ def _guard(authenticator: Authenticator) -> Callable[[ASGIConnection[Any, Any, A
             principal = await authenticator.identify(scope)
         except FlowRunnerError as error:
             principal, problem = None, of_error(error)
+        scope["user"] = principal
         if principal is None or permission not in principal.permissions:
+            scope["needed"] = permission
             scope["problem"] = problem if principal is None else of_error(AccessDenied())  # for a WebSocket, which the framework would close without a word
             raise Refused(scope["problem"])
-        connection.scope["user"] = principal
 
     return guard
+
+
+def _noted(denials: Denials) -> Callable[[Exception, Scope], Awaitable[None]]:
+    """Write denials of the guard and of handlers into the audit log of the caller's account."""
+
+    async def note(error: Exception, scope: Scope) -> None:
+        denied = isinstance(error, AccessDenied) or (isinstance(error, Refused) and error.problem.code == AccessDenied.code)
+        principal: Principal | None = scope.get("user")
+        if denied and principal is not None:
+            known: Any = scope
+            await denials.note(known, principal, str(known.get("method", "CONNECT")), known.get("needed", ""))
+
+    return note
 
 
 class Edge:

@@ -52,6 +52,16 @@ class AccessKey:
     secret: str = field(repr=False)
     principal: Principal
 
+    @property
+    def expires_at(self) -> int | None:
+        """When it ends to hold (milliseconds since 1970 UTC); None: never."""
+        return self.principal.expires_at
+
+    @property
+    def revoked(self) -> bool:
+        """One that was revoked is not found."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class Issued:

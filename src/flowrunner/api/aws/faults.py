@@ -10,12 +10,16 @@ VALIDATION = "com.amazon.coral.validate"
 COMMON = frozenset(
     {
         "AccessDeniedException",
+        "ExpiredTokenException",
+        "IncompleteSignatureException",
         "InternalFailure",
+        "InvalidSignatureException",
         "MissingAction",
         "MissingAuthenticationTokenException",
         "RequestEntityTooLargeException",
         "SerializationException",
         "ServiceUnavailable",
+        "ThrottlingException",
         "UnknownOperationException",
         "UnrecognizedClientException",
         "UnsupportedOperation",

@@ -25,6 +25,7 @@ from flowrunner.errors import FlowRunnerError, StoreUnavailable
 if TYPE_CHECKING:
     from flowrunner.api.aws.authentication import Authenticator, Headers
     from flowrunner.api.aws.service import Answer, Handler, Service
+    from flowrunner.api.denials import Denials
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -42,10 +43,11 @@ class _Gone(Exception):
 
 
 class AwsEndpoint:
-    """The Step Functions API. One instance serves any number of requests at once. Once `stopping` is set, polls end."""
+    """The Step Functions API. One instance serves any number of requests at once. Once `stopping` is set, polls end; `denials` are written down."""
 
-    def __init__(self, service: Service, authenticator: Authenticator, *, stopping: asyncio.Event | None = None) -> None:
+    def __init__(self, service: Service, authenticator: Authenticator, *, stopping: asyncio.Event | None = None, denials: Denials | None = None) -> None:
         self._service = service
+        self._denials = denials
         self._stopping = stopping or asyncio.Event()
         self._authenticator = authenticator
         self._operations: dict[str, tuple[Operation, Parts, Handler | None]] = {
@@ -89,6 +91,8 @@ class AwsEndpoint:
         caller = await self._authenticator.authenticate(scope, headers, body)
         operation, shape, handler = self._operation(headers)
         if operation.permission not in caller.permissions:
+            if self._denials is not None:
+                await self._denials.note(scope, caller, operation.action, operation.permission)
             who = f"arn:aws:iam::{caller.account}:root"
             raise AwsFault("AccessDeniedException", f"User: {who} is not authorized to perform: {operation.action}")
         if handler is None:
