@@ -267,7 +267,7 @@ def state_errors() -> list[str]:
         for name, value in (*vars(faults).items(), *vars(secrecy).items())
         if name.isupper() and isinstance(value, str) and value.startswith(("States.", "FlowRunner."))
     ]
-    return sorted({*own, "FlowRunner.EgressRefused"})
+    return sorted({*own, "FlowRunner.AccountDeleted", "FlowRunner.EgressRefused"})
 
 
 def errors() -> str:
