@@ -10,7 +10,7 @@ import botocore.auth
 import botocore.awsrequest
 import botocore.credentials
 
-from flowrunner.api.aws import Principal, Signed
+from flowrunner.api.aws import Signed
 from flowrunner.identity.permissions import Permission
 from flowrunner.identity.principal import Principal
 from flowrunner.testing.clock import ManualClock
