@@ -31,7 +31,7 @@ from flowrunner.core import attempts, enter, faults, groups
 from flowrunner.core.records import details_key
 from flowrunner.errors import FlowRunnerError
 from flowrunner.jsonvalue import MAX_DEPTH
-from flowrunner.limits import KIB, MIB, PROFILES
+from flowrunner.limits import AWS_RATES, KIB, MIB, PROFILES
 from flowrunner.tasks import answers, client, egress, invokers, worker_pool
 from flowrunner.telemetry.names import METRICS, PREFIX
 from flowrunner.wiring import ACTIVITY_POLL_SECONDS
@@ -342,6 +342,9 @@ def limits() -> str:
         "# Limits\n\nThe setting `limits` chooses one of two profiles.\n\n"
         f"{_table(('Limit', 'Of what', *(_code(one.name) for one in profiles)), rows)}\n"
         f"These hold in both profiles:\n\n{_table(('Of what', 'Limit'), fixed)}"
+        "\n## Requests\n\nToken buckets of an account, as AWS has them in its larger regions. They hold in the profile `aws` without `dev`, and wherever the setting "
+        "`request_rates` says `aws`; an operation that is not listed has none.\n\n"
+        f"{_table(('Operation', 'At once', 'More each second'), [(_code(name), rate.bucket, f'{rate.per_second:g}') for name, rate in AWS_RATES.items()])}"
     )
 
 

@@ -13,10 +13,12 @@ from awscaller import ACCOUNT, PASS, ROLE, Caller
 from flowrunner.api.aws import AwsEndpoint, DenyAll, Development, Principal
 from flowrunner.api.aws.operations import OPERATIONS
 from flowrunner.api.denials import Denials
+from flowrunner.api.ratelimits import Buckets
 from flowrunner.clock import SystemClock
 from flowrunner.errors import ReplayMismatch, StoreUnavailable
 from flowrunner.identity.audit import AuditLog
 from flowrunner.identity.permissions import Permission
+from flowrunner.limits import Rate
 from flowrunner.stores.memory.store import MemoryStore
 
 LIST = {"x-amz-target": "AWSStepFunctions.ListStateMachines"}
@@ -217,6 +219,20 @@ async def test_denials_are_written_down(aws):
     await caller.raw(b"{}", {"x-amz-target": "AWSStepFunctions.CreateStateMachine"})
     (entry,) = await audit.page(ACCOUNT)
     assert (entry.who, entry.action, entry.result, entry.detail) == ("user:ada", "states:CreateStateMachine", "denied", "needs machines:write")
+
+
+async def test_rate_exceeded(aws):
+    """An operation whose rate is used up answers as AWS does, with the time to wait; others go on, and what is refused counts for nothing."""
+    seconds = [50.0]
+    limited = Caller(AwsEndpoint(aws.service, Development(), limiter=Buckets({"ListActivities": Rate(2, 0.4)}, monotonic=lambda: seconds[0])))
+    assert [await limited("ListActivities") for _ in range(2)] == [{"activities": []}] * 2
+    for _ in range(3):
+        status, told, answer = await limited.raw(b"{}", {"x-amz-target": "AWSStepFunctions.ListActivities"})
+        assert (status, answer) == (400, {"__type": "com.amazon.coral.availability#ThrottlingException", "message": "Rate exceeded"})
+        assert told["retry-after"] == "3"
+    assert await limited("ListStateMachines") == {"stateMachines": []}
+    seconds[0] += 2.5
+    assert await limited("ListActivities") == {"activities": []}
 
 
 async def test_stopping_ends_polls(aws):

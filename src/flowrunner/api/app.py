@@ -21,6 +21,7 @@ from flowrunner.api import secrets as secret_routes
 from flowrunner.api.denials import Denials
 from flowrunner.api.identify import PUBLIC, Authenticator, check_routes, header, host_allowed, origin_allowed
 from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status
+from flowrunner.api.ratelimits import RateLimiter, retry_after
 from flowrunner.clock import Clock
 from flowrunner.errors import AccessDenied, FlowRunnerError
 from flowrunner.identity.principal import Principal
@@ -49,6 +50,7 @@ def create_app(
     metrics: Callable[[], bytes] | None = None,
     allowed_origins: tuple[str, ...] = (),
     only_loopback_hosts: bool = False,
+    limiter: RateLimiter | None = None,
     send_seconds: float = streams.SEND_SECONDS,
     identity: Identity | None = None,
     vault: Vault | None = None,
@@ -58,6 +60,7 @@ def create_app(
 
     `aws` answers ``POST /`` and finds out itself who is calling (a signature covers the body). Once `stopping` is set, readiness fails and
     streams end; `identity` brings the routes of accounts, which anybody may make with open `registration`, `vault` those of secrets; a subscriber that takes nothing for `send_seconds` is cut. With `only_loopback_hosts` a request must name this machine in its Host (for servers that let anybody in).
+    `limiter` counts the requests of each account: under the AWS operation that a route names in `counts_as`, else under its permission.
     """
     shared = streams.Streams(
         executions=store.executions, feed=feed, observer=observer, stopping=stopping, clock=clock, authenticator=authenticator, send_seconds=send_seconds
@@ -73,7 +76,7 @@ def create_app(
     check_routes((", ".join(sorted(handler.paths)), handler.opt) for handler in handlers)
     rest = Litestar(
         handlers,
-        guards=[_guard(authenticator)],
+        guards=[_guard(authenticator, limiter)],
         exception_handlers=_HANDLERS,
         after_exception=[] if identity is None else [_noted(Denials(identity.audit))],
         openapi_config=None,
@@ -84,7 +87,7 @@ def create_app(
     return Edge(rest=rest, aws=aws, allowed_origins=allowed_origins, only_loopback_hosts=only_loopback_hosts)
 
 
-def _guard(authenticator: Authenticator) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
+def _guard(authenticator: Authenticator, limiter: RateLimiter | None) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         permission = handler.opt.get("permission")
         if permission == PUBLIC:
@@ -99,6 +102,9 @@ def _guard(authenticator: Authenticator) -> Callable[[ASGIConnection[Any, Any, A
         if principal is None or permission not in principal.permissions:
             scope["needed"] = permission
             scope["problem"] = problem if principal is None else of_error(AccessDenied())  # for a WebSocket, which the framework would close without a word
+            raise Refused(scope["problem"])
+        if limiter is not None and (seconds := limiter.take(principal.account, handler.opt.get("counts_as", permission))) is not None:
+            scope["problem"] = of_status(429, "The account makes too many requests.", headers={"retry-after": str(retry_after(seconds))})
             raise Refused(scope["problem"])
 
     return guard
