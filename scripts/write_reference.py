@@ -31,13 +31,8 @@ from flowrunner.core import attempts, enter, faults, groups
 from flowrunner.core.records import details_key
 from flowrunner.errors import FlowRunnerError
 from flowrunner.jsonvalue import MAX_DEPTH
-<<<<<<< HEAD
 from flowrunner.limits import AWS_RATES, KIB, MIB, PROFILES
-from flowrunner.tasks import answers, client, egress, invokers, worker_pool
-=======
-from flowrunner.limits import KIB, MIB, PROFILES
 from flowrunner.tasks import answers, client, egress, invokers, secrecy, worker_pool
->>>>>>> vault
 from flowrunner.telemetry.names import METRICS, PREFIX
 from flowrunner.wiring import ACTIVITY_POLL_SECONDS
 

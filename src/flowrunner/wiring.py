@@ -67,7 +67,14 @@ class Application:
         self._log = structlog.get_logger("flowrunner.engine")
         self.store: Store = open_store(settings.store, clock=clock)
         self._express_store = open_store("memory:", clock=clock)
-        self.vault = Vault(self.store.documents, _key_source(settings), clock=clock, randomness=os.urandom, resealers=(AccessKeyResealer(),), alone=self.store.capabilities.exclusive)
+        self.vault = Vault(
+            self.store.documents,
+            _key_source(settings),
+            clock=clock,
+            randomness=os.urandom,
+            resealers=(AccessKeyResealer(),),
+            alone=self.store.capabilities.exclusive,
+        )
         self._functions = _functions(settings)
         self._tasks = _registry(settings, self._functions, limits, clock, self)
         express = self._engine(self._express_store, limits, clock, None, kept_ended=KEPT_EXPRESS)

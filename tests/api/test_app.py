@@ -240,27 +240,16 @@ def test_route_without_a_permission_is_refused():
     assert "/open" in str(caught.value)
 
 
-<<<<<<< HEAD
-def test_dev_listens_on_this_machine_only():
-    """A server that lets everybody in is not on the network, and no credential crosses it in the clear unless the operator says so."""
-=======
 def test_where_a_server_listens():
     """A server that lets everybody in is not on the network; another is, with TLS or on the operator's word."""
->>>>>>> identity
     for host in ("127.0.0.1", "localhost", "::1", "127.1.2.3"):
         check_bind(host, dev=True)
     for host in ("0.0.0.0", "::", "192.168.1.1", "example.org"):
         check_bind(host, dev=False, tls=True)
         check_bind(host, dev=False, insecure=True)
-<<<<<<< HEAD
-        for chosen, remedy in (({"dev": True, "tls": True, "insecure": True}, "127.0.0.1"), ({"dev": False}, "--insecure")):
-            with pytest.raises(ConfigurationError) as caught:
-                check_bind(host, **chosen)
-=======
         for settings, remedy in (({"dev": True, "tls": True, "insecure": True}, "127.0.0.1"), ({"dev": False}, "--insecure")):
             with pytest.raises(ConfigurationError) as caught:
                 check_bind(host, **settings)
->>>>>>> identity
             assert remedy in str(caught.value)
 
 

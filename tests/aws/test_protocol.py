@@ -16,10 +16,7 @@ from flowrunner.api.denials import Denials
 from flowrunner.api.ratelimits import Buckets
 from flowrunner.clock import SystemClock
 from flowrunner.errors import ReplayMismatch, StoreUnavailable
-<<<<<<< HEAD
-=======
 from flowrunner.identity.audit import AuditLog
->>>>>>> identity
 from flowrunner.identity.permissions import Permission
 from flowrunner.limits import Rate
 from flowrunner.stores.memory.store import MemoryStore
@@ -197,17 +194,6 @@ class Holder:
         pass
 
     async def authenticate(self, scope, headers, body):
-<<<<<<< HEAD
-        return Principal(account=ACCOUNT, permissions=frozenset({Permission.MACHINES_READ}))
-
-
-async def test_permissions(aws):
-    """A caller does what its permissions name, nothing else, not even what this version does not have."""
-    reader = Caller(AwsEndpoint(aws.service, Reader()))
-    assert await reader("ListStateMachines") == {"stateMachines": []}
-    for operation in (name for name, one in OPERATIONS.items() if one.permission != Permission.MACHINES_READ):
-        assert (await reader.refused(operation))[0] == "AccessDeniedException", operation
-=======
         return Principal(account=ACCOUNT, permissions=self.permissions, name="user:ada")
 
 
@@ -233,7 +219,6 @@ async def test_denials_are_written_down(aws):
     await caller.raw(b"{}", {"x-amz-target": "AWSStepFunctions.CreateStateMachine"})
     (entry,) = await audit.page(ACCOUNT)
     assert (entry.who, entry.action, entry.result, entry.detail) == ("user:ada", "states:CreateStateMachine", "denied", "needs machines:write")
->>>>>>> identity
 
 
 async def test_rate_exceeded(aws):

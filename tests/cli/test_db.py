@@ -255,7 +255,10 @@ def test_move_to_another_store(folder):
     assert db("export", "e.jsonl", folder=folder).returncode == 0
     assert (folder / "e.jsonl").stat().st_mode & 0o777 == 0o600
     other = ("--store", "sqlite:///other.db")
-    assert json_of(db("import", "e.jsonl", "--json", folder=folder, store=other)) == {"added": {"revisions": 2, "machines": 2, "documents": 1, "executions": 4}, "skipped": {}}
+    assert json_of(db("import", "e.jsonl", "--json", folder=folder, store=other)) == {
+        "added": {"revisions": 2, "machines": 2, "documents": 1, "executions": 4},
+        "skipped": {},
+    }
     piped = db("export", "-", folder=folder, store=other)
     assert piped.stdout.splitlines()[1:] == (folder / "e.jsonl").read_text().splitlines()[1:]
     again = db("import", "-", "--json", folder=folder, store=other, text=piped.stdout)
