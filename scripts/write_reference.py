@@ -19,7 +19,7 @@ import typer
 
 import flowrunner
 from flowrunner import config
-from flowrunner.api import health, messages, page, problems, runs, streams
+from flowrunner.api import accounts, credentials, health, messages, page, problems, runs, secrets, streams, users
 from flowrunner.api.answer import AWS_CODES
 from flowrunner.api.aws import faults as aws_faults
 from flowrunner.api.aws.handlers import HANDLERS
@@ -30,6 +30,7 @@ from flowrunner.cli.main import app
 from flowrunner.core import attempts, enter, faults, groups
 from flowrunner.core.records import details_key
 from flowrunner.errors import FlowRunnerError
+from flowrunner.identity.permissions import OPERATOR, Permission, Role, role_permissions
 from flowrunner.jsonvalue import MAX_DEPTH
 from flowrunner.limits import AWS_RATES, KIB, MIB, PROFILES
 from flowrunner.tasks import answers, client, egress, invokers, worker_pool
@@ -363,12 +364,23 @@ def aws_operations() -> str:
     )
 
 
+class _Nothing:
+    """Has whatever it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+
 def _handlers() -> list[Any]:
-    nothing = cast("Any", None)  # the handlers are only looked at
+    nothing = cast("Any", _Nothing())  # the handlers are only looked at
     return [
         *health.routes(store=nothing, stopping=nothing, metrics=None),
         *runs.routes(executions=nothing, region=""),
         *streams.routes(nothing),
+        *accounts.routes(nothing, registration="closed"),
+        *users.routes(nothing),
+        *credentials.routes(nothing),
+        *secrets.routes(nothing),
     ]
 
 
@@ -380,6 +392,17 @@ def routes() -> list[tuple[str, str, str, str]]:
             method = ", ".join(sorted(getattr(handler, "http_methods", None) or ["WebSocket"]))
             found.append((method, path.replace(":str", ""), handler.opt["permission"], _first_line(getattr(handler.fn, "value", handler.fn))))
     return found
+
+
+def permissions() -> str:
+    """Every permission, and the roles that have it."""
+    rows = [(_code(one), *("yes" if one in role_permissions(role) else "" for role in Role), "yes" if one in OPERATOR else "") for one in Permission]
+    return (
+        "# Roles and permissions\n\nA user has one role in its account. An API token can be limited to some of its user's permissions (`flowrunner key create --kind token --scope`). "
+        "An operator, the first user of a store, also has those of the last column; they are about all accounts. "
+        "[HTTP routes](http.md) and [AWS operations](aws-operations.md) say which permission each needs.\n\n"
+        + _table(("Permission", *(str(role) for role in Role), "operator"), rows)
+    )
 
 
 def http() -> str:
@@ -400,6 +423,7 @@ _CLOSE_CODES = (
     (streams.FAILED, "The server failed; its log says why."),
     (streams.RESTARTING, "The server stops; come back with `?after=`."),
     (streams.BAD_REQUEST, "`after` is not a sequence number."),
+    (streams.LET_OUT, "The credential has expired or was revoked."),
     (streams.UNKNOWN_RUN, "There is no such run."),
     (streams.TOO_SLOW, "The client reads too slowly; come back with `?after=`."),
 )
@@ -463,6 +487,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings,
     "commands.md": commands,
     "http.md": http,
+    "permissions.md": permissions,
     "aws-operations.md": aws_operations,
     "stream-messages.md": streams_page,
     "history-events.md": history_events,
