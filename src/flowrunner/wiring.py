@@ -16,6 +16,8 @@ from litestar.types import ASGIApp
 from flowrunner.api.app import create_app
 from flowrunner.api.aws import AwsEndpoint, DenyAll, Development, Service
 from flowrunner.api.identify import DevAuthenticator, GateAuthenticator
+from flowrunner.api.openings import Openings
+from flowrunner.api.proxies import Proxies
 from flowrunner.asl.findings import format_aws
 from flowrunner.asl.parse import parse_definition
 from flowrunner.clock import Clock, SystemClock
@@ -92,6 +94,8 @@ class Application:
             only_loopback_hosts=settings.dev,
             identity=self.identity,
             registration="open" if settings.dev else settings.registration,
+            proxies=Proxies(settings.trusted_proxies),
+            openings=Openings(per_address=per_peer(settings, "sockets_per_address"), per_account=per_peer(settings, "sockets_per_account")),
         )
 
     def _engine(self, store: Store, limits: Limits, clock: Clock, express: Engine | None, *, kept_ended: int | None = None) -> Engine:
@@ -172,6 +176,11 @@ class Application:
 def build(settings: Settings, *, clock: Clock | None = None, point: Point = no_point) -> Application:
     """The application of these settings; raises ConfigurationError."""
     return Application(settings, clock=clock, point=point)
+
+
+def per_peer(settings: Settings, name: str) -> int | None:
+    """A limit of one address or account; None on a server for development, where all callers are one, unless it is set."""
+    return None if settings.dev and name not in settings.origins else int(getattr(settings, name))
 
 
 def compile_revision(revision: Revision) -> Program:

@@ -75,7 +75,9 @@ def test_spellings(spelling, value):
 def test_numbers_and_short_values():
     """Numbers of a structured secret are hidden as numbers and as texts; short values only where they are a whole string."""
     scrubber = Scrubber([{"pin": 987654, "port": 80, "ratio": 0.12345, "code": "abc", "on": True, "none": None, "digits": "55556666"}])
-    shown = json.loads(scrubber.json('{"a": 987654, "b": "pin 987654", "c": 80, "d": [0.12345, "abc", "abcd", "x abc"], "abc": true, "e": 55556666, "f": null}'))
+    shown = json.loads(
+        scrubber.json('{"a": 987654, "b": "pin 987654", "c": 80, "d": [0.12345, "abc", "abcd", "x abc"], "abc": true, "e": 55556666, "f": null}')
+    )
     assert shown == {"a": MASK, "b": f"pin {MASK}", "c": 80, "d": [MASK, MASK, "abcd", "x abc"], "abc": True, "e": MASK, "f": None}
 
 
