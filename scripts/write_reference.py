@@ -31,7 +31,7 @@ from flowrunner.core import attempts, enter, faults, groups
 from flowrunner.core.records import details_key
 from flowrunner.errors import FlowRunnerError
 from flowrunner.jsonvalue import MAX_DEPTH
-from flowrunner.limits import KIB, MIB, PROFILES
+from flowrunner.limits import AWS_RATES, KIB, MIB, PROFILES
 from flowrunner.tasks import answers, client, egress, invokers, worker_pool
 from flowrunner.telemetry.names import METRICS, PREFIX
 from flowrunner.wiring import ACTIVITY_POLL_SECONDS
@@ -154,6 +154,9 @@ def settings() -> str:
                 ("`FLOWRUNNER_CONFIG`", "The configuration file, as `--config`."),
                 ("`FLOWRUNNER_CRASH_AT`", "For crash tests on loopback: the process kills itself at a named point, `POINT:N` at the N-th time."),
                 ("`FLOWRUNNER_IDEMPOTENCY_KEY`", "Set by the server in a Python function: the key of its attempt, the same when it runs again."),
+                ("`FLOWRUNNER_TOKEN`, `FLOWRUNNER_TOKEN_FILE`", "The API token of client commands, or the file it is in; instead of a log-in."),
+                ("`FLOWRUNNER_PROFILE`", "The log-in that client commands use, as `--profile`."),
+                ("`FLOWRUNNER_USERNAME`", "The user that `flowrunner login` takes without asking."),
                 ("`FLOWRUNNER_TRACEBACK`", "Set: an unexpected failure of a command shows where it happened."),
                 ("`NO_COLOR`", "Set: no colours."),
             ),
@@ -339,6 +342,9 @@ def limits() -> str:
         "# Limits\n\nThe setting `limits` chooses one of two profiles.\n\n"
         f"{_table(('Limit', 'Of what', *(_code(one.name) for one in profiles)), rows)}\n"
         f"These hold in both profiles:\n\n{_table(('Of what', 'Limit'), fixed)}"
+        "\n## Requests\n\nToken buckets of an account, as AWS has them in its larger regions. They hold in the profile `aws` without `dev`, and wherever the setting "
+        "`request_rates` says `aws`; an operation that is not listed has none.\n\n"
+        f"{_table(('Operation', 'At once', 'More each second'), [(_code(name), rate.bucket, f'{rate.per_second:g}') for name, rate in AWS_RATES.items()])}"
     )
 
 

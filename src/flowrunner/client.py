@@ -18,9 +18,11 @@ from flowrunner.errors import Fault, FlowRunnerError
 RUNS = "/api/v2/workflows/runs"
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 60.0  # streams say something every 15 seconds
+UNAUTHENTICATED = 401
 RECONNECTS = 5  # tries in a row to get back to a stream
 RECONNECT_SECONDS = 1.0
 AWS_PAGE = 1000  # the most GetExecutionHistory gives at once
+REST_PAGE = 1000  # the most a list gives at once
 
 
 class ServerUnreachable(FlowRunnerError):
@@ -38,7 +40,7 @@ class ServerRefused(FlowRunnerError):
     fault: ClassVar[Fault] = "caller"
 
     def __init__(self, message: str, *, status: int, code: str) -> None:
-        super().__init__(message)
+        super().__init__(message, remedy="Log in: flowrunner login" if status == UNAUTHENTICATED else None)
         self.status = status  # type: ignore[misc]  # the answer's own takes the class's place
         self.code = code  # type: ignore[misc]  # as above
 
@@ -185,6 +187,17 @@ class Client:
         if not answer.is_success:
             raise _refusal(answer)
         return _json(answer) if answer.content else {}
+
+    async def rest_pages(self, path: str, member: str) -> list[dict[str, Any]]:
+        """Every row of a list of the REST API, page after page."""
+        found: list[dict[str, Any]] = []
+        following: str | None = None
+        while True:
+            page = await self.rest("GET", path, params={"limit": REST_PAGE, "after": following})
+            found += page[member]
+            following = page.get("next_after")
+            if following is None:
+                return found
 
     async def _get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         return await self.rest("GET", path, params=params)

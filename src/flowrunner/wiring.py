@@ -14,10 +14,12 @@ import structlog
 from litestar.types import ASGIApp
 
 from flowrunner.api.app import create_app
-from flowrunner.api.aws import AwsEndpoint, DenyAll, Development, Service
+from flowrunner.api.aws import AwsEndpoint, BearerOr, Development, Service, Signed
+from flowrunner.api.denials import Denials
 from flowrunner.api.identify import DevAuthenticator, GateAuthenticator
 from flowrunner.api.openings import Openings
 from flowrunner.api.proxies import Proxies
+from flowrunner.api.ratelimits import Buckets, RateLimiter
 from flowrunner.asl.findings import format_aws
 from flowrunner.asl.parse import parse_definition
 from flowrunner.clock import Clock, SystemClock
@@ -33,7 +35,7 @@ from flowrunner.identity.jwt import ForeignIssuer
 from flowrunner.identity.sealed import AccessKeyResealer
 from flowrunner.identity.service import FirstRun, Identity
 from flowrunner.ids import parse_arn
-from flowrunner.limits import PROFILES, Limits
+from flowrunner.limits import AWS_RATES, PROFILES, Limits, Rate
 from flowrunner.ports.definitions import Revision
 from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import ChildStart
@@ -49,6 +51,7 @@ from flowrunner.vault.keys import KeySource
 from flowrunner.vault.vault import Vault
 
 KEPT_EXPRESS = 10_000  # express executions live in memory; the oldest that have ended are forgotten
+BURST_SECONDS = 2  # of its rate an account may use at once
 ACTIVITY_POLL_SECONDS = 60.0  # AWS: GetActivityTask holds the connection this long
 
 
@@ -79,7 +82,15 @@ class Application:
         self.first_run: FirstRun | None = None
         known = GateAuthenticator(self.identity.gate)
         service = Service(has_test_case=has_test_case, engine=self.engine, store=self.store, clock=clock, region=settings.region, limits=limits)
-        aws = AwsEndpoint(service, Development(settings.account) if settings.dev else DenyAll(), stopping=self.stopping)
+        limiter = _limiter(settings, clock, self.engine)
+        signed = Signed(self.identity.gate.access_key, clock=clock, randomness=os.urandom, regions={settings.region})
+        aws = AwsEndpoint(
+            service,
+            Development(settings.account) if settings.dev else BearerOr(self.identity.gate, signed),
+            stopping=self.stopping,
+            limiter=limiter,
+            denials=Denials(self.identity.audit),
+        )
         self.asgi: ASGIApp = create_app(
             store=self.store,
             feed=self.feed,
@@ -93,9 +104,11 @@ class Application:
             allowed_origins=settings.allowed_origins,
             only_loopback_hosts=settings.dev,
             identity=self.identity,
+            vault=self.vault,
             registration="open" if settings.dev else settings.registration,
             proxies=Proxies(settings.trusted_proxies),
             openings=Openings(per_address=per_peer(settings, "sockets_per_address"), per_account=per_peer(settings, "sockets_per_account")),
+            limiter=limiter,
         )
 
     def _engine(self, store: Store, limits: Limits, clock: Clock, express: Engine | None, *, kept_ended: int | None = None) -> Engine:
@@ -238,6 +251,15 @@ def _registry(settings: Settings, functions: Mapping[str, Function], limits: Lim
         clock=clock,
         secrets=application.vault.secrets,
     )
+
+
+def _limiter(settings: Settings, clock: Clock, engine: Engine) -> RateLimiter | None:
+    """What counts the requests of accounts; None where nothing is limited."""
+    by_profile = settings.request_rates == "auto" and settings.limits == "aws" and not settings.dev
+    rates = AWS_RATES if by_profile or settings.request_rates == "aws" else {}
+    asked = settings.requests_per_second
+    every = Rate(BURST_SECONDS * asked, asked) if asked else None
+    return Buckets(rates, monotonic=clock.monotonic, every=every, nodes=engine.nodes) if rates or every else None
 
 
 def _functions(settings: Settings) -> dict[str, Function]:

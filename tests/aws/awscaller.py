@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from flowrunner.api.aws import AwsEndpoint, Development, Service
+from flowrunner.api.aws import Authenticator, AwsEndpoint, Development, Service
 from flowrunner.asl.parse import parse_definition
 from flowrunner.clock import SystemClock
 from flowrunner.engine.engine import Engine
@@ -118,8 +118,8 @@ async def aws():
 
 
 @contextmanager
-def served():
-    """The URL of a uvicorn server on a free port, in a thread."""
+def served(authenticator: Authenticator | None = None):
+    """The URL of a uvicorn server on a free port, in a thread; everybody local is let in, unless an authenticator is given."""
     import uvicorn
 
     class App:
@@ -134,7 +134,7 @@ def served():
         async def lifespan(self, receive, send):
             async with AsyncExitStack() as stack:
                 await receive()
-                self.endpoint = AwsEndpoint(await make_service(stack, activity_poll_seconds=1), Development())
+                self.endpoint = AwsEndpoint(await make_service(stack, activity_poll_seconds=1), authenticator or Development())
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
             await send({"type": "lifespan.shutdown.complete"})

@@ -12,7 +12,9 @@ from awscaller import ACCOUNT, PASS, ROLE, Caller
 
 from flowrunner.api.aws import AwsEndpoint, DenyAll, Development, Principal
 from flowrunner.api.aws.operations import OPERATIONS
+from flowrunner.api.ratelimits import Buckets
 from flowrunner.errors import ReplayMismatch, StoreUnavailable
+from flowrunner.limits import Rate
 
 LIST = {"x-amz-target": "AWSStepFunctions.ListStateMachines"}
 START = {"x-amz-target": "AWSStepFunctions.StartExecution"}
@@ -191,6 +193,20 @@ async def test_permissions(aws):
     assert await reader("ListStateMachines") == {"stateMachines": []}
     for operation in OPERATIONS.keys() - {"ListStateMachines"}:
         assert (await reader.refused(operation))[0] == "AccessDeniedException", operation
+
+
+async def test_rate_exceeded(aws):
+    """An operation whose rate is used up answers as AWS does, with the time to wait; others go on, and what is refused counts for nothing."""
+    seconds = [50.0]
+    limited = Caller(AwsEndpoint(aws.service, Development(), limiter=Buckets({"ListActivities": Rate(2, 0.4)}, monotonic=lambda: seconds[0])))
+    assert [await limited("ListActivities") for _ in range(2)] == [{"activities": []}] * 2
+    for _ in range(3):
+        status, told, answer = await limited.raw(b"{}", {"x-amz-target": "AWSStepFunctions.ListActivities"})
+        assert (status, answer) == (400, {"__type": "com.amazon.coral.availability#ThrottlingException", "message": "Rate exceeded"})
+        assert told["retry-after"] == "3"
+    assert await limited("ListStateMachines") == {"stateMachines": []}
+    seconds[0] += 2.5
+    assert await limited("ListActivities") == {"activities": []}
 
 
 async def test_stopping_ends_polls(aws):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import io
@@ -12,6 +13,8 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from unittest import mock
 
@@ -22,7 +25,10 @@ from processes import COMMAND, flowrunner, serving
 
 from flowrunner.cli.db import moment_of
 from flowrunner.cli.main import run
+from flowrunner.clock import SystemClock
 from flowrunner.errors import ConfigurationError
+from flowrunner.ports.documents import Document, Put
+from flowrunner.stores.open import open_store
 from flowrunner.stores.revisions import latest
 from flowrunner.stores.sqlite.migrate import PACKAGE
 
@@ -191,6 +197,31 @@ def test_prune(folder):
     assert db("check", folder=folder).returncode == 0
 
 
+def write_documents(folder, *documents):
+    async def write():
+        async with AsyncExitStack() as stack:
+            store = open_store(f"sqlite:///{folder}/flow.db", clock=SystemClock())
+            await store.start(stack)
+            await store.documents.write([Put(one) for one in documents])
+
+    asyncio.run(write())
+
+
+user = Document(account="123456789012", kind="user", id="ada", body=b"sealed", aliases=("username:ada",))
+
+
+def test_prune_removes_what_has_expired(folder):
+    """Documents whose time is over go, whatever --ended-before says; the others stay."""
+    write_documents(folder, user, *(replace(user, kind="ticket", id=f"{number}", aliases=(f"ticket:{number}",), expires_at=number) for number in (1, 2, 3)))
+    prune = ("prune", "--ended-before", "1h", "--json")
+    assert json_of(db(*prune, "--dry-run", folder=folder)).items() >= {"executions": 0, "documents": 3, "removed": False}.items()
+    assert json_of(db("size", "--json", folder=folder))["documents"] == 4
+    assert json_of(db(*prune, folder=folder)).items() >= {"executions": 0, "documents": 3, "removed": True}.items()
+    assert json_of(db("size", "--json", folder=folder))["documents"] == 1
+    assert json_of(db(*prune, folder=folder))["documents"] == 0
+    assert db("check", folder=folder).returncode == 0
+
+
 def test_prune_asks_on_a_terminal(folder):
     """Who says no keeps everything; --yes is not asked."""
     import pty
@@ -273,12 +304,13 @@ def test_usage(folder):
 
 def test_restore_only_into_an_empty_store(folder):
     """From an SQLite backup and from an export; never over anything."""
+    write_documents(folder, user)
     for words in (("backup", "b.db"), ("export", "e.jsonl")):
         assert db(*words, folder=folder).returncode == 0
     for number, file in enumerate(("b.db", "e.jsonl")):
         new = ("--store", f"sqlite:///new-{number}.db")
         counts = json_of(db("restore", file, "--json", folder=folder, store=new))
-        assert counts == {"executions": 4, "revisions": 2, "machines": 2, "activities": 0}
+        assert counts == {"executions": 4, "revisions": 2, "machines": 2, "activities": 0, "documents": 1}
         assert db("export", f"{number}.jsonl", folder=folder, store=new).returncode == 0
         assert (folder / f"{number}.jsonl").read_text().splitlines()[1:] == (folder / "e.jsonl").read_text().splitlines()[1:]
         again = db("restore", file, folder=folder, store=new)
@@ -331,7 +363,7 @@ def test_the_export_is_what_the_page_says(folder):
     """One object a line: a header, revisions, machines, executions, and the counts at the end; bytes are base64."""
     rows = [json.loads(line) for line in db("export", "-", folder=folder).stdout.splitlines()]
     assert [next(iter(row)) for row in rows] == ["header", *["revision"] * 2, *["machine"] * 2, *["execution"] * 4, "end"]
-    assert rows[0]["header"].items() >= {"format": "flowrunner-archive", "version": 1}.items()
+    assert rows[0]["header"].items() >= {"format": "flowrunner-archive", "version": 2}.items()
     assert rows[-1] == {"end": {"revisions": 2, "machines": 2, "executions": 4}}
     [waiting] = [row["execution"] for row in rows if "execution" in row and row["execution"]["head"]["status"] == "RUNNING"]
     records = [record for chunk in waiting["chunks"] for record in json.loads(base64.b64decode(chunk["body"]))]

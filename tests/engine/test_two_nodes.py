@@ -126,6 +126,17 @@ def token_of(bench):
     return json.loads(call.parameters)["Payload"]["token"]
 
 
+async def test_nodes_know_how_many_they_are(nodes):
+    """Each counts those that live, and one that died no longer after its lease."""
+    a, b = await nodes(), await nodes()
+    assert a.engine.nodes() == 1  # it has seen nobody yet
+    await pass_time(a, LEASE)
+    assert [a.engine.nodes(), b.engine.nodes()] == [2, 2]
+    kill(b)
+    await pass_time(a, 2 * LEASE)
+    assert a.engine.nodes() == 1
+
+
 async def test_a_token_is_answered_on_another_node(nodes):
     """Node B takes an answer while A runs an attempt of the same execution; both go on, each attempt runs once."""
     a, b = await nodes(), await nodes()

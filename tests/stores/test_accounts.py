@@ -6,7 +6,8 @@ import pytest
 
 from flowrunner.clock import SystemClock
 from flowrunner.stores.open import open_store
-from flowrunner.testing.conformance import AccountStoreConformance, AuditStoreConformance, KeyStoreConformance
+from flowrunner.testing.conformance import AccountStoreConformance, AuditStoreConformance, KeyStoreConformance, SecretStoreConformance
+from flowrunner.testing.dynamodb import fresh_url
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres", "dynamodb"])
@@ -16,7 +17,7 @@ async def store(request, tmp_path):
         "memory": lambda: "memory:",
         "sqlite": lambda: f"sqlite:///{tmp_path}/flow.db",
         "postgres": lambda: request.getfixturevalue("postgres_url"),
-        "dynamodb": lambda: request.getfixturevalue("dynamodb_url"),
+        "dynamodb": lambda: fresh_url(request.getfixturevalue("dynamodb")),
     }[request.param]()
     async with AsyncExitStack() as stack:
         opened = open_store(url, clock=SystemClock())
@@ -34,3 +35,10 @@ class TestKeys(KeyStoreConformance):
 
 class TestAudit(AuditStoreConformance):
     pass
+
+
+class TestSecrets(SecretStoreConformance):
+    @pytest.fixture
+    def documents(self, store):
+        """Whose clock does not matter: secrets do not expire in the store."""
+        return store.documents

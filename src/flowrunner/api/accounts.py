@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -13,7 +14,7 @@ from flowrunner.api.bodies import body_of
 from flowrunner.api.identify import PUBLIC, actor_of, address_of
 from flowrunner.api.messages import moment
 from flowrunner.api.page import limit_of
-from flowrunner.errors import AccessDenied
+from flowrunner.errors import AccessDenied, InvalidDocument
 from flowrunner.identity.entries import Account, User
 from flowrunner.identity.permissions import Permission
 from flowrunner.identity.principal import Actor, Principal
@@ -148,12 +149,11 @@ def routes(identity: Identity, *, registration: Literal["open", "closed"]) -> li
     @get(ACCOUNTS, permission=Permission.ACCOUNT_READ, operation_id="listAccounts")
     async def list_accounts(request: Caller) -> Response[bytes]:
         """List the accounts: all of them for an operator, otherwise the caller's own. ``?limit=&after=``."""
-        query = request.query_params
-        if Permission.ACCOUNTS_READ in request.user.permissions:
-            found = await accounts.page(after=query.get("after"), limit=limit_of(query.get("limit")))
-        else:
-            found = [await accounts.get(request.user.account)]
-        return answer({"accounts": [shown(account) for account in found], "total": len(found)})
+        query, everybody = request.query_params, Permission.ACCOUNTS_READ in request.user.permissions
+        limit = limit_of(query.get("limit"))
+        found = await accounts.page(after=query.get("after"), limit=limit) if everybody else [await accounts.get(request.user.account)]
+        more = found[-1].id if everybody and len(found) == limit else None
+        return answer({"accounts": [shown(account) for account in found], "total": len(found), "next_after": more})
 
     @get(ACCOUNT, permission=Permission.ACCOUNT_READ, operation_id="describeAccount")
     async def describe_account(request: Caller, account: FromPath[str]) -> Response[bytes]:
@@ -178,7 +178,10 @@ def routes(identity: Identity, *, registration: Literal["open", "closed"]) -> li
         """The audit log in order: ``?after=SEQ&limit=``."""
         query = request.query_params
         after = query.get("after", "0")
-        entries = await identity.audit.page(own(request, account), after=int(after) if after.isdecimal() else 0, limit=limit_of(query.get("limit")))
-        return answer({"entries": entries})
+        if re.fullmatch(r"[0-9]{1,15}", after) is None:
+            raise InvalidDocument("after must be the number of an entry.", pointer="/after")
+        number = own(request, account)
+        head = await identity.audit.head(number)
+        return answer({"entries": await identity.audit.page(number, after=int(after), limit=limit_of(query.get("limit"))), "head": head})
 
     return [*logins(identity), create_account, list_accounts, describe_account, change_account, delete_account, list_audit]

@@ -14,18 +14,23 @@ from litestar import Litestar, Request, Response
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
-from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Send
+from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Scope, Send
 
 from flowrunner.api import accounts, credentials, health, runs, streams, users
+from flowrunner.api import secrets as secret_routes
+from flowrunner.api.denials import Denials
 from flowrunner.api.identify import PUBLIC, Authenticator, check_routes, header, host_allowed, origin_allowed
 from flowrunner.api.openings import Openings
 from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status
 from flowrunner.api.proxies import Proxies
+from flowrunner.api.ratelimits import RateLimiter, retry_after
 from flowrunner.clock import Clock
 from flowrunner.errors import AccessDenied, FlowRunnerError
+from flowrunner.identity.principal import Principal
 from flowrunner.identity.service import Identity
 from flowrunner.ports.observe import Observer
 from flowrunner.ports.store import Store
+from flowrunner.vault.vault import Vault
 
 MAX_BODY_BYTES = 1024 * 1024
 UNKNOWN_CALLER = of_status(401, "This needs a credential.", headers={"www-authenticate": "Bearer"})
@@ -50,8 +55,10 @@ def create_app(
     metrics: Callable[[], bytes] | None = None,
     allowed_origins: tuple[str, ...] = (),
     only_loopback_hosts: bool = False,
+    limiter: RateLimiter | None = None,
     send_seconds: float = streams.SEND_SECONDS,
     identity: Identity | None = None,
+    vault: Vault | None = None,
     registration: Literal["open", "closed"] = "closed",
     proxies: Proxies | None = None,
     openings: Openings | None = None,
@@ -59,23 +66,33 @@ def create_app(
     """Put the server together.
 
     `aws` answers ``POST /`` and finds out itself who is calling (a signature covers the body). Once `stopping` is set, readiness fails and
-    streams end; `identity` brings the routes of accounts, which anybody may make with open `registration`; a subscriber that takes nothing for `send_seconds` is cut. With `only_loopback_hosts` a request must name this machine in its Host (for servers that let anybody in).
+    streams end; `identity` brings the routes of accounts, which anybody may make with open `registration`, `vault` those of secrets; a subscriber that takes nothing for `send_seconds` is cut. With `only_loopback_hosts` a request must name this machine in its Host (for servers that let anybody in).
+    `limiter` counts the requests of each account: under the AWS operation that a route names in `counts_as`, else under its permission.
     """
     shared = streams.Streams(
-        executions=store.executions, feed=feed, observer=observer, stopping=stopping, clock=clock, send_seconds=send_seconds, openings=openings
+        executions=store.executions,
+        feed=feed,
+        observer=observer,
+        stopping=stopping,
+        clock=clock,
+        authenticator=authenticator,
+        send_seconds=send_seconds,
+        openings=openings,
     )
     handlers = [
         *health.routes(store=store, stopping=stopping, metrics=metrics),
         *runs.routes(executions=store.executions, region=region),
         *streams.routes(shared),
         *([] if identity is None else [*accounts.routes(identity, registration=registration), *users.routes(identity), *credentials.routes(identity)]),
+        *([] if vault is None else secret_routes.routes(vault, None if identity is None else identity.audit)),
     ]
 
     check_routes((", ".join(sorted(handler.paths)), handler.opt) for handler in handlers)
     rest = Litestar(
         handlers,
-        guards=[_guard(authenticator)],
+        guards=[_guard(authenticator, limiter)],
         exception_handlers=_HANDLERS,
+        after_exception=[] if identity is None else [_noted(Denials(identity.audit))],
         openapi_config=None,
         logging_config=None,
         request_max_body_size=MAX_BODY_BYTES,
@@ -84,7 +101,7 @@ def create_app(
     return Edge(rest=rest, aws=aws, allowed_origins=allowed_origins, only_loopback_hosts=only_loopback_hosts, proxies=proxies or Proxies())
 
 
-def _guard(authenticator: Authenticator) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
+def _guard(authenticator: Authenticator, limiter: RateLimiter | None) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         permission = handler.opt.get("permission")
         if permission == PUBLIC:
@@ -95,12 +112,29 @@ def _guard(authenticator: Authenticator) -> Callable[[ASGIConnection[Any, Any, A
             principal = await authenticator.identify(scope)
         except FlowRunnerError as error:
             principal, problem = None, of_error(error)
+        scope["user"] = principal
         if principal is None or permission not in principal.permissions:
+            scope["needed"] = permission
             scope["problem"] = problem if principal is None else of_error(AccessDenied())  # for a WebSocket, which the framework would close without a word
             raise Refused(scope["problem"])
-        connection.scope["user"] = principal
+        if limiter is not None and (seconds := limiter.take(principal.account, handler.opt.get("counts_as", permission))) is not None:
+            scope["problem"] = of_status(429, "The account makes too many requests.", headers={"retry-after": str(retry_after(seconds))})
+            raise Refused(scope["problem"])
 
     return guard
+
+
+def _noted(denials: Denials) -> Callable[[Exception, Scope], Awaitable[None]]:
+    """Write denials of the guard and of handlers into the audit log of the caller's account."""
+
+    async def note(error: Exception, scope: Scope) -> None:
+        denied = isinstance(error, AccessDenied) or (isinstance(error, Refused) and error.problem.code == AccessDenied.code)
+        principal: Principal | None = scope.get("user")
+        if denied and principal is not None:
+            known: Any = scope
+            await denials.note(known, principal, str(known.get("method", "CONNECT")), known.get("needed", ""))
+
+    return note
 
 
 class Edge:

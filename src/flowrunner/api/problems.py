@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from flowrunner.core.diagnostics import Diagnostic
-from flowrunner.errors import FlowRunnerError, InvalidDefinition, InvalidDocument, Overloaded, Unauthenticated
+from flowrunner.errors import FlowRunnerError, InvalidDefinition, InvalidDocument, InvalidSecret, Overloaded, Unauthenticated
 
 PROBLEM = "application/problem+json"
 HIDDEN = "The server could not do this; its log says why under this trace_id."
@@ -75,6 +75,8 @@ def of_error(error: FlowRunnerError) -> Problem:
     errors: tuple[Mapping[str, Any], ...] = ()
     if isinstance(error, InvalidDocument) and (error.line or error.pointer):
         errors = ({"message": error.message, "pointer": error.pointer, "line": error.line, "column": error.column},)
+    if isinstance(error, InvalidSecret):
+        errors = tuple({"message": message, "pointer": pointer} for pointer, message in error.faults)
     if isinstance(error, InvalidDefinition):
         errors = tuple(as_error(part) for part in error.diagnostics if isinstance(part, Diagnostic))
     headers = {"retry-after": "1"} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else {}

@@ -57,8 +57,10 @@ def routes(identity: Identity) -> list[HTTPRouteHandler]:
     async def list_users(request: Caller, account: FromPath[str]) -> Response[bytes]:
         """List the users: ``?limit=&after=``."""
         query = request.query_params
-        found = await users.page(own(request, account), after=query.get("after"), limit=limit_of(query.get("limit")))
-        return answer({"users": [shown_user(user) for user in found], "total": len(found)})
+        limit = limit_of(query.get("limit"))
+        found = await users.page(own(request, account), after=query.get("after"), limit=limit)
+        more = found[-1].id if len(found) == limit else None
+        return answer({"users": [shown_user(user) for user in found], "total": len(found), "next_after": more})
 
     @post(f"{ACCOUNT}/users", permission=Permission.USERS_WRITE, operation_id="createUser")
     async def create_user(request: Caller, account: FromPath[str]) -> Response[bytes]:

@@ -61,7 +61,7 @@ def info(
 
     async def work() -> dict[str, Any]:
         async with client_of(settings) as client:
-            return await client.rest("GET", f"{ACCOUNTS}/{_segment(account)}")
+            return await client.rest("GET", f"{ACCOUNTS}/{segment(account)}")
 
     show_document(wait_for(work()), form_of(output, json))
 
@@ -104,13 +104,14 @@ def delete(
 
     async def work() -> None:
         async with client_of(settings) as client:
-            await client.rest("DELETE", f"{ACCOUNTS}/{_segment(account)}")
+            await client.rest("DELETE", f"{ACCOUNTS}/{segment(account)}")
 
     wait_for(work())
     say("Deleted: nobody gets into it any more. What it held is removed in the background.", quiet=quiet)
 
 
-def _segment(text: str) -> str:
+def segment(text: str) -> str:
+    """A text as one segment of a path."""
     from urllib.parse import quote  # noqa: PLC0415  # --help does not pay for it
 
     return quote(text, safe="")

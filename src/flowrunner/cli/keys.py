@@ -9,9 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from flowrunner.cli.accounts import segment
 from flowrunner.cli.environment import LINES, Shell, variables_of
 from flowrunner.cli.options import Config, Json, NoColor, Output, Quiet, Server, Yes, client_of, confirm, form_of, server_url, settings_of
 from flowrunner.cli.output import Form, print_text, say, show_document, show_rows, wait_for
+from flowrunner.cli.users import id_of
 from flowrunner.errors import ConfigurationError
 
 TOKENS = "/api/v1/accounts/me/tokens"
@@ -63,8 +65,6 @@ def create(
     body = {"name": name, "scopes": scope or None, "expires_in": None if expires is None else _seconds(expires)}
 
     async def work() -> dict[str, Any]:
-        from flowrunner.cli.users import id_of  # noqa: PLC0415
-
         async with client_of(settings) as client:
             whose = None if user is None else await id_of(client, user)
             return await client.rest("POST", ACCESS_KEYS if kind is Kind.aws else TOKENS, body | {"user": whose})
@@ -117,7 +117,7 @@ def revoke(
     settings = settings_of(config, server=server)
     whole = _TOKEN.fullmatch(key)
     identity = key if whole is None else whole[1]
-    path = f"{ACCESS_KEYS if identity.startswith('AKIA') else TOKENS}/{_segment(identity)}"
+    path = f"{ACCESS_KEYS if identity.startswith('AKIA') else TOKENS}/{segment(identity)}"
     confirm(f"Revoke {identity}?", yes=yes)
 
     async def work() -> None:

@@ -10,7 +10,23 @@ from typing import Annotated, Any
 import typer
 
 from flowrunner import __version__
-from flowrunner.cli import accounts, audit, configuring, db, dbmove, definitions, environment, executions, keys, login, profiles, running, serving, users
+from flowrunner.cli import (
+    accounts,
+    audit,
+    configuring,
+    db,
+    dbmove,
+    definitions,
+    environment,
+    executions,
+    keys,
+    login,
+    profiles,
+    running,
+    secrets,
+    serving,
+    users,
+)
 from flowrunner.cli.output import USAGE, Ended, code_of, complain, explain
 
 EXAMPLES = """\b
@@ -37,6 +53,7 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., Any]]]] = {
     "account": ("Accounts: tenants that see nothing of each other.", accounts.COMMANDS),
     "user": ("Users of the account, and what they may do.", users.COMMANDS),
     "key": ("AWS access keys and API tokens: what lets programs in.", keys.COMMANDS),
+    "secret": ("Secrets: sealed in the store, resolved inside tasks, never shown.", secrets.COMMANDS),
     "audit": ("The audit log: who changed what.", audit.COMMANDS),
     "config": ("Look at the settings.", configuring.COMMANDS),
     "db": ("Look after a store: its schema, health, size, backups and moves.", db.COMMANDS | dbmove.COMMANDS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from flowrunner.cli.output import Form
 from flowrunner.cli.profiles import profile_for, token_of_environment
+from flowrunner.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from flowrunner.client import Client
@@ -29,6 +31,15 @@ Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", m
 def form_of(output: Form, json: bool) -> Form:  # noqa: FBT001  # both are options
     """The form that was asked for."""
     return Form.json if json else output
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before what cannot be undone; raises ConfigurationError where nobody can be asked, typer.Abort for a no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigurationError("There is no terminal to ask on whether you mean it.", remedy="Add --yes.")
+    typer.confirm(question, abort=True, err=True)
 
 
 def settings_of(config: Path | None = None, **flags: object) -> Settings:

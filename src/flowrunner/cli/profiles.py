@@ -133,7 +133,6 @@ def token_of_environment() -> str | None:
         return token.strip()
     if not file:
         return None
-    try:
-        return Path(file).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"FLOWRUNNER_TOKEN_FILE: {file} cannot be read: {error}.") from None
+    from flowrunner.config.variables import read_secret_file  # noqa: PLC0415  # --help does not pay for it
+
+    return read_secret_file(Path(file), "FLOWRUNNER_TOKEN_FILE")

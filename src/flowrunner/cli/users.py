@@ -86,7 +86,7 @@ def delete(
 
     async def work() -> None:
         async with client_of(settings) as client:
-            await client.rest("DELETE", f"{USERS}/{await _id_of(client, user)}")
+            await client.rest("DELETE", f"{USERS}/{await id_of(client, user)}")
 
     wait_for(work())
     say(f"Removed {user}.", quiet=quiet)
@@ -109,7 +109,7 @@ def change_role(
 
     async def work() -> dict[str, Any]:
         async with client_of(settings) as client:
-            return await client.rest("PATCH", f"{USERS}/{await _id_of(client, user)}", {"role": role.value})
+            return await client.rest("PATCH", f"{USERS}/{await id_of(client, user)}", {"role": role.value})
 
     show_document(wait_for(work()), form_of(output, json))
 
@@ -138,13 +138,13 @@ def password(
             if user is None:
                 await client.rest("PUT", PASSWORD, {"current_password": current, "new_password": new})
             else:
-                await client.rest("PATCH", f"{USERS}/{await _id_of(client, user)}", {"password": new})
+                await client.rest("PATCH", f"{USERS}/{await id_of(client, user)}", {"password": new})
 
     wait_for(work())
     say("Changed. Log in again: flowrunner login", quiet=quiet)
 
 
-async def _id_of(client: Client, user: str) -> str:
+async def id_of(client: Client, user: str) -> str:
     """The id of a user who was named by name or id; raises NotFound."""
     for found in await client.rest_pages(USERS, "users"):
         if user in (found["id"], found["username"]) or found["username"].casefold() == user.casefold():

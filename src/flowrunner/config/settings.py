@@ -27,7 +27,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "text"]
 LimitProfile = Literal["aws", "open"]
 Registration = Literal["closed", "open"]
-RateLimits = Literal["profile", "off"]
+RequestRates = Literal["auto", "aws", "off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,8 @@ class Settings:
     region: str = "us-east-1"
     account: str = "000000000000"
     limits: LimitProfile = "aws"
+    request_rates: RequestRates = "auto"
+    requests_per_second: int = 0
     mock_config: Path | None = None
     function_workers: int = 16
     function_timeout_seconds: float = 900.0
@@ -88,7 +90,6 @@ class Settings:
     header_seconds: float = 10.0
     body_seconds: float = 30.0
     idle_seconds: float = 60.0
-    rate_limits: RateLimits = "profile"
     functions: Mapping[str, Function] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
@@ -130,6 +131,8 @@ SETTINGS = (
     Setting(name="region", read=read_region, help="The region in ARNs."),
     Setting(name="account", read=read_account, help="The account id in ARNs while there are no accounts."),
     Setting(name="limits", read=read_choice(get_args(LimitProfile)), help="The limit profile: aws as Step Functions, open with larger sizes."),
+    Setting(name="request_rates", read=read_choice(get_args(RequestRates)), help="Rates of AWS operations: aws, off, or auto: as the profile says, none with dev."),
+    Setting(name="requests_per_second", read=read_whole(0, 1_000_000), help="Requests of an account, all operations; twice as many at once. 0: no limit."),
     Setting(name="mock_config", read=read_path, help="AWS's MockConfigFile.json with mocked service integrations.", is_path=True),
     Setting(name="function_workers", read=read_whole(1, 1024), help="How many registered functions run at once.", key="function_pool.workers"),
     Setting(name="function_timeout_seconds", read=read_seconds, unit="seconds", help="The longest a function may take.", key="function_pool.timeout_seconds"),
@@ -161,7 +164,6 @@ SETTINGS = (
     Setting(name="header_seconds", read=read_seconds, unit="seconds", help="How long a request's headers may take."),
     Setting(name="body_seconds", read=read_seconds, unit="seconds", help="How long a body may bring nothing."),
     Setting(name="idle_seconds", read=read_seconds, unit="seconds", help="How long a connection may be idle between requests."),
-    Setting(name="rate_limits", read=read_choice(get_args(RateLimits)), help="profile: those of the limit profile; off: none."),
     Setting(name="server", read=read_url, help="The server that client commands talk to."),
 )  # fmt: skip
 ROWS = {row.file_key: row for row in SETTINGS} | {"server.host": SETTINGS[0], "server.port": SETTINGS[1], "database_url": SETTINGS[2]}

@@ -82,7 +82,11 @@ class Accounts:
 
     async def page(self, *, after: str | None = None, limit: int = 100) -> list[Account]:
         """Accounts of the whole store by id; those that are being deleted are left out."""
-        return [kept.entry for kept in await self._entries.accounts.page(SYSTEM, after=after, limit=limit) if kept.entry.status == "active"]
+        found: list[Account] = []
+        while len(found) < limit and (page := await self._entries.accounts.page(SYSTEM, after=after, limit=limit)):
+            found += [kept.entry for kept in page if kept.entry.status == "active"]
+            after = page[-1].document.id
+        return found[:limit]
 
     async def change(self, account: str, actor: Actor, *, name: str | None = None, email: str | None = None) -> Account:
         """Another display name or e-mail address; raises NotFound, Conflict."""

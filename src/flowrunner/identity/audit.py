@@ -8,7 +8,6 @@ What callers do to executions is not in it: their histories tell that.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from weakref import WeakValueDictionary
@@ -17,6 +16,7 @@ import msgspec
 
 from flowrunner.clock import MINUTE, Clock
 from flowrunner.errors import DocumentConflict
+from flowrunner.identity.chain import AuditEntry, AuditHead, Chain, Fault
 from flowrunner.identity.principal import Actor
 from flowrunner.ports.documents import APPEND_ONLY, CHANGES, Change, Document, DocumentStore, Put
 
@@ -25,50 +25,9 @@ ROOM = CHANGES - 2  # changes that fit into a write beside its entry
 TRIES = 100  # others append at the same time; each try that fails let one of them through
 REFUSALS_A_MINUTE = 20  # entries about refusals, for each account and address; the rest is only counted
 KEPT_ADDRESSES = 10_000
-START = "0" * 64
-
-
-class AuditEntry(msgspec.Struct, kw_only=True, frozen=True):
-    """One entry. `result` is ``ok``, ``denied`` or ``failed``; `previous` and `hash` are the links of the chain, 64 hex digits."""
-
-    seq: int
-    at: int
-    who: str
-    address: str
-    request: str
-    action: str
-    target: str
-    result: str
-    detail: str = ""
-    previous: str = START
-    hash: str = ""
-
-    def sealed(self) -> AuditEntry:
-        """The entry with its hash."""
-        return msgspec.structs.replace(self, hash=digest(self))
-
-
-class AuditHead(msgspec.Struct, kw_only=True, frozen=True):
-    """The last link of a chain."""
-
-    seq: int = 0
-    hash: str = START
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """What is wrong with a chain: at which entry, and why."""
-
-    seq: int
-    message: str
-
 
 _entry = msgspec.json.Decoder(AuditEntry).decode
 _head = msgspec.json.Decoder(AuditHead).decode
-
-
-def digest(entry: AuditEntry) -> str:
-    """The hash of an entry: SHA-256 of its JSON, keys in order, without the hash itself."""
-    return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(entry, hash=""), order="sorted")).hexdigest()
 
 
 class AuditLog:
@@ -128,23 +87,21 @@ class AuditLog:
 
     async def verify(self, account: str) -> Fault | None:
         """The first fault of a chain, or None: every entry is there, unaltered and in its place, up to the head."""
-        stored = await self._documents.get(account, HEAD, "head")
-        last = AuditHead()
-        while page := await self.page(account, after=last.seq):
+        head = await self.head(account)
+        chain = Chain({head.seq: head.hash})
+        while page := await self.page(account, after=chain.last.seq):
             for entry in page:
-                if entry.seq != last.seq + 1:
-                    return Fault(last.seq + 1, f"The entry is missing; the next is {entry.seq}.")
-                if entry.previous != last.hash:
-                    return Fault(entry.seq, "The entry does not follow the one before it.")
-                if entry.hash != digest(entry):
-                    return Fault(entry.seq, "The entry was altered.")
-                last = AuditHead(seq=entry.seq, hash=entry.hash)
-        head = AuditHead() if stored is None else _head(stored.body)
-        if head.seq > last.seq:
-            return Fault(last.seq + 1, "The entry is missing at the end.")
-        if last.seq and (stored is None or (head.seq == last.seq and head.hash != last.hash)):
-            return Fault(last.seq, "The head of the chain does not fit its last entry.")
-        return None
+                chain.add(entry)
+            if chain.fault is not None:
+                break
+        if head.seq == 0 and chain.fault is None and chain.last.seq:
+            return Fault(chain.last.seq, "The head of the chain is missing.")
+        return chain.end()
+
+    async def head(self, account: str) -> AuditHead:
+        """The number and hash of the last entry."""
+        stored = await self._documents.get(account, HEAD, "head")
+        return AuditHead() if stored is None else _head(stored.body)
 
 
 def _id(seq: int) -> str:

@@ -10,15 +10,17 @@ from typing import Protocol
 import msgspec
 
 from flowrunner.clock import MINUTE, SECOND, Clock
-from flowrunner.errors import DocumentConflict, InvalidDocument, NotFound
+from flowrunner.errors import Conflict, DocumentConflict, InvalidDocument, NotFound
 from flowrunner.identity import entries as kinds
 from flowrunner.identity.audit import AuditLog
 from flowrunner.identity.entries import Entries, Kept, Token, User
 from flowrunner.identity.principal import Actor, Principal
 from flowrunner.identity.tokens import ApiToken, Randomness, new_access_key, new_id, new_token
 from flowrunner.identity.users import permissions_of
+from flowrunner.ports.documents import Change
 
 TICKET_SECONDS = 60
+TRIES = 10  # of a write that meets rotations
 TICKET_KIND = "ticket"
 
 
@@ -33,6 +35,14 @@ class Sealer(Protocol):
         """The value; raises if it was altered or moved."""
         ...
 
+    async def unchanged(self, account: str, sealed: bytes) -> Change:
+        """The condition of a write that stores `sealed`: its key is not being retired."""
+        ...
+
+    def refresh(self, account: str) -> None:
+        """That condition did not hold: read the account's keys anew before sealing again."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
@@ -41,6 +51,16 @@ class AccessKey:
     id: str
     secret: str = field(repr=False)
     principal: Principal
+
+    @property
+    def expires_at(self) -> int | None:
+        """When it ends to hold (milliseconds since 1970 UTC); None: never."""
+        return self.principal.expires_at
+
+    @property
+    def revoked(self) -> bool:
+        """One that was revoked is not found."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +138,20 @@ class Credentials:
         identity, secret = new_access_key(self._randomness)
         now = self._clock.now()
         expires_at = None if seconds is None else now + seconds * SECOND
-        sealed = await self._sealer.seal(account, f"access-key/{identity}", 1, secret.encode())
-        entry = kinds.AccessKey(id=identity, user=user, sealed=sealed, created_at=now, name=name, expires_at=expires_at)
-        created = self._entries.access_keys.new(account, identity, entry, aliases=(f"access-key:{identity}",), expires_at=expires_at)
-        await self._audit.write(account, actor, "access-key:create", identity, [created, owner.unchanged()])
-        return Issued(entry, secret)
+        for _ in range(TRIES):
+            sealed = await self._sealer.seal(account, f"access-key/{identity}", 1, secret.encode())
+            entry = kinds.AccessKey(id=identity, user=user, sealed=sealed, created_at=now, name=name, expires_at=expires_at)
+            created = self._entries.access_keys.new(account, identity, entry, aliases=(f"access-key:{identity}",), expires_at=expires_at)
+            changes: list[Change] = [created, owner.unchanged(), await self._sealer.unchanged(account, sealed)]
+            try:
+                await self._audit.write(account, actor, "access-key:create", identity, changes)
+            except DocumentConflict as conflict:
+                if conflict.change != len(changes) - 1:
+                    raise
+                self._sealer.refresh(account)  # the account's data key has been rotated
+                continue
+            return Issued(entry, secret)
+        raise Conflict("The keys of the account change all the time; try again.")
 
     async def access_keys(self, account: str, *, user: str | None = None) -> list[kinds.AccessKey]:
         """The key pairs of an account, or of one of its users; never their secrets in clear."""

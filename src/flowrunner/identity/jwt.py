@@ -5,6 +5,7 @@ The algorithm belongs to the key and is never read from the token: ``none`` and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from flowrunner.errors import ConfigurationError, InvalidDocument, Unauthenticat
 from flowrunner.identity.entries import User
 from flowrunner.identity.permissions import Role
 from flowrunner.identity.tokens import Randomness, new_id
+from flowrunner.ids import is_account
 from flowrunner.jsonvalue import loads
 
 ISSUER = "flowrunner"
@@ -44,7 +46,7 @@ class Logins:
     """Makes and reads the tokens of log-ins (HS256): claims `account_id`, `username`, `sub`, `logins` and the registered times."""
 
     def __init__(self, key: bytes | None, clock: Clock, randomness: Randomness, *, seconds: int) -> None:
-        self._key = b""
+        self._key: bytes | None = None
         if key is not None:
             self.use(key)
         self._clock = clock
@@ -57,6 +59,11 @@ class Logins:
             raise ConfigurationError(f"The key for log-in tokens has {len(key)} bytes; HS256 needs {SHORTEST_KEY}.", remedy="Take 32 random bytes.")
         self._key = key
 
+    def _signing_key(self) -> bytes:
+        if self._key is None:
+            raise ConfigurationError("There is no key for log-in tokens yet.")
+        return self._key
+
     def issue(self, account: str, user: User) -> str:
         """A token that is good for `seconds`."""
         now = self._clock.now() // SECOND
@@ -64,11 +71,11 @@ class Logins:
             "iss": ISSUER, "aud": ISSUER, "sub": user.id, "account_id": account, "username": user.username, "logins": user.logins,
             "iat": now, "nbf": now, "exp": now + self.seconds, "jti": new_id(self._randomness, ""),
         }  # fmt: skip
-        return jwt.encode(claims, self._key, algorithm="HS256")
+        return jwt.encode(claims, self._signing_key(), algorithm="HS256")
 
     def read(self, token: str) -> Login:
         """Raises Unauthenticated for everything but an unexpired token of ours."""
-        claims = _decoded(token, self._key, "HS256", issuer=ISSUER, audience=ISSUER)
+        claims = _decoded(token, self._signing_key(), "HS256", issuer=ISSUER, audience=ISSUER)
         _check_times(claims, self._clock, 0)
         account, user, username, logins = (claims.get(name) for name in ("account_id", "sub", "username", "logins"))
         if not (isinstance(account, str) and isinstance(user, str) and isinstance(username, str) and isinstance(logins, int)):
@@ -158,7 +165,7 @@ class ForeignIssuer:
         _check_times(claims, self._clock, LEEWAY_SECONDS)
         account = next((claims[claim] for claim in self._claims if isinstance(claims.get(claim), str)), None)
         role = claims.get("role", Role.VIEWER.value)
-        if account is None or role not in list(Role) or not isinstance(claims.get("sub", ""), str):
+        if account is None or not is_account(account) or role not in list(Role) or not isinstance(claims.get("sub", ""), str):
             raise Unauthenticated
         return Visitor(account, claims.get("sub", ""), Role(role), int(claims["exp"] * SECOND))
 
@@ -174,7 +181,7 @@ def _check_times(claims: Mapping[str, Any], clock: Clock, leeway: int) -> None:
     now = clock.now() / SECOND
     ends, begins, made = claims.get("exp"), claims.get("nbf", claims.get("iat")), claims.get("iat")
     for moment in (ends, begins, made):
-        if not isinstance(moment, int | float) or isinstance(moment, bool):
+        if not isinstance(moment, int | float) or isinstance(moment, bool) or not math.isfinite(moment):
             raise Unauthenticated
     if now >= ends + leeway or now < begins - leeway or now < made - leeway:  # type: ignore[operator]  # numbers, as checked
         raise Unauthenticated("The token has expired, or is not valid yet.")

@@ -115,6 +115,11 @@ class Operation:
         """What the caller must be allowed."""
         return _PERMISSIONS[self.name]
 
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing, so that it may be sent again. TestState carries out a state; GetActivityTask hands out a task."""
+        return self.name.startswith(("Describe", "List")) or self.name in {"GetExecutionHistory", "ValidateStateMachineDefinition"}
+
 
 def _operation(name: str, members: dict[str, Shape], required: str = "", errors: str = "", more: tuple[str, ...] = (), *, long: bool = False) -> Operation:
     return Operation(name, Parts(members, tuple(required.split())), (*errors.split(), *more), long)
