@@ -245,7 +245,10 @@ def test_dev_listens_on_this_machine_only():
     for host in ("127.0.0.1", "localhost", "::1", "127.1.2.3"):
         check_bind(host, dev=True)
     for host in ("0.0.0.0", "::", "192.168.1.1", "example.org"):
-        check_bind(host, dev=False)
+        check_bind(host, dev=False, tls=True)
+        check_bind(host, dev=False, insecure=True)
+        with pytest.raises(ConfigurationError, match="in the clear"):
+            check_bind(host, dev=False)
         with pytest.raises(ConfigurationError) as caught:
             check_bind(host, dev=True)
         assert "127.0.0.1" in str(caught.value)

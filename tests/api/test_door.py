@@ -269,7 +269,6 @@ def _requests():
     yield b"GET / HTTP/1.1\r\nHost: a\r\nA: b\x00c\r\n\r\n"
     yield b"GET / HTTP/1.1\r\nHost: a\r\nA: b\rc: d\r\n\r\n"
     yield b"GET / HTTP/1.1\nHost: a\n\n"
-    yield b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n"
     yield b"GET / HTTP/9.9\r\nHost: a\r\n\r\n"
     yield b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n"
     yield b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -278,7 +277,7 @@ def _requests():
     yield get + b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\nhello"
 
 
-@pytest.mark.parametrize("request_bytes", _requests(), ids=lambda text: repr(text[16:90]))
+@pytest.mark.parametrize("request_bytes", [*_requests()], ids=lambda text: repr(text[16:90]))
 async def test_what_can_be_read_in_two_ways_is_refused(request_bytes):
     """400 and close: whoever stands before us may have read it the other way."""
     smuggled = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"

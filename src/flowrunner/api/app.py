@@ -210,7 +210,11 @@ def _of_close(reason: str) -> Problem:
 async def send_problem(scope: Any, send: Any, problem: Problem) -> None:
     """Answer with a problem, also to a WebSocket that is not open yet."""
     body = problem.body(instance=scope["path"], trace_id=scope["trace_id"])
-    headers = [(b"content-type", PROBLEM.encode()), *((name.encode(), value.encode("latin-1", "replace")) for name, value in problem.headers.items())]
+    headers = [
+        (b"content-type", PROBLEM.encode()),
+        (b"content-length", b"%d" % len(body)),
+        *((name.encode(), value.encode("latin-1", "replace")) for name, value in problem.headers.items()),
+    ]
     kind = "http.response"
     if scope["type"] == "websocket":
         if "websocket.http.response" not in (scope.get("extensions") or {}):
