@@ -108,6 +108,8 @@ def _stop(application: Application, server: uvicorn.Server, number: int) -> None
 async def _accepting(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
     while not server.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event for it
         await asyncio.sleep(0.01)
+    if serving.done():
+        serving.result()  # what is wrong is said before anything is announced
 
 
 async def _forever(work: Awaitable[object]) -> None:

@@ -64,11 +64,6 @@ class _Configuration(uvicorn.Config):
         super().__init__(*arguments, **options)
         self._tls = tls
 
-    @property
-    def is_ssl(self) -> bool:
-        """Whether it serves TLS."""
-        return self._tls is not None
-
     def load(self) -> None:
         """Load what uvicorn loads, and our context."""
         super().load()
