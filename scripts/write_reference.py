@@ -19,7 +19,7 @@ import typer
 
 import flowrunner
 from flowrunner import config
-from flowrunner.api import health, messages, page, problems, runs, streams
+from flowrunner.api import accounts, credentials, health, messages, page, problems, runs, secrets, streams, users
 from flowrunner.api.answer import AWS_CODES
 from flowrunner.api.aws import faults as aws_faults
 from flowrunner.api.aws.handlers import HANDLERS
@@ -32,7 +32,7 @@ from flowrunner.core.records import details_key
 from flowrunner.errors import FlowRunnerError
 from flowrunner.jsonvalue import MAX_DEPTH
 from flowrunner.limits import AWS_RATES, KIB, MIB, PROFILES
-from flowrunner.tasks import answers, client, egress, invokers, worker_pool
+from flowrunner.tasks import answers, client, egress, invokers, secrecy, worker_pool
 from flowrunner.telemetry.names import METRICS, PREFIX
 from flowrunner.wiring import ACTIVITY_POLL_SECONDS
 
@@ -262,8 +262,12 @@ def error_classes() -> list[type[FlowRunnerError]]:
 
 def state_errors() -> list[str]:
     """The error names that FlowRunner itself gives to a failed state."""
-    own = [value for name, value in vars(faults).items() if name.isupper() and isinstance(value, str) and value.startswith(("States.", "FlowRunner."))]
-    return sorted({*own, "FlowRunner.EgressRefused"})
+    own = [
+        value
+        for name, value in (*vars(faults).items(), *vars(secrecy).items())
+        if name.isupper() and isinstance(value, str) and value.startswith(("States.", "FlowRunner."))
+    ]
+    return sorted({*own, "FlowRunner.AccountDeleted", "FlowRunner.EgressRefused"})
 
 
 def errors() -> str:
@@ -363,12 +367,23 @@ def aws_operations() -> str:
     )
 
 
+class _Nothing:
+    """Stands for every service: the handlers are only looked at."""
+
+    def __getattr__(self, name: str) -> _Nothing:
+        return self
+
+
 def _handlers() -> list[Any]:
-    nothing = cast("Any", None)  # the handlers are only looked at
+    nothing = cast("Any", _Nothing())
     return [
         *health.routes(store=nothing, stopping=nothing, metrics=None),
         *runs.routes(executions=nothing, region=""),
         *streams.routes(nothing),
+        *accounts.routes(nothing, registration="closed"),
+        *users.routes(nothing),
+        *credentials.routes(nothing),
+        *secrets.routes(nothing),
     ]
 
 
@@ -378,7 +393,9 @@ def routes() -> list[tuple[str, str, str, str]]:
     for handler in _handlers():
         for path in sorted(handler.paths):
             method = ", ".join(sorted(getattr(handler, "http_methods", None) or ["WebSocket"]))
-            found.append((method, path.replace(":str", ""), handler.opt["permission"], _first_line(getattr(handler.fn, "value", handler.fn))))
+            found.append(
+                (method, path.replace(":str", "").replace(":path", ""), handler.opt["permission"], _first_line(getattr(handler.fn, "value", handler.fn)))
+            )
     return found
 
 

@@ -69,7 +69,14 @@ class Application:
         self._log = structlog.get_logger("flowrunner.engine")
         self.store: Store = open_store(settings.store, clock=clock)
         self._express_store = open_store("memory:", clock=clock)
-        self.vault = Vault(self.store.documents, _key_source(settings), clock=clock, randomness=os.urandom, resealers=(AccessKeyResealer(),))
+        self.vault = Vault(
+            self.store.documents,
+            _key_source(settings),
+            clock=clock,
+            randomness=os.urandom,
+            resealers=(AccessKeyResealer(),),
+            alone=self.store.capabilities.exclusive,
+        )
         self._functions = _functions(settings)
         self._tasks = _registry(settings, self._functions, limits, clock, self)
         express = self._engine(self._express_store, limits, clock, None, kept_ended=KEPT_EXPRESS)
@@ -255,8 +262,7 @@ def _registry(settings: Settings, functions: Mapping[str, Function], limits: Lim
 
 def _limiter(settings: Settings, clock: Clock, engine: Engine) -> RateLimiter | None:
     """What counts the requests of accounts; None where nothing is limited."""
-    by_profile = settings.request_rates == "auto" and settings.limits == "aws" and not settings.dev
-    rates = AWS_RATES if by_profile or settings.request_rates == "aws" else {}
+    rates = AWS_RATES if settings.request_rates == "aws" else {}
     asked = settings.requests_per_second
     every = Rate(BURST_SECONDS * asked, asked) if asked else None
     return Buckets(rates, monotonic=clock.monotonic, every=every, nodes=engine.nodes) if rates or every else None

@@ -167,7 +167,8 @@ LIMITED = [
     ({"dev": True, "limits": "open"}, False),
     ({"dev": True, "request_rates": "aws"}, True),
     ({"dev": True, "requests_per_second": 1}, True),
-    ({}, True),
+    ({}, False),
+    ({"request_rates": "aws"}, True),
     ({"limits": "open"}, False),
     ({"limits": "open", "request_rates": "aws"}, True),
     ({"request_rates": "off"}, False),
@@ -177,6 +178,6 @@ LIMITED = [
 
 @pytest.mark.parametrize(("settings", "limited"), LIMITED)
 async def test_which_servers_limit(settings, limited):
-    """The profile `aws` does, `open` and --dev do not; the settings may say otherwise."""
+    """Those whose settings say so."""
     chosen = Settings(store="memory:", **settings)
     assert (_limiter(chosen, SystemClock(), build(chosen).engine) is not None) is limited

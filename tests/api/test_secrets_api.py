@@ -66,7 +66,7 @@ def who(role="owner", account=ONE):
 
 @pytest.fixture
 def ask(server):
-    async def asking(method, path, body=None, status=200, role="owner", account=ONE, **headers):
+    async def asking(method, path, body=None, status=200, *, role="owner", account=ONE, **headers):
         answer = await server.request(method, path, json=body, headers=who(role, account) | headers)
         assert answer.status_code == status, answer.text
         assert answer.status_code >= 400 or answer.headers["cache-control"] == "no-store"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
+from contextlib import suppress
 
 import pytest
-from awssigner import ACCESS_KEY, NOW, NOW_MS, Key, Keys, make_signed, signed, taken
+from awssigner import ACCESS_KEY, ACCOUNT, NOW, NOW_MS, Key, Keys, make_signed, signed, taken
 
 from flowrunner.api.aws.canonicalrequest import receive
 from flowrunner.api.aws.faults import AwsFault
@@ -113,29 +115,47 @@ def at(second: float):
 
 
 def test_memory_is_bounded_and_forgets_on_the_safe_side():
-    """With too many signatures the oldest second goes, and nothing that was signed up to then is taken any more."""
+    """With too many signatures whole seconds of an account go, and nothing that it signed in them is taken any more."""
     replays = Replays(kept=1000)
     for number in range(5000):
-        replays.take(claim(number, number // 100), **at(number / 100))
+        replays.take(ACCOUNT, claim(number, number // 100), **at(number / 100))
         assert len(replays) <= 1000
     for number in range(4000):
         with pytest.raises(AwsFault):
-            replays.take(claim(number, number // 100), **at(50))
+            replays.take(ACCOUNT, claim(number, number // 100), **at(50))
     with pytest.raises(AwsFault):
-        replays.take(claim(9_999_999, 30), **at(50))  # never seen, but it could have been
-    replays.take(claim(9_999_999, 50), **at(50))
+        replays.take(ACCOUNT, claim(9_999_999, 0), **at(50))  # never seen, but it could have been
+    replays.take(ACCOUNT, claim(9_999_999, 50), **at(50))
+
+
+@pytest.mark.parametrize("ahead", [range(300, 301), range(301), range(0, 300, 7)], ids=["one second", "every second", "some seconds"])
+def test_a_flood_of_one_account_costs_no_other(ahead):
+    """While an account signs ahead of time more than is kept, another's writes are all taken, and none of them twice."""
+    replays = Replays(kept=2000)
+    flood = itertools.count(10**6)
+    moments = itertools.cycle(ahead)
+    for number in range(60):
+        for _ in range(200):
+            with suppress(AwsFault):
+                replays.take("222222222222", claim(next(flood), number + next(moments)), **at(number))
+        replays.take(ACCOUNT, claim(number, number), **at(number))
+        replays.take(ACCOUNT, claim(number, number), **at(number))  # at once: a retry
+        assert len(replays) <= 2000
+    for number in range(50):
+        with pytest.raises(AwsFault):
+            replays.take(ACCOUNT, claim(number, number), **at(60))
 
 
 def test_memory_empties_itself():
     """What no longer holds by its moment is forgotten."""
     replays = Replays()
     for number in range(100):
-        replays.take(claim(number), **at(0))
+        replays.take(ACCOUNT, claim(number), **at(0))
     assert len(replays) == 100
-    replays.take(claim(1000, 10), **at(10))
-    replays.take(claim(1001, 302), **at(302))
+    replays.take(ACCOUNT, claim(1000, 10), **at(10))
+    replays.take(ACCOUNT, claim(1001, 302), **at(302))
     assert len(replays) == 2
-    replays.take(claim(1002, 700), **at(700))
+    replays.take(ACCOUNT, claim(1002, 700), **at(700))
     assert len(replays) == 1
 
 
@@ -143,19 +163,19 @@ def test_a_burst_in_one_second():
     """More in one second than fit: the rest of that second has to be signed again, and then is taken."""
     replays = Replays(kept=100)
     for number in range(100):
-        replays.take(claim(number), **at(0))
+        replays.take(ACCOUNT, claim(number), **at(0))
     for number in range(100, 200):
         with pytest.raises(AwsFault):
-            replays.take(claim(number), **at(0))
+            replays.take(ACCOUNT, claim(number), **at(0))
         assert len(replays) <= 100
     for number in range(100, 190):
-        replays.take(claim(number, 1), **at(1))
+        replays.take(ACCOUNT, claim(number, 1), **at(1))
 
 
 def test_clocks_ahead_and_behind():
     """Clients whose clocks differ by minutes are told apart by their signatures alone."""
     replays = Replays()
     for number, second in enumerate((-299, -120, 0, 120, 300)):
-        replays.take(claim(number, second), **at(0))
+        replays.take(ACCOUNT, claim(number, second), **at(0))
         with pytest.raises(AwsFault):
-            replays.take(claim(number, second), **at(30 if second > -200 else 0.9 + REPEAT_SECONDS))
+            replays.take(ACCOUNT, claim(number, second), **at(30 if second > -200 else 0.9 + REPEAT_SECONDS))

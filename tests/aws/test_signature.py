@@ -98,6 +98,24 @@ REFUSED = [
         "Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header.",
     ),
     (
+        "a signature in header and query",
+        {**signed(), "query_string": b"X-Amz-Signature=0"},
+        "InvalidSignatureException",
+        "Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header.",
+    ),
+    (
+        "an escape in lower case",
+        {**signed(url=f"http://{HOST}/?a=%2F"), "query_string": b"a=%2f"},
+        "InvalidSignatureException",
+        "The escapes in the query of a signed request are in upper case, such as %2F.",
+    ),
+    (
+        "a name of a header in upper case",
+        {**signed(), "headers": [(name.title(), value) for name, value in signed()["headers"]]},
+        "InvalidSignatureException",
+        "The names of headers are in lower case.",
+    ),
+    (
         "host is not signed",
         authorization("host;", ""),
         "InvalidSignatureException",

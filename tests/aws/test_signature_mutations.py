@@ -1,9 +1,8 @@
-"""Every single bit of signed requests is changed once: none of what comes out is taken, unless it says the same."""
+"""Every single bit of signed requests is changed once: none of what comes out is taken."""
 
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import unquote_to_bytes
 
 from awssigner import ACCESS_KEY, HOST, NOW_MS, Key, Keys, make_signed, signed
 
@@ -23,13 +22,6 @@ REQUESTS = [
 # Bytes that the signature does not cover, because nothing is made of them.
 UNSIGNED = (b"user-agent", b"content-length")
 LEAST = 20_000
-
-
-def meaning(scope, body):
-    """What a request says, worked out without the code under test: parameters decoded, names of headers in lower case."""
-    query = sorted(tuple(map(unquote_to_bytes, part.partition(b"=")[::2])) for part in scope["query_string"].split(b"&"))
-    headers = sorted((name.lower(), b" ".join(value.split())) for name, value in scope["headers"])
-    return scope["method"], scope["raw_path"], query, headers, body
 
 
 def mutations(scope, body):
@@ -76,21 +68,17 @@ def is_taken(authenticator, scope, body):
 
 
 def test_single_bits():
-    """Of more than 20,000 requests that differ in one bit from a good one, only those are taken that mean the same."""
-    tried = same = 0
+    """Of more than 20,000 requests that differ in one bit from a good one, none is taken."""
+    tried = 0
     for target, body, settings in REQUESTS:
         keys = Keys({ACCESS_KEY: Key(session_token=settings.get("token"))})
         authenticator = make_signed(keys, ManualClock(NOW_MS))
         good = signed(target, body, **settings)
         assert is_taken(authenticator, dict(good), body)
-        said = meaning(good, body)
         for scope, altered in mutations(good, body):
             tried += 1
-            equal = meaning(scope, altered) == said
-            same += equal
-            assert is_taken(authenticator, dict(scope), altered) is equal, (target, scope, altered)
+            assert not is_taken(authenticator, dict(scope), altered), (target, scope, altered)
     assert tried >= LEAST
-    assert 0 < same < tried / 50  # the case of a header's name, the case of a hexadecimal digit in an escape
 
 
 def test_requests_wait_for_nothing_but_the_key():

@@ -215,9 +215,9 @@ def test_prune_removes_what_has_expired(folder):
     write_documents(folder, user, *(replace(user, kind="ticket", id=f"{number}", aliases=(f"ticket:{number}",), expires_at=number) for number in (1, 2, 3)))
     prune = ("prune", "--ended-before", "1h", "--json")
     assert json_of(db(*prune, "--dry-run", folder=folder)).items() >= {"executions": 0, "documents": 3, "removed": False}.items()
-    assert json_of(db("size", "--json", folder=folder))["documents"] == 4
+    assert json_of(db("size", "--json", folder=folder))["documents"] == 5
     assert json_of(db(*prune, folder=folder)).items() >= {"executions": 0, "documents": 3, "removed": True}.items()
-    assert json_of(db("size", "--json", folder=folder))["documents"] == 1
+    assert json_of(db("size", "--json", folder=folder))["documents"] == 2
     assert json_of(db(*prune, folder=folder))["documents"] == 0
     assert db("check", folder=folder).returncode == 0
 
@@ -255,12 +255,15 @@ def test_move_to_another_store(folder):
     assert db("export", "e.jsonl", folder=folder).returncode == 0
     assert (folder / "e.jsonl").stat().st_mode & 0o777 == 0o600
     other = ("--store", "sqlite:///other.db")
-    assert json_of(db("import", "e.jsonl", "--json", folder=folder, store=other)) == {"added": {"revisions": 2, "machines": 2, "executions": 4}, "skipped": {}}
+    assert json_of(db("import", "e.jsonl", "--json", folder=folder, store=other)) == {
+        "added": {"revisions": 2, "machines": 2, "documents": 1, "executions": 4},
+        "skipped": {},
+    }
     piped = db("export", "-", folder=folder, store=other)
     assert piped.stdout.splitlines()[1:] == (folder / "e.jsonl").read_text().splitlines()[1:]
     again = db("import", "-", "--json", folder=folder, store=other, text=piped.stdout)
-    assert json_of(again) == {"added": {}, "skipped": {"revisions": 2, "machines": 2, "executions": 4}}
-    assert "8 existed already" in again.stderr
+    assert json_of(again) == {"added": {}, "skipped": {"revisions": 2, "machines": 2, "documents": 1, "executions": 4}}
+    assert "9 existed already" in again.stderr
     strict = db("import", "e.jsonl", "--strict", folder=folder, store=other)
     assert strict.returncode == 3
     assert "exists already" in strict.stderr
@@ -310,7 +313,7 @@ def test_restore_only_into_an_empty_store(folder):
     for number, file in enumerate(("b.db", "e.jsonl")):
         new = ("--store", f"sqlite:///new-{number}.db")
         counts = json_of(db("restore", file, "--json", folder=folder, store=new))
-        assert counts == {"executions": 4, "revisions": 2, "machines": 2, "activities": 0, "documents": 1}
+        assert counts == {"executions": 4, "revisions": 2, "machines": 2, "activities": 0, "documents": 2}
         assert db("export", f"{number}.jsonl", folder=folder, store=new).returncode == 0
         assert (folder / f"{number}.jsonl").read_text().splitlines()[1:] == (folder / "e.jsonl").read_text().splitlines()[1:]
         again = db("restore", file, folder=folder, store=new)
@@ -362,9 +365,9 @@ def test_a_waiting_execution_goes_on_after_the_move(folder):
 def test_the_export_is_what_the_page_says(folder):
     """One object a line: a header, revisions, machines, executions, and the counts at the end; bytes are base64."""
     rows = [json.loads(line) for line in db("export", "-", folder=folder).stdout.splitlines()]
-    assert [next(iter(row)) for row in rows] == ["header", *["revision"] * 2, *["machine"] * 2, *["execution"] * 4, "end"]
+    assert [next(iter(row)) for row in rows] == ["header", *["revision"] * 2, *["machine"] * 2, "document", *["execution"] * 4, "end"]
     assert rows[0]["header"].items() >= {"format": "flowrunner-archive", "version": 2}.items()
-    assert rows[-1] == {"end": {"revisions": 2, "machines": 2, "executions": 4}}
+    assert rows[-1] == {"end": {"revisions": 2, "machines": 2, "documents": 1, "executions": 4}}
     [waiting] = [row["execution"] for row in rows if "execution" in row and row["execution"]["head"]["status"] == "RUNNING"]
     records = [record for chunk in waiting["chunks"] for record in json.loads(base64.b64decode(chunk["body"]))]
     assert len(records) == waiting["head"]["last_seq"]

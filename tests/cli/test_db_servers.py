@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from flowrunner.stores.revisions import latest
 PASS = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": {"ü": "\0"}, "End": True}}}
 WAIT = {"StartAt": "A", "States": {"A": {"Type": "Wait", "Seconds": 3600, "End": True}}}
 FILE = "sqlite:///flow.db"
-HELD = {"executions": 3, "revisions": 2, "machines": 2, "activities": 0, "documents": 0}
+HELD = {"executions": 3, "revisions": 2, "machines": 2, "activities": 0, "documents": 1}
 DRY = ("prune", "--ended-before", "0s", "--dry-run")
 LOOKS = (("current",), ("size",), ("check",), ("backup", "b.jsonl"), ("export", "e.jsonl"), DRY, ("upgrade", "--sql"))
 
@@ -38,9 +39,14 @@ def exported(folder, store):
 
 
 @pytest.fixture(scope="module")
-def lines(tmp_path_factory):
+def made(tmp_path_factory):
+    return tmp_path_factory.mktemp("made")
+
+
+@pytest.fixture(scope="module")
+def lines(made):
     """The export of an SQLite file with two executions that are over and one that waits."""
-    folder = tmp_path_factory.mktemp("made")
+    folder = made
     for name, definition in (("pass", PASS), ("wait", WAIT)):
         (folder / f"{name}.asl.json").write_text(json.dumps(definition))
     for _ in range(2):
@@ -57,7 +63,7 @@ def url(request):
 @pytest.fixture
 def filled(url, lines, tmp_path):
     """The URL of a store with all of it."""
-    assert json_of("import", "-", folder=tmp_path, store=url, text=lines)["added"] == {"revisions": 2, "machines": 2, "executions": 3}
+    assert json_of("import", "-", folder=tmp_path, store=url, text=lines)["added"] == {"revisions": 2, "machines": 2, "documents": 1, "executions": 3}
     return url
 
 
@@ -112,12 +118,16 @@ def test_around_all_stores(postgres_url, dynamodb_url, lines, tmp_path):
         text = db("export", "-", folder=tmp_path, store=store).stdout
         assert rows_of(text) == rows_of(lines)
     again = json_of("import", "-", folder=tmp_path, store=postgres_url, text=text)
-    assert again == {"added": {}, "skipped": {"revisions": 2, "machines": 2, "executions": 3}}
+    assert again == {"added": {}, "skipped": {"revisions": 2, "machines": 2, "documents": 1, "executions": 3}}
 
 
 @pytest.mark.timeout(120)
-def test_beside_a_running_server(filled, tmp_path):
-    """Looks work; an export of PostgreSQL is of one moment, that of DynamoDB says that it is not."""
+def test_beside_a_running_server(filled, made, tmp_path):
+    """Looks work; an export of PostgreSQL is of one moment, that of DynamoDB says that it is not. The master key moves as a file."""
+    refused = flowrunner("serve", "--dev", "--store", filled, folder=tmp_path)
+    assert (refused.returncode, "to the file .flowrunner/master.key" in refused.stderr) == (6, True)
+    (tmp_path / ".flowrunner").mkdir(exist_ok=True)
+    shutil.copy2(made / "master.key", tmp_path / ".flowrunner" / "master.key")
     with serving("serve", "--dev", "--store", filled, folder=tmp_path) as server:
         for words in (*LOOKS, ("upgrade",)):
             shown = db(*words, folder=tmp_path, store=filled)

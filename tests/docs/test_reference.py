@@ -84,13 +84,18 @@ def test_every_setting_is_documented():
 def test_every_route_is_documented():
     """Paths as the source declares them, found without the script."""
     text = text_of("http.md")
-    declared = re.findall(
-        r"@(?:get|post|put|patch|delete|websocket)\(\s*(?:f?\"([^\"]+)\"|(\w+))", "".join(path.read_text() for path in (SOURCE / "api").glob("*.py"))
-    )
-    assert declared
-    named = {"RUNS": "/api/v2/workflows/runs", "STREAM": "/api/v2/workflows/runs/{run}/stream"}
-    for path, name in declared:
-        shown = path.replace("{RUNS}", named["RUNS"]).replace("{{run:str}}", "{run}") if path else named[name]
+    declared = []
+    for file in sorted((SOURCE / "api").glob("*.py")):
+        names = vars(importlib.import_module(f"flowrunner.api.{file.stem}"))
+        for node in ast.walk(ast.parse(file.read_text())):
+            for call in node.decorator_list if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef) else []:
+                if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("get", "post", "put", "patch", "delete", "websocket"):
+                    written = compile(ast.Expression(call.args[0]), str(file), "eval")
+                    variants = [{"path": path} for path in names["TYPED"]] if "path" in written.co_names else [{}]
+                    declared += [eval(written, {**names, **variant}) for variant in variants]
+    assert len(declared) > 20
+    for path in declared:
+        shown = path.replace(":str", "").replace(":path", "")
         assert f"`{shown}`" in text, shown
 
 

@@ -19,8 +19,8 @@ from flowrunner.testing.conformance import (
 
 class TestPostgresStore(ExecutionStoreConformance, DefinitionStoreConformance, DurableStoreConformance, ArchiveConformance):
     @pytest.fixture
-    def opened(self, postgres_url, open_postgres):
-        return lambda: open_postgres(postgres_url)
+    def opened(self, plain_url, open_postgres):
+        return lambda: open_postgres(plain_url)
 
     @pytest.fixture
     async def store(self, opened):
@@ -30,8 +30,8 @@ class TestPostgresStore(ExecutionStoreConformance, DefinitionStoreConformance, D
 
 class TestPostgresDocuments(DocumentStoreConformance, DurableDocumentsConformance):
     @pytest.fixture
-    def opened(self, postgres_url, open_postgres, clock):
-        return lambda: open_postgres(postgres_url, clock=clock)
+    def opened(self, plain_url, open_postgres, clock):
+        return lambda: open_postgres(plain_url, clock=clock)
 
     @pytest.fixture
     async def store(self, opened):
@@ -40,8 +40,8 @@ class TestPostgresDocuments(DocumentStoreConformance, DurableDocumentsConformanc
 
 
 @pytest.fixture(scope="class")
-def _model_urls(postgres_urls):
-    TestModel.urls = staticmethod(postgres_urls)
+def _model_urls(postgres_urls, plain_role):
+    TestModel.urls = staticmethod(lambda: plain_role(postgres_urls()))
 
 
 @asynccontextmanager

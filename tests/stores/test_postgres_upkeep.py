@@ -166,6 +166,8 @@ FINDINGS = {
     "UPDATE flowrunner.heads SET last_seq = last_seq + 1 WHERE id = '00000000000000000000000000000001'": f"the log of execution {1:032x} has ",
     "DROP INDEX flowrunner.heads_due": "lacks heads_due",
     "DROP TABLE flowrunner.snapshots": "lacks snapshots",
+    "DROP POLICY heads_of_the_account ON flowrunner.heads": "lacks heads_of_the_account",
+    "DROP TRIGGER documents_are_kept ON flowrunner.documents": "lacks documents_are_kept",
 }
 
 

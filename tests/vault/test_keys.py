@@ -68,6 +68,14 @@ def test_own_file(tmp_path):
     assert sorted(file.name for file in path.parent.iterdir()) == ["master.key", "master.key.lock"]
 
 
+def test_a_file_does_not_grow_for_ever(tmp_path):
+    """The last 100 keys are kept: their backups can be opened."""
+    source = KeySource(randomness=os.urandom, own_file=tmp_path / "master.key")
+    made = [source.add().current for _ in range(105)]
+    found = source.load()
+    assert [key.id for key in (found.current, *found.older)] == [key.id for key in made[:4:-1]]
+
+
 def _create(path, sender):
     sender.send(KeySource(randomness=os.urandom, own_file=path).create().current.id)
 

@@ -264,3 +264,23 @@ async def test_a_store_without_its_ring(documents, source, clock):
     await documents.write([Remove(account=SYSTEM, kind="keyring", id="keyring", version=ring.version)])
     with pytest.raises(StoreRefused, match="not whole"):
         await started(documents, source, clock)
+
+
+async def test_an_erased_account(documents, source, clock):
+    """An account whose secrets and keys were erased leaves the register; one that gets its number later begins anew."""
+    from flowrunner.ports.documents import Remove
+
+    vault = await started(documents, source, clock)
+    await filled(vault)
+    for kind in ("secret", "data-key"):
+        for document in await documents.page(ONE, kind):
+            await documents.write([Remove(account=ONE, kind=kind, id=document.id, version=document.version)])
+    other = await started(documents, source, clock)
+    await other.secrets.set(ONE, "new", "owner")
+    assert (await other.secrets.get(ONE, "new")).data == "owner"
+    for document in [*await documents.page(ONE, "data-key"), *await documents.page(ONE, "secret")]:
+        await documents.write([Remove(account=ONE, kind=document.kind, id=document.id, version=document.version)])
+    report = await vault.rotation.rotate_all()
+    assert (report.made, report.resealed) == (1, COUNT)
+    assert [account async for account, _ in vault.keyring.accounts()] == [TWO]
+    assert (await vault.rotation.rotate(ONE)).made == 1

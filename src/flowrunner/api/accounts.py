@@ -16,6 +16,7 @@ from flowrunner.api.messages import moment
 from flowrunner.api.page import limit_of
 from flowrunner.errors import AccessDenied, InvalidDocument
 from flowrunner.identity.entries import Account, User
+from flowrunner.identity.gate import LOGIN
 from flowrunner.identity.permissions import Permission
 from flowrunner.identity.principal import Actor, Principal
 from flowrunner.identity.service import Identity
@@ -99,7 +100,9 @@ def logins(identity: Identity) -> list[HTTPRouteHandler]:
 
     @post(f"{ACCOUNTS}/refresh-token", permission=Permission.CREDENTIALS_OWN, operation_id="refreshToken")
     async def refresh(request: Caller) -> Response[bytes]:
-        """Give another token to who has one."""
+        """Give another token to who has logged in; an API token is no log-in, and may be narrower than its user."""
+        if not request.user.credential.startswith(LOGIN):
+            raise AccessDenied("Only a log-in is renewed.")
         return entered(request.user.account, await identity.users.get(request.user.account, request.user.user))
 
     @post("/api/v1/logout", permission=Permission.CREDENTIALS_OWN, operation_id="logOut")

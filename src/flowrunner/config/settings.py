@@ -27,7 +27,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "text"]
 LimitProfile = Literal["aws", "open"]
 Registration = Literal["closed", "open"]
-RequestRates = Literal["auto", "aws", "off"]
+RequestRates = Literal["aws", "off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class Settings:
     region: str = "us-east-1"
     account: str = "000000000000"
     limits: LimitProfile = "aws"
-    request_rates: RequestRates = "auto"
+    request_rates: RequestRates = "off"
     requests_per_second: int = 0
     mock_config: Path | None = None
     function_workers: int = 16
@@ -131,7 +131,7 @@ SETTINGS = (
     Setting(name="region", read=read_region, help="The region in ARNs."),
     Setting(name="account", read=read_account, help="The account id in ARNs while there are no accounts."),
     Setting(name="limits", read=read_choice(get_args(LimitProfile)), help="The limit profile: aws as Step Functions, open with larger sizes."),
-    Setting(name="request_rates", read=read_choice(get_args(RequestRates)), help="Rates of AWS operations: aws, off, or auto: as the profile says, none with dev."),
+    Setting(name="request_rates", read=read_choice(get_args(RequestRates)), help="How often an account may call: off, or aws, the buckets of Step Functions."),
     Setting(name="requests_per_second", read=read_whole(0, 1_000_000), help="Requests of an account, all operations; twice as many at once. 0: no limit."),
     Setting(name="mock_config", read=read_path, help="AWS's MockConfigFile.json with mocked service integrations.", is_path=True),
     Setting(name="function_workers", read=read_whole(1, 1024), help="How many registered functions run at once.", key="function_pool.workers"),

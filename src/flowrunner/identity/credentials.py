@@ -107,12 +107,19 @@ class Credentials:
         """The tokens of an account, or of one of its users; never their secrets."""
         return [kept.entry for kept in await self._entries.tokens.all(account) if user in (None, kept.entry.user)]
 
-    async def revoke_token(self, account: str, token: str, actor: Actor, *, user: str | None = None) -> None:
-        """Remove a token (of this user, if given). Raises NotFound."""
+    async def token(self, account: str, token: str, *, user: str | None = None) -> Token:
+        """A token (of this user, if given), never its secret. Raises NotFound."""
+        return (await self._kept_token(account, token, user)).entry
+
+    async def _kept_token(self, account: str, token: str, user: str | None) -> Kept[Token]:
         kept = await self._entries.tokens.get(account, token)
         if kept is None or user not in (None, kept.entry.user):
             raise NotFound("token", token)
-        await self._remove(account, actor, "token:revoke", kept)
+        return kept
+
+    async def revoke_token(self, account: str, token: str, actor: Actor, *, user: str | None = None) -> None:
+        """Remove a token (of this user, if given). Raises NotFound."""
+        await self._remove(account, actor, "token:revoke", await self._kept_token(account, token, user))
 
     async def of_token(self, token: ApiToken) -> Principal | None:
         """Whom a token lets in, if it does now."""
@@ -157,12 +164,19 @@ class Credentials:
         """The key pairs of an account, or of one of its users; never their secrets in clear."""
         return [kept.entry for kept in await self._entries.access_keys.all(account) if user in (None, kept.entry.user)]
 
-    async def revoke_access_key(self, account: str, key: str, actor: Actor, *, user: str | None = None) -> None:
-        """Remove a key pair (of this user, if given). Raises NotFound."""
+    async def key_pair(self, account: str, key: str, *, user: str | None = None) -> kinds.AccessKey:
+        """A key pair (of this user, if given), its secret sealed. Raises NotFound."""
+        return (await self._kept_key(account, key, user)).entry
+
+    async def _kept_key(self, account: str, key: str, user: str | None) -> Kept[kinds.AccessKey]:
         kept = await self._entries.access_keys.get(account, key)
         if kept is None or user not in (None, kept.entry.user):
             raise NotFound("access key", key)
-        await self._remove(account, actor, "access-key:revoke", kept)
+        return kept
+
+    async def revoke_access_key(self, account: str, key: str, actor: Actor, *, user: str | None = None) -> None:
+        """Remove a key pair (of this user, if given). Raises NotFound."""
+        await self._remove(account, actor, "access-key:revoke", await self._kept_key(account, key, user))
 
     async def of_access_key(self, key: str) -> AccessKey | None:
         """A key pair with its principal, if it lets somebody in now."""

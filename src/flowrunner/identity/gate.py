@@ -64,6 +64,7 @@ class Gate:
         self._backoff = Backoff(clock)
         self._key = randomness(32)  # so that what is remembered of passwords is no use elsewhere
         self._remembered: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
+        self._right: OrderedDict[bytes, tuple[float, str]] = OrderedDict()  # passwords that were right for this hash
         self._keys: OrderedDict[str, tuple[float, AccessKey | None]] = OrderedDict()
         self.changed = asyncio.Event()  # set, and replaced, when this process changed what lets somebody in
 
@@ -71,7 +72,7 @@ class Gate:
 
     async def bearer(self, text: str) -> Principal:
         """``Authorization: Bearer``: an API token or a JWT."""
-        return await self._recalled(text, REMEMBERED_SECONDS, lambda: self._token(text) if text.startswith(PREFIX) else self._jwt(text))
+        return await self._recalled(text, lambda: self._token(text) if text.startswith(PREFIX) else self._jwt(text))
 
     async def basic(self, text: str, address: str) -> Principal:
         """``Authorization: Basic`` (RFC 7617). Raises Overloaded after too many failures."""
@@ -83,10 +84,14 @@ class Gate:
             raise Unauthenticated("The Authorization header is no HTTP Basic.")
 
         async def check() -> Principal:
-            kept = await self.password(username, password, Actor(f"user:{username}", address))
+            known, kept = self._right.get(key), await self._users.named(username)
+            if known is None or known[0] <= self._clock.monotonic() or kept is None or kept.entry.password != known[1]:
+                kept = await self.password(username, password, Actor(f"user:{username}", address))
+                _remember(self._right, key, (self._clock.monotonic() + PASSWORD_SECONDS, kept.entry.password))
             return _of_login(kept, kept.entry.logins, None)
 
-        return await self._recalled(f"{username}:{password}", PASSWORD_SECONDS, check)
+        key = self._fingerprint(f"{username}:{password}")
+        return await self._recalled(f"{username}:{password}", check)
 
     async def password(self, username: str, password: str, actor: Actor) -> Kept[User]:
         """The user of this name and password. Raises Overloaded; failures are counted and noted in the audit log."""
@@ -169,15 +174,18 @@ class Gate:
             raise Unauthenticated("The log-in has ended.")
         return _of_login(user, login.logins, login.expires_at)
 
-    async def _recalled(self, credential: str, seconds: float, find: Callable[[], Awaitable[Principal]]) -> Principal:
-        key = hmac.digest(self._key, credential.encode(), "sha256")
+    def _fingerprint(self, credential: str) -> bytes:
+        return hmac.digest(self._key, credential.encode(), "sha256")
+
+    async def _recalled(self, credential: str, find: Callable[[], Awaitable[Principal]]) -> Principal:
+        key = self._fingerprint(credential)
         now = self._clock.monotonic()
         known = self._remembered.get(key)
         if known is not None and known[0] > now:
             principal = known[1]
         else:
             principal = await find()
-            _remember(self._remembered, key, (now + seconds, principal))
+            _remember(self._remembered, key, (now + REMEMBERED_SECONDS, principal))
         if self._expired(principal):
             raise Unauthenticated("The credential has expired.")
         return principal

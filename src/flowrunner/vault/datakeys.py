@@ -166,17 +166,19 @@ class DataKeys:
     async def _open_current(self, account: str) -> DataKey:
         for _ in range(TRIES):
             key_id, version = await self.registered(account)
-            if key_id is None:
+            document = None if key_id is None else await self._documents.get(account, DATA_KEY, key_id)
+            if document is None:  # there is none yet, or it was erased with the account that had this number before
                 state = await self._keyring.state()
+                absent = [] if key_id is None else [Unchanged(account=account, kind=DATA_KEY, id=key_id, version=0)]
                 key_id, stored = self.make(account, state)
                 try:
-                    await self._documents.write([stored, self.register(account, key_id, version), state.unchanged()])
-                except DocumentConflict:  # another server made one, or the master key is being rotated
+                    await self._documents.write([stored, self.register(account, key_id, version), state.unchanged(), *absent])
+                except DocumentConflict:  # another server made one, or a key is being rotated
                     continue
             try:
-                return await self._load(account, key_id)
-            except UnknownKey:
-                if await self.registered(account) == (key_id, version):  # it was not a rotation that took it away
+                return await self._load(account, str(key_id))
+            except UnknownKey:  # rotated meanwhile, unless it is the master key that is missing
+                if await self.registered(account) == (key_id, version):
                     raise
         raise StoreRefused(f"The data key of account {account} changes all the time.", remedy="Is more than one rotation running?")
 

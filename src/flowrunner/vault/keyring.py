@@ -52,10 +52,11 @@ class RingState:
 class Keyring:
     """The master keys of this server against the ring of the store."""
 
-    def __init__(self, documents: DocumentStore, source: KeySource, clock: Clock) -> None:
+    def __init__(self, documents: DocumentStore, source: KeySource, clock: Clock, *, alone: bool = False) -> None:
         self._documents = documents
         self.source = source
         self._clock = clock
+        self._alone = alone  # no other server is on the store: a ring that nothing was sealed under may be replaced
         self._keys: MasterKeys | None = None
 
     async def start(self) -> None:
@@ -75,9 +76,18 @@ class Keyring:
                 state = await self._read()
         if state is not None:
             self._keys = self.source.load()
-            for used in state.ring.keys:
-                if self._known(used) is None:
-                    raise self._missing(used)
+            missing = [used for used in state.ring.keys if self._known(used) is None]
+            if missing and not (self._alone and await self._unused()):
+                raise self._missing(missing[0])
+            if missing:  # a copy of a store without secrets: there is nothing that the key was needed for
+                self._keys = self._keys or self.source.create()
+                first = self._keys.current
+                await self.replace(state, Ring(keys=(RingKey(first.id, first.check(), self._clock.now()),)))
+
+    async def _unused(self) -> bool:
+        async for _ in self.accounts():
+            return False
+        return True
 
     async def state(self) -> RingState:
         """The ring as it is stored now. Raises StoreRefused if it is gone."""

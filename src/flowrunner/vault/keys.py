@@ -22,6 +22,7 @@ from pathlib import Path
 from flowrunner.errors import ConfigurationError
 
 KEY_BYTES = 32
+KEPT_KEYS = 100  # in a file of our own: older ones open only backups of their time
 ID_CHARACTERS = 16  # hex digits: 64 bits
 MAX_FILE_BYTES = 64 * 1024  # a key file is some lines; nothing longer is read
 DEFAULT_FILE = Path(".flowrunner/master.key")
@@ -219,7 +220,7 @@ class KeySource:
             )
         with contextlib.nullcontext() if self._own_file is None else _alone(self._own_file):
             found = self.load()
-            return self._keep(() if found is None else (found.current, *found.older))
+            return self._keep(() if found is None else (found.current, *found.older)[: KEPT_KEYS - 1])
 
     def _keep(self, older: tuple[MasterKey, ...]) -> MasterKeys:
         origin = "this process" if self._own_file is None else str(self._own_file)

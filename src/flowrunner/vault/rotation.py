@@ -10,13 +10,14 @@ names an older one, the older ones leave the ring. Data keys are made only under
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from flowrunner.clock import Clock
 from flowrunner.errors import Conflict, DocumentConflict, UnknownKey
-from flowrunner.ports.documents import Change, Document, DocumentStore, Put, Remove
+from flowrunner.ports.documents import Change, Document, DocumentStore, Put, Remove, Unchanged
 from flowrunner.vault.datakeys import DATA_KEY, TRIES, DataKey, DataKeys
 from flowrunner.vault.keyring import Keyring, Ring, RingKey, RingState
 from flowrunner.vault.seal import Sealer
@@ -84,7 +85,9 @@ class Rotation:
     async def rotate_all(self) -> Report:
         """`rotate` for every account that has secrets."""
         total = Report()
-        async for account, _ in self._keyring.accounts():
+        async for account, registered in self._keyring.accounts():
+            if await self._is_gone(account, registered):
+                continue
             report = await self.rotate(account)
             total.made += report.made
             total.resealed += report.resealed
@@ -147,12 +150,7 @@ class Rotation:
             key_id, stored = self._keys.make(account, state)
             changes: list[Change] = [stored, self._keys.register(account, key_id, version), state.unchanged()]
             if current is not None:
-                document = await self._documents.get(account, DATA_KEY, current)
-                if document is None:
-                    continue
-                kept, key = self._keys.unwrap(document)
-                master = self._keyring.key(kept.master)
-                changes.append(self._keys.wrap(account, current, key.secret, master, made_at=kept.made_at, version=document.version, state="retiring"))
+                changes.append(await self._retired(account, current))
             try:
                 await write(changes)
             except DocumentConflict:
@@ -163,6 +161,25 @@ class Rotation:
             report.made += 1
             return
         raise Conflict(f"The keys of account {account} change all the time.")
+
+    async def _retired(self, account: str, current: str) -> Change:
+        """Mark the key as retiring; that it is absent, for one that was erased with its account."""
+        document = await self._documents.get(account, DATA_KEY, current)
+        if document is None:
+            return Unchanged(account=account, kind=DATA_KEY, id=current, version=0)
+        kept, key = self._keys.unwrap(document)
+        master = self._keyring.key(kept.master)
+        return self._keys.wrap(account, current, key.secret, master, made_at=kept.made_at, version=document.version, state="retiring")
+
+    async def _is_gone(self, account: str, registered: Document) -> bool:
+        """Whether the account was erased, with its data keys; then it leaves the register."""
+        current, version = await self._keys.registered(account)
+        if current is None or await self._documents.get(account, DATA_KEY, current) is not None:
+            return current is None
+        leaves = Remove(account=registered.account, kind=registered.kind, id=registered.id, version=version)
+        with contextlib.suppress(DocumentConflict):  # somebody has just begun to use it again
+            await self._documents.write([leaves, Unchanged(account=account, kind=DATA_KEY, id=current, version=0)])
+        return True
 
     async def _retiring(self, account: str) -> list[Document]:
         return [document async for document in self._pages(account, DATA_KEY) if self._keys.read(document).state == "retiring"]

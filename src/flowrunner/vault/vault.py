@@ -16,10 +16,12 @@ from flowrunner.vault.secrets import Secrets
 
 
 class Vault:
-    """Everything that is sealed in one store. `resealers` are the further kinds of documents that hold sealed values."""
+    """Everything that is sealed in one store. `resealers` are the further kinds of documents that hold sealed values; `alone`: no other server is on the store."""
 
-    def __init__(self, documents: DocumentStore, source: KeySource, *, clock: Clock, randomness: Randomness, resealers: Sequence[Resealer] = ()) -> None:
-        self.keyring = Keyring(documents, source, clock)
+    def __init__(
+        self, documents: DocumentStore, source: KeySource, *, clock: Clock, randomness: Randomness, resealers: Sequence[Resealer] = (), alone: bool = False
+    ) -> None:
+        self.keyring = Keyring(documents, source, clock, alone=alone)
         keys = DataKeys(documents, self.keyring, clock=clock, randomness=randomness)
         self.sealer = Sealer(keys, randomness)
         self.secrets = Secrets(documents, self.sealer, clock)

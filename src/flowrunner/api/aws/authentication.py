@@ -14,7 +14,7 @@ from flowrunner.api.aws.canonicalrequest import Received, receive
 from flowrunner.api.aws.faults import AwsFault
 from flowrunner.api.aws.operations import OPERATIONS
 from flowrunner.api.aws.replays import Replays
-from flowrunner.api.aws.signature import Claim, check_headers, check_scope, check_time, expired_key, matches, mismatch, read_claim, unknown_key
+from flowrunner.api.aws.signature import Claim, check_headers, check_scope, check_time, expired_key, invalid, matches, mismatch, read_claim, unknown_key
 from flowrunner.api.aws.signingkeys import SigningKeys
 from flowrunner.api.identify import EVERYTHING, host_allowed, is_loopback
 from flowrunner.clock import Clock
@@ -153,7 +153,8 @@ class Signed:
 
     def admit(self, scope: Scope, headers: Headers) -> None:
         """Refuse what is not signed, not now, not for this service, or leaves out what must be signed."""
-        del headers
+        if any(name != name.lower() for name in headers):  # ASGI servers never do; the endpoint would not read what is signed
+            raise invalid("The names of headers are in lower case.")
         received = receive(scope["method"].encode(), scope.get("raw_path") or scope["path"].encode(), scope.get("query_string", b""), scope["headers"])
         claim = read_claim(received)
         check_time(claim, self._clock.now())
@@ -168,7 +169,7 @@ class Signed:
         claim, received = scope.pop(_CLAIM)
         key = self._proven(claim, received, await self._lookup(claim.access_key), await _hashed(body))
         if received.headers.get(b"x-amz-target") not in _READS:
-            self._replays.take(claim, now_ms=self._clock.now(), monotonic=self._clock.monotonic())
+            self._replays.take(key.principal.account, claim, now_ms=self._clock.now(), monotonic=self._clock.monotonic())
         return key.principal
 
     def _proven(self, claim: Claim, received: Received, key: AccessKey | None, body_hash: bytes) -> AccessKey:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from flowrunner.api.aws.canonicalrequest import Received, canonical_request, normalized_path, parameters
+from flowrunner.api.aws.canonicalrequest import SIGNATURE_PARAMETER, Received, canonical_request, normalized_path, parameters
 from flowrunner.api.aws.faults import AwsFault
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -32,8 +32,10 @@ SINGLE = frozenset(
 _HEADER_PARTS = ("Credential", "Signature", "SignedHeaders")
 _QUERY_PARTS = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Date")
 _OPTIONAL_QUERY_PARTS = ("X-Amz-Expires", "X-Amz-Security-Token")
+_PRESIGNED = frozenset((b"X-Amz-Algorithm", SIGNATURE_PARAMETER))
 _MOMENT = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _NAMES = re.compile(rb"[a-z0-9!#$%&'*+.^_`|~-]+(;[a-z0-9!#$%&'*+.^_`|~-]+)*")
+_LOWER_ESCAPE = re.compile(rb"%(?:[a-f]|.[a-f])")
 _HASH = re.compile(rb"[0-9a-f]{64}")
 
 
@@ -105,7 +107,7 @@ def read_claim(received: Received) -> Claim:
     if double:
         raise invalid(f"The header {min(double).decode()} was sent more than once.")
     authorization = received.headers.get(b"authorization")
-    presigned = received.query != b"" and any(name == b"X-Amz-Algorithm" for name, _ in parameters(received.query))
+    presigned = received.query != b"" and any(name in _PRESIGNED for name, _ in parameters(received.query))
     if authorization is None:
         if not presigned:
             raise missing_token()
@@ -269,6 +271,8 @@ def check_headers(claim: Claim, received: Received) -> None:
             raise invalid(f"'{name.decode()}' is named as a SignedHeader, but it does not exist in the HTTP request.")
     if received.path != normalized_path(received.path):
         raise invalid("The path of a signed request has no empty segments and no '.' or '..'.")
+    if received.query and _LOWER_ESCAPE.search(received.query):
+        raise invalid("The escapes in the query of a signed request are in upper case, such as %2F.")
     declared = received.headers.get(b"x-amz-content-sha256")
     if declared is not None and not _HASH.fullmatch(declared):
         shown = _shown(declared.decode("latin-1"))
