@@ -17,6 +17,8 @@ from flowrunner.api.app import create_app
 from flowrunner.api.aws import AwsEndpoint, BearerOr, Development, Service, Signed
 from flowrunner.api.denials import Denials
 from flowrunner.api.identify import DevAuthenticator, GateAuthenticator
+from flowrunner.api.openings import Openings
+from flowrunner.api.proxies import Proxies
 from flowrunner.api.ratelimits import Buckets, RateLimiter
 from flowrunner.asl.findings import format_aws
 from flowrunner.asl.parse import parse_definition
@@ -111,6 +113,8 @@ class Application:
             identity=self.identity,
             vault=self.vault,
             registration="open" if settings.dev else settings.registration,
+            proxies=Proxies(settings.trusted_proxies),
+            openings=Openings(per_address=per_peer(settings, "sockets_per_address"), per_account=per_peer(settings, "sockets_per_account")),
             limiter=limiter,
         )
 
@@ -192,6 +196,11 @@ class Application:
 def build(settings: Settings, *, clock: Clock | None = None, point: Point = no_point) -> Application:
     """The application of these settings; raises ConfigurationError."""
     return Application(settings, clock=clock, point=point)
+
+
+def per_peer(settings: Settings, name: str) -> int | None:
+    """A limit of one address or account; None on a server for development, where all callers are one, unless it is set."""
+    return None if settings.dev and name not in settings.origins else int(getattr(settings, name))
 
 
 def compile_revision(revision: Revision) -> Program:

@@ -20,7 +20,9 @@ from flowrunner.api import accounts, credentials, health, runs, streams, users
 from flowrunner.api import secrets as secret_routes
 from flowrunner.api.denials import Denials
 from flowrunner.api.identify import PUBLIC, Authenticator, check_routes, header, host_allowed, origin_allowed
+from flowrunner.api.openings import Openings
 from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status
+from flowrunner.api.proxies import Proxies
 from flowrunner.api.ratelimits import RateLimiter, retry_after
 from flowrunner.clock import Clock
 from flowrunner.errors import AccessDenied, FlowRunnerError
@@ -32,6 +34,9 @@ from flowrunner.vault.vault import Vault
 
 MAX_BODY_BYTES = 1024 * 1024
 UNKNOWN_CALLER = of_status(401, "This needs a credential.", headers={"www-authenticate": "Bearer"})
+TOO_LARGE = of_status(413, f"The body is larger than {MAX_BODY_BYTES} bytes.", headers={"connection": "close"})
+COMPRESSED = of_status(415, "Compressed requests are not taken.", headers={"connection": "close", "accept-encoding": "identity"})
+_STRICT_TRANSPORT = ((b"strict-transport-security", b"max-age=31536000"),)
 _DETAILS = {404: "There is nothing at this path.", 405: "This path does not answer this method."}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _log = structlog.get_logger("flowrunner.api")
@@ -55,6 +60,8 @@ def create_app(
     identity: Identity | None = None,
     vault: Vault | None = None,
     registration: Literal["open", "closed"] = "closed",
+    proxies: Proxies | None = None,
+    openings: Openings | None = None,
 ) -> ASGIApp:
     """Put the server together.
 
@@ -63,7 +70,14 @@ def create_app(
     `limiter` counts the requests of each account: under the AWS operation that a route names in `counts_as`, else under its permission.
     """
     shared = streams.Streams(
-        executions=store.executions, feed=feed, observer=observer, stopping=stopping, clock=clock, authenticator=authenticator, send_seconds=send_seconds
+        executions=store.executions,
+        feed=feed,
+        observer=observer,
+        stopping=stopping,
+        clock=clock,
+        authenticator=authenticator,
+        send_seconds=send_seconds,
+        openings=openings,
     )
     handlers = [
         *health.routes(store=store, stopping=stopping, metrics=metrics),
@@ -84,7 +98,7 @@ def create_app(
         request_max_body_size=MAX_BODY_BYTES,
         debug=False,
     )
-    return Edge(rest=rest, aws=aws, allowed_origins=allowed_origins, only_loopback_hosts=only_loopback_hosts)
+    return Edge(rest=rest, aws=aws, allowed_origins=allowed_origins, only_loopback_hosts=only_loopback_hosts, proxies=proxies or Proxies())
 
 
 def _guard(authenticator: Authenticator, limiter: RateLimiter | None) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
@@ -126,11 +140,12 @@ def _noted(denials: Denials) -> Callable[[Exception, Scope], Awaitable[None]]:
 class Edge:
     """What every request passes first: its id, the checks of Host and Origin, and the way to AWS or to the routes."""
 
-    def __init__(self, *, rest: ASGIApp, aws: ASGIApp, allowed_origins: tuple[str, ...], only_loopback_hosts: bool) -> None:
+    def __init__(self, *, rest: ASGIApp, aws: ASGIApp, allowed_origins: tuple[str, ...], only_loopback_hosts: bool, proxies: Proxies) -> None:
         self._rest = rest
         self._aws = aws
         self._allowed_origins = allowed_origins
         self._only_loopback_hosts = only_loopback_hosts
+        self._proxies = proxies
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one connection; nothing raised on the way reaches the server as an exception."""
@@ -140,6 +155,8 @@ class Edge:
         given = header(scope, b"x-request-id")
         trace_id = given if given is not None and _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
         scope["trace_id"] = trace_id
+        self._proxies.resolve(scope)
+        added = [(b"x-request-id", trace_id.encode()), *(_STRICT_TRANSPORT if scope["scheme"] in ("https", "wss") else ())]
         started = False
 
         async def answer(message: Any) -> None:
@@ -150,7 +167,7 @@ class Edge:
                 return
             started = True
             if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", trace_id.encode())]
+                message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
         try:
@@ -162,13 +179,20 @@ class Edge:
             else:
                 await self._rest(scope, receive, answer)
         except Exception as error:  # noqa: BLE001  # the last line of defence: an answer, a log entry, no traceback to the caller
-            if started and type(error).__name__ == "ClientDisconnected":  # the client has gone: uvicorn's word, nothing to answer
+            if type(error).__name__ in ("ClientDisconnected", "ClientDisconnect"):  # the client has gone: uvicorn's word and the framework's
                 return
             _log.exception("request_failed", method=scope.get("method"), path=scope["path"], trace_id=trace_id)
             if not started:
                 await send_problem(scope, answer, UNEXPECTED)
 
     def _refusal(self, scope: Any) -> Problem | None:
+        if scope["type"] == "http":
+            given = dict(scope["headers"])
+            if given.get(b"content-encoding", b"identity").lower() != b"identity":
+                return COMPRESSED
+            declared = given.get(b"content-length", b"0")
+            if scope["path"] != "/" and declared.isdigit() and (len(declared) > 15 or int(declared) > MAX_BODY_BYTES):
+                return TOO_LARGE
         if self._only_loopback_hosts and not host_allowed(scope):
             return Problem(status=403, code="host_not_allowed", detail="This server is for this machine only: call it as localhost or 127.0.0.1.")
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
@@ -186,7 +210,11 @@ def _of_close(reason: str) -> Problem:
 async def send_problem(scope: Any, send: Any, problem: Problem) -> None:
     """Answer with a problem, also to a WebSocket that is not open yet."""
     body = problem.body(instance=scope["path"], trace_id=scope["trace_id"])
-    headers = [(b"content-type", PROBLEM.encode()), *((name.encode(), value.encode("latin-1", "replace")) for name, value in problem.headers.items())]
+    headers = [
+        (b"content-type", PROBLEM.encode()),
+        (b"content-length", b"%d" % len(body)),
+        *((name.encode(), value.encode("latin-1", "replace")) for name, value in problem.headers.items()),
+    ]
     kind = "http.response"
     if scope["type"] == "websocket":
         if "websocket.http.response" not in (scope.get("extensions") or {}):

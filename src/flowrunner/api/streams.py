@@ -17,8 +17,9 @@ from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.params import FromPath
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from flowrunner.api.identify import RUNS_READ, Authenticator
+from flowrunner.api.identify import RUNS_READ, Authenticator, address_of
 from flowrunner.api.messages import Renderer
+from flowrunner.api.openings import Openings
 from flowrunner.api.problems import Problem, Refused, of_status
 from flowrunner.api.runs import ENDED, RUNS, locate
 from flowrunner.api.watch import Watch
@@ -57,6 +58,7 @@ class Streams:
         clock: Clock,
         authenticator: Authenticator,
         send_seconds: float = SEND_SECONDS,
+        openings: Openings | None = None,
     ) -> None:
         self._watch = Watch(authenticator, clock)
         self.executions = executions
@@ -65,6 +67,7 @@ class Streams:
         self.stopping = stopping
         self.clock = clock
         self.send_seconds = send_seconds
+        self.openings = openings or Openings()
         self.renderer = Renderer()
 
     async def relay(self, run: str, after: int, send: Callable[[int | None, str], Awaitable[None]]) -> None:
@@ -143,15 +146,16 @@ def routes(streams: Streams) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
             scope: Any = socket.scope
             scope["problem"] = beyond  # the framework would close without a word
             raise Refused(beyond)
-        await socket.accept()
+        with _opened(streams, socket):
+            await socket.accept()
 
-        async def send(_seq: int | None, text: str) -> None:
-            await socket.send({"type": "websocket.send", "bytes": None, "text": text})
+            async def send(_seq: int | None, text: str) -> None:
+                await socket.send({"type": "websocket.send", "bytes": None, "text": text})
 
-        code = await streams.serve(socket.user, streams.relay(head.id, after, send), _left(socket.receive))
-        with contextlib.suppress(Exception):  # the client may have gone first
-            async with asyncio.timeout(streams.send_seconds):
-                await socket.send({"type": "websocket.close", "code": code, "reason": _REASONS.get(code, "")})
+            code = await streams.serve(socket.user, streams.relay(head.id, after, send), _left(socket.receive))
+            with contextlib.suppress(Exception):  # the client may have gone first
+                async with asyncio.timeout(streams.send_seconds):
+                    await socket.send({"type": "websocket.close", "code": code, "reason": _REASONS.get(code, "")})
 
     @get(STREAM, permission=RUNS_READ, operation_id="streamRun")
     async def follow_by_events(request: Request[Principal, Any, Any], run: FromPath[str]) -> ASGIApp:
@@ -195,6 +199,18 @@ def _closing(error: NotFound | Refused | StoreError) -> tuple[int, str]:
             return _code(error), "The store does not answer; come back."
 
 
+def _opened(streams: Streams, socket: WebSocket[Principal, Any, Any]) -> contextlib.ExitStack:
+    """Count a socket, or refuse it before it opens."""
+    scope: Any = socket.scope
+    try:
+        stack = contextlib.ExitStack()
+        stack.enter_context(streams.openings.opened(address_of(scope), socket.user.account))
+    except Refused as error:
+        scope["problem"] = error.problem  # the framework would close without a word
+        raise
+    return stack
+
+
 async def _left(receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
     """Return when the client has gone; whatever it says is not for us."""
     while (await receive())["type"] not in ("websocket.disconnect", "http.disconnect"):
@@ -213,12 +229,15 @@ class EventStream:
         self._over = returning and head.status in ENDED and after >= head.last_seq
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
-        del scope
+        """Answer. Raises Refused when there are too many."""
         if self._over:
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
+        with self._streams.openings.opened(address_of(scope), self._principal.account):
+            await self._stream(receive, send)
+
+    async def _stream(self, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 

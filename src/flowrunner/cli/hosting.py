@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 import uvicorn
 
 from flowrunner.api.identify import check_bind, is_loopback
+from flowrunner.cli.door import Door
 from flowrunner.cli.protocol import Server, configuration
 from flowrunner.config import Settings
 from flowrunner.engine.points import VARIABLE, Point, no_point, point_of
@@ -35,7 +36,7 @@ async def host(settings: Settings, announce: Callable[[Application, str], None],
         listener = stack.enter_context(contextlib.closing(_listener(settings.host, settings.port)))
         application = build(settings, point=_crash_at(settings))
         await application.start(stack)
-        server = Server(configuration(application.asgi, drain_seconds=settings.drain_seconds, tls=secure))
+        server = Server(configuration(application.asgi, drain_seconds=settings.drain_seconds, tls=secure, door=Door.of(settings)))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, _stop, application, server, number)  # the second one does not wait
         serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -107,6 +108,8 @@ def _stop(application: Application, server: uvicorn.Server, number: int) -> None
 async def _accepting(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
     while not server.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event for it
         await asyncio.sleep(0.01)
+    if serving.done():
+        serving.result()  # what is wrong is said before anything is announced
 
 
 async def _forever(work: Awaitable[object]) -> None:

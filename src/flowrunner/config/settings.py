@@ -162,7 +162,7 @@ SETTINGS = (
     Setting(name="sockets_per_address", read=read_whole(1, 1_000_000), help="Open sockets and streams from one address."),
     Setting(name="sockets_per_account", read=read_whole(1, 1_000_000), help="Open sockets and streams of one account."),
     Setting(name="header_seconds", read=read_seconds, unit="seconds", help="How long a request's headers may take."),
-    Setting(name="body_seconds", read=read_seconds, unit="seconds", help="How long a body may bring nothing."),
+    Setting(name="body_seconds", read=read_seconds, unit="seconds", help="How long a body may take, and a second more for each 500 bytes that came."),
     Setting(name="idle_seconds", read=read_seconds, unit="seconds", help="How long a connection may be idle between requests."),
     Setting(name="server", read=read_url, help="The server that client commands talk to."),
 )  # fmt: skip

@@ -90,6 +90,8 @@ class AwsEndpoint:
         sent = [(b"x-amzn-requestid", request_id.encode()), (b"content-type", kind), (b"content-length", b"%d" % len(body))]
         if status == 503 or wait is not None:
             sent.append((b"retry-after", b"%d" % (wait or 1)))
+        if status == 413:
+            sent.append((b"connection", b"close"))  # the rest of the body is not read
         await send({"type": "http.response.start", "status": status, "headers": sent})
         await send({"type": "http.response.body", "body": body})
 
