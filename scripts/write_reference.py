@@ -30,6 +30,7 @@ from flowrunner.cli.main import app
 from flowrunner.core import attempts, enter, faults, groups
 from flowrunner.core.records import details_key
 from flowrunner.errors import FlowRunnerError
+from flowrunner.identity.permissions import OPERATOR, Permission, Role, role_permissions
 from flowrunner.jsonvalue import MAX_DEPTH
 from flowrunner.limits import AWS_RATES, KIB, MIB, PROFILES
 from flowrunner.tasks import answers, client, egress, invokers, secrecy, worker_pool
@@ -399,6 +400,17 @@ def routes() -> list[tuple[str, str, str, str]]:
     return found
 
 
+def permissions() -> str:
+    """Every permission, and the roles that have it."""
+    rows = [(_code(one), *("yes" if one in role_permissions(role) else "" for role in Role), "yes" if one in OPERATOR else "") for one in Permission]
+    return (
+        "# Roles and permissions\n\nA user has one role in its account. An API token can be limited to some of its user's permissions (`flowrunner key create --kind token --scope`). "
+        "An operator, the first user of a store, also has those of the last column; they are about all accounts. "
+        "[HTTP routes](http.md) and [AWS operations](aws-operations.md) say which permission each needs.\n\n"
+        + _table(("Permission", *(str(role) for role in Role), "operator"), rows)
+    )
+
+
 def http() -> str:
     """Every route."""
     rows = [(method, _code(path), permission, meaning) for method, path, permission, meaning in routes()]
@@ -417,6 +429,7 @@ _CLOSE_CODES = (
     (streams.FAILED, "The server failed; its log says why."),
     (streams.RESTARTING, "The server stops; come back with `?after=`."),
     (streams.BAD_REQUEST, "`after` is not a sequence number."),
+    (streams.LET_OUT, "The credential has expired or was revoked."),
     (streams.UNKNOWN_RUN, "There is no such run."),
     (streams.TOO_SLOW, "The client reads too slowly; come back with `?after=`."),
 )
@@ -480,6 +493,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings,
     "commands.md": commands,
     "http.md": http,
+    "permissions.md": permissions,
     "aws-operations.md": aws_operations,
     "stream-messages.md": streams_page,
     "history-events.md": history_events,

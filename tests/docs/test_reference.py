@@ -13,6 +13,7 @@ from flowrunner import config
 from flowrunner.api.aws.handlers import HANDLERS
 from flowrunner.api.aws.operations import OPERATIONS
 from flowrunner.cli.main import app
+from flowrunner.config.variables import known_variables
 from flowrunner.core.records import details_key
 from flowrunner.limits import PROFILES
 from flowrunner.telemetry.names import METRICS, PREFIX
@@ -171,9 +172,9 @@ def test_every_error_shown_by_a_page_exists():
 
 
 def test_every_setting_a_page_names_exists():
-    """A `FLOWRUNNER_` variable that a page mentions is one that the code reads or sets."""
-    source = "".join(path.read_text() for path in SOURCE.rglob("*.py"))
-    known = {variable for row in config.SETTINGS for variable in row.variables}
+    """A `FLOWRUNNER_` variable that a page mentions is one that the code or its tests read or set."""
+    source = "".join(path.read_text() for folder in (SOURCE, ROOT / "tests" / "reliability") for path in folder.rglob("*.py"))
+    known = known_variables()
     for page in PAGES:
         for name in re.findall(r"\bFLOWRUNNER_[A-Z_]*[A-Z]\b(?!_\*)", page.read_text()):
             assert name in known or f'"{name}"' in source or f"{name}" in source, f"{name_of(page)}: {name}"

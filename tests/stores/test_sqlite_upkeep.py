@@ -154,6 +154,7 @@ ORPHANS = {
     "activity task": "INSERT INTO activity_tasks VALUES (77, 'nobody', 1, 'a', 1, '')",
     "neither in its row": "UPDATE heads SET input = NULL WHERE number = 1",
     "machine without its revision": "DELETE FROM revisions",
+    "alias that its document does not have": "INSERT INTO aliases VALUES ('x', 77)",
 }
 
 

@@ -93,6 +93,8 @@ def new_password(*, from_stdin: bool) -> str:
 
 
 def _line(what: str) -> str:
+    if sys.stdin.isatty():
+        return ask(what.capitalize(), hidden=True)
     given = sys.stdin.readline().rstrip("\r\n")
     if not given:
         raise ConfigurationError(f"There is no {what} on standard input.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -16,7 +16,7 @@ from flowrunner.identity.principal import SERVER, Actor
 from flowrunner.identity.tokens import Randomness
 from flowrunner.identity.users import Users
 from flowrunner.ids import is_account
-from flowrunner.ports.documents import CHANGES, SYSTEM, Remove
+from flowrunner.ports.documents import CHANGES, SYSTEM, Change, Remove
 
 Eraser = Callable[[str], Awaitable[None]]  # removes what an account has beside its documents
 ERASED_KINDS = ("token", "access-key", "ticket", "user")  # whatever lets somebody in goes first
@@ -53,8 +53,9 @@ class Accounts:
         email: str | None = None,
         account: str | None = None,
         operator: bool = False,
+        also: Callable[[str, str], Sequence[Change]] | None = None,
     ) -> Opened:
-        """A new account whose owner has this user name; its id is random unless given.
+        """A new account whose owner has this user name; its id is random unless given. `also` makes changes of the same write, from the ids of both.
 
         Raises InvalidDocument (name, password), Conflict (the user name or the id is taken), Overloaded.
         """
@@ -64,7 +65,8 @@ class Accounts:
         owner = await self._users.made(username, password, Role.OWNER, email=email, operator=operator)
         for _ in range(TRIES):
             opened = Account(id=account or self._number(), name=name or username, email=email, created_at=now, updated_at=now)
-            changes = [self._entries.accounts.new(SYSTEM, opened.id, opened), self._users.creation(opened.id, owner)]
+            changes: list[Change] = [self._entries.accounts.new(SYSTEM, opened.id, opened), self._users.creation(opened.id, owner)]
+            changes += also(opened.id, owner.id) if also is not None else ()
             try:
                 await self._audit.write(opened.id, actor, "account:create", opened.id, changes)
             except DocumentConflict as conflict:

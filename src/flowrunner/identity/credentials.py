@@ -17,7 +17,7 @@ from flowrunner.identity.entries import Entries, Kept, Token, User
 from flowrunner.identity.principal import Actor, Principal
 from flowrunner.identity.tokens import ApiToken, Randomness, new_access_key, new_id, new_token
 from flowrunner.identity.users import permissions_of
-from flowrunner.ports.documents import Change
+from flowrunner.ports.documents import Change, Put
 
 TICKET_SECONDS = 60
 TRIES = 10  # of a write that meets rotations
@@ -93,15 +93,19 @@ class Credentials:
             raise InvalidDocument(
                 f"The user does not have {', '.join(unknown)}.", pointer="/scopes", remedy=f"It has {', '.join(sorted(permissions_of(owner.entry)))}."
             )
+        issued, created = self.new_token(account, user, name=name, scopes=scopes, seconds=seconds)
+        await self._audit.write(account, actor, "token:create", issued.entry.id, [created, owner.unchanged()])
+        return issued
+
+    def new_token(self, account: str, user: str, *, name: str = "", scopes: Collection[str] | None = None, seconds: int | None = None) -> tuple[Issued, Put]:
+        """A token that is not stored yet, and the change that stores it."""
         token, now = new_token(self._randomness), self._clock.now()
         expires_at = None if seconds is None else now + seconds * SECOND
         entry = Token(
             id=token.id, user=user, name=name, digest=token.digest, created_at=now, expires_at=expires_at,
             scopes=None if scopes is None else tuple(sorted(scopes)),
         )  # fmt: skip
-        created = self._entries.tokens.new(account, token.id, entry, aliases=(f"token:{token.id}",), expires_at=expires_at)
-        await self._audit.write(account, actor, "token:create", token.id, [created, owner.unchanged()])
-        return Issued(entry, token.text)
+        return Issued(entry, token.text), self._entries.tokens.new(account, token.id, entry, aliases=(f"token:{token.id}",), expires_at=expires_at)
 
     async def tokens(self, account: str, *, user: str | None = None) -> list[Token]:
         """The tokens of an account, or of one of its users; never their secrets."""

@@ -18,7 +18,7 @@ from flowrunner.identity.passwords import Passwords
 from flowrunner.identity.principal import SERVER
 from flowrunner.identity.tokens import Randomness, new_token
 from flowrunner.identity.users import Users
-from flowrunner.ports.documents import SYSTEM, DocumentStore
+from flowrunner.ports.documents import SYSTEM, DocumentStore, Put
 
 ADMIN = "admin"
 DAY_SECONDS = 24 * 60 * 60
@@ -74,13 +74,19 @@ class Identity:
         """In a store without accounts: make the operator's, with a user `admin` and an API token; None where there is one already.
 
         The password of `admin` is random and told to nobody: it is set with the token. Of two servers that start at once one
-        makes it. Raises StoreUnavailable.
+        makes it, with its token in the same write. Raises StoreUnavailable.
         """
         if await self.entries.accounts.page(SYSTEM, limit=1):
             return None
+        issued: list[Issued] = []
+
+        def with_token(number: str, owner: str) -> list[Put]:
+            token, created = self.credentials.new_token(number, owner, name="first run")
+            issued.append(token)
+            return [created]
+
         try:
-            opened = await self.accounts.open(ADMIN, new_token(self._randomness).secret, SERVER, account=account, operator=True)
+            opened = await self.accounts.open(ADMIN, new_token(self._randomness).secret, SERVER, account=account, operator=True, also=with_token)
         except Conflict:
             return None
-        token = await self.credentials.issue_token(opened.account.id, opened.owner.id, SERVER, name="first run")
-        return FirstRun(account=opened.account.id, username=ADMIN, token=token)
+        return FirstRun(account=opened.account.id, username=ADMIN, token=issued[-1])

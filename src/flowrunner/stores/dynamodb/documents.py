@@ -159,12 +159,12 @@ class DynamoDocuments(DocumentStore):
             values[":version"] = attribute(document.version)
         else:
             condition = "attribute_not_exists(pk) OR expires_at <= :now"
-        resent: list[bool] = []
+        doubts: list[bool] = []
         await self._send_ahead(parts)
         try:
             answer = await self._session.call(
                 "PutItem",
-                on_retry=lambda: resent.append(True),
+                on_doubt=lambda: doubts.append(True),
                 TableName=self._session.settings.table,
                 Item=item,
                 ConditionExpression=condition,
@@ -178,7 +178,7 @@ class DynamoDocuments(DocumentStore):
             if there is not None and there["stamp"] == stamp:
                 return  # it was done, and the answer lost
             self._sweeper.drop(map(key_of_item, parts.items))
-            if resent:  # it may have been done all the same, and replaced since
+            if doubts:  # it may have been done all the same, and replaced since
                 raise StoreUnavailable(f"Whether {document.kind} {document.id} was stored is not known.", remedy="Read it, then try again.") from error
             raise DocumentConflict(0) from error
         if "Attributes" in answer:
