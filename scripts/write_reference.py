@@ -19,7 +19,7 @@ import typer
 
 import flowrunner
 from flowrunner import config
-from flowrunner.api import health, messages, page, problems, runs, streams
+from flowrunner.api import accounts, credentials, health, messages, page, problems, runs, secrets, streams, users
 from flowrunner.api.answer import AWS_CODES
 from flowrunner.api.aws import faults as aws_faults
 from flowrunner.api.aws.handlers import HANDLERS
@@ -30,9 +30,10 @@ from flowrunner.cli.main import app
 from flowrunner.core import attempts, enter, faults, groups
 from flowrunner.core.records import details_key
 from flowrunner.errors import FlowRunnerError
+from flowrunner.identity.permissions import OPERATOR, Permission, Role, role_permissions
 from flowrunner.jsonvalue import MAX_DEPTH
-from flowrunner.limits import KIB, MIB, PROFILES
-from flowrunner.tasks import answers, client, egress, invokers, worker_pool
+from flowrunner.limits import AWS_RATES, KIB, MIB, PROFILES
+from flowrunner.tasks import answers, client, egress, invokers, secrecy, worker_pool
 from flowrunner.telemetry.names import METRICS, PREFIX
 from flowrunner.wiring import ACTIVITY_POLL_SECONDS
 
@@ -117,7 +118,7 @@ def settings() -> str:
     rows = [
         (
             _code(row.file_key),
-            _codes(row.variables),
+            _codes([*row.variables, *(f"{variable}_FILE" for variable in row.variables if row.secret and row.name != "master_key")]),
             _codes(flags.get(row.name, [])),
             _default(row.default),
             f"{row.help}{f' In {row.unit}.' if row.unit else ''}",
@@ -154,6 +155,9 @@ def settings() -> str:
                 ("`FLOWRUNNER_CONFIG`", "The configuration file, as `--config`."),
                 ("`FLOWRUNNER_CRASH_AT`", "For crash tests on loopback: the process kills itself at a named point, `POINT:N` at the N-th time."),
                 ("`FLOWRUNNER_IDEMPOTENCY_KEY`", "Set by the server in a Python function: the key of its attempt, the same when it runs again."),
+                ("`FLOWRUNNER_TOKEN`, `FLOWRUNNER_TOKEN_FILE`", "The API token of client commands, or the file it is in; instead of a log-in."),
+                ("`FLOWRUNNER_PROFILE`", "The log-in that client commands use, as `--profile`."),
+                ("`FLOWRUNNER_USERNAME`", "The user that `flowrunner login` takes without asking."),
                 ("`FLOWRUNNER_TRACEBACK`", "Set: an unexpected failure of a command shows where it happened."),
                 ("`NO_COLOR`", "Set: no colours."),
             ),
@@ -259,8 +263,12 @@ def error_classes() -> list[type[FlowRunnerError]]:
 
 def state_errors() -> list[str]:
     """The error names that FlowRunner itself gives to a failed state."""
-    own = [value for name, value in vars(faults).items() if name.isupper() and isinstance(value, str) and value.startswith(("States.", "FlowRunner."))]
-    return sorted({*own, "FlowRunner.EgressRefused"})
+    own = [
+        value
+        for name, value in (*vars(faults).items(), *vars(secrecy).items())
+        if name.isupper() and isinstance(value, str) and value.startswith(("States.", "FlowRunner."))
+    ]
+    return sorted({*own, "FlowRunner.AccountDeleted", "FlowRunner.EgressRefused"})
 
 
 def errors() -> str:
@@ -339,6 +347,9 @@ def limits() -> str:
         "# Limits\n\nThe setting `limits` chooses one of two profiles.\n\n"
         f"{_table(('Limit', 'Of what', *(_code(one.name) for one in profiles)), rows)}\n"
         f"These hold in both profiles:\n\n{_table(('Of what', 'Limit'), fixed)}"
+        "\n## Requests\n\nToken buckets of an account, as AWS has them in its larger regions. They hold in the profile `aws` without `dev`, and wherever the setting "
+        "`request_rates` says `aws`; an operation that is not listed has none.\n\n"
+        f"{_table(('Operation', 'At once', 'More each second'), [(_code(name), rate.bucket, f'{rate.per_second:g}') for name, rate in AWS_RATES.items()])}"
     )
 
 
@@ -357,12 +368,23 @@ def aws_operations() -> str:
     )
 
 
+class _Nothing:
+    """Stands for every service: the handlers are only looked at."""
+
+    def __getattr__(self, name: str) -> _Nothing:
+        return self
+
+
 def _handlers() -> list[Any]:
-    nothing = cast("Any", None)  # the handlers are only looked at
+    nothing = cast("Any", _Nothing())
     return [
         *health.routes(store=nothing, stopping=nothing, metrics=None),
         *runs.routes(executions=nothing, region=""),
         *streams.routes(nothing),
+        *accounts.routes(nothing, registration="closed"),
+        *users.routes(nothing),
+        *credentials.routes(nothing),
+        *secrets.routes(nothing),
     ]
 
 
@@ -372,8 +394,21 @@ def routes() -> list[tuple[str, str, str, str]]:
     for handler in _handlers():
         for path in sorted(handler.paths):
             method = ", ".join(sorted(getattr(handler, "http_methods", None) or ["WebSocket"]))
-            found.append((method, path.replace(":str", ""), handler.opt["permission"], _first_line(getattr(handler.fn, "value", handler.fn))))
+            found.append(
+                (method, path.replace(":str", "").replace(":path", ""), handler.opt["permission"], _first_line(getattr(handler.fn, "value", handler.fn)))
+            )
     return found
+
+
+def permissions() -> str:
+    """Every permission, and the roles that have it."""
+    rows = [(_code(one), *("yes" if one in role_permissions(role) else "" for role in Role), "yes" if one in OPERATOR else "") for one in Permission]
+    return (
+        "# Roles and permissions\n\nA user has one role in its account. An API token can be limited to some of its user's permissions (`flowrunner key create --kind token --scope`). "
+        "An operator, the first user of a store, also has those of the last column; they are about all accounts. "
+        "[HTTP routes](http.md) and [AWS operations](aws-operations.md) say which permission each needs.\n\n"
+        + _table(("Permission", *(str(role) for role in Role), "operator"), rows)
+    )
 
 
 def http() -> str:
@@ -394,6 +429,7 @@ _CLOSE_CODES = (
     (streams.FAILED, "The server failed; its log says why."),
     (streams.RESTARTING, "The server stops; come back with `?after=`."),
     (streams.BAD_REQUEST, "`after` is not a sequence number."),
+    (streams.LET_OUT, "The credential has expired or was revoked."),
     (streams.UNKNOWN_RUN, "There is no such run."),
     (streams.TOO_SLOW, "The client reads too slowly; come back with `?after=`."),
 )
@@ -457,6 +493,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings,
     "commands.md": commands,
     "http.md": http,
+    "permissions.md": permissions,
     "aws-operations.md": aws_operations,
     "stream-messages.md": streams_page,
     "history-events.md": history_events,

@@ -35,6 +35,39 @@ def postgres_urls(request):
     return fresh
 
 
+@pytest.fixture(scope="session")
+def plain_role():
+    """A function: the same URL for a role that is no superuser, so that row-level security counts; its own if the server is not ours."""
+    import asyncio
+
+    import asyncpg
+
+    role = f"plain_{os.getpid()}"
+    made = set()
+
+    async def make(server):
+        connection = await asyncpg.connect(server)
+        await connection.execute(f"CREATE ROLE {role} LOGIN; GRANT CREATE ON DATABASE {await connection.fetchval('SELECT current_database()')} TO {role}")
+        await connection.close()
+
+    def plain(url):
+        if "FLOWRUNNER_TEST_POSTGRES_URL" in os.environ:
+            return url
+        server = url.partition("?")[0]
+        if server not in made:
+            asyncio.run(make(server))
+            made.add(server)
+        return url.replace("//postgres@", f"//{role}@")
+
+    return plain
+
+
+@pytest.fixture
+def plain_url(postgres_urls, plain_role):
+    """The URL of an empty schema for a role that is no superuser."""
+    return plain_role(postgres_urls())
+
+
 @pytest.fixture
 def postgres_url(postgres_urls):
     """The URL of an empty schema."""

@@ -18,9 +18,11 @@ from flowrunner.errors import Fault, FlowRunnerError
 RUNS = "/api/v2/workflows/runs"
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 60.0  # streams say something every 15 seconds
+UNAUTHENTICATED = 401
 RECONNECTS = 5  # tries in a row to get back to a stream
 RECONNECT_SECONDS = 1.0
 AWS_PAGE = 1000  # the most GetExecutionHistory gives at once
+REST_PAGE = 1000  # the most a list gives at once
 
 
 class ServerUnreachable(FlowRunnerError):
@@ -38,13 +40,16 @@ class ServerRefused(FlowRunnerError):
     fault: ClassVar[Fault] = "caller"
 
     def __init__(self, message: str, *, status: int, code: str) -> None:
-        super().__init__(message)
+        super().__init__(message, remedy="Log in: flowrunner login" if status == UNAUTHENTICATED else None)
         self.status = status  # type: ignore[misc]  # the answer's own takes the class's place
         self.code = code  # type: ignore[misc]  # as above
 
 
 class Client:
-    """Talks to one server; use as an async context manager. `transport` may be an application in this process."""
+    """Talks to one server; use as an async context manager. `transport` may be an application in this process.
+
+    `token` is an API token or that of a log-in; without one the caller says who it is as a development server wants to hear it.
+    """
 
     def __init__(
         self,
@@ -52,12 +57,14 @@ class Client:
         *,
         region: str = "us-east-1",
         account: str = "000000000000",
+        token: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.server = server.rstrip("/")
         self._clock = clock or SystemClock()
-        credential = f"AWS4-HMAC-SHA256 Credential={account}/20260101/{region}/states/aws4_request, SignedHeaders=host, Signature=none"
+        development = f"AWS4-HMAC-SHA256 Credential={account}/20260101/{region}/states/aws4_request, SignedHeaders=host, Signature=none"
+        credential = development if token is None else f"Bearer {token}"
         timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
         self._http = httpx.AsyncClient(base_url=self.server, transport=transport, timeout=timeout, headers={"authorization": credential}, trust_env=False)
 
@@ -171,11 +178,29 @@ class Client:
                 if line.startswith("data: "):
                     yield orjson.loads(line[6:])
 
-    async def _get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        answer = await self._send("GET", path, params=params)
-        if answer.status_code != 200:
+    async def rest(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Call a route of the REST API; an answer without a body is empty. Raises ServerRefused with the problem's code, ServerUnreachable."""
+        content = {} if body is None else {"content": orjson.dumps({name: value for name, value in body.items() if value is not None})}
+        headers = {} if body is None else {"content-type": "application/json"}
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        answer = await self._send(method, path, params=given, headers=headers, **content)
+        if not answer.is_success:
             raise _refusal(answer)
-        return _json(answer)
+        return _json(answer) if answer.content else {}
+
+    async def rest_pages(self, path: str, member: str) -> list[dict[str, Any]]:
+        """Every row of a list of the REST API, page after page."""
+        found: list[dict[str, Any]] = []
+        following: str | None = None
+        while True:
+            page = await self.rest("GET", path, params={"limit": REST_PAGE, "after": following})
+            found += page[member]
+            following = page.get("next_after")
+            if following is None:
+                return found
+
+    async def _get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        return await self.rest("GET", path, params=params)
 
     async def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
         try:

@@ -18,10 +18,16 @@ The docstring of a class is its default message. ``code`` is stable and may be r
     ├── InvalidToken                 a task or page token that was never valid
     ├── TaskTokenTimedOut            a task token whose attempt is over
     ├── AccessDenied                 no credential, or one that does not allow it
+    ├── InvalidSecret                a secret that breaks the rules of its type or schema (with the places)
+    ├── SealBroken                   a sealed value that was altered, or moved to another account, name or version
+    ├── UnknownKey                   a value is sealed under a key that this server does not have
+    ├── Unauthenticated              a credential that is wrong, expired or revoked
+    ├── Overloaded                   too many requests: try again later
     ├── StoreError                   something about a store
     │   ├── StoreRefused             not ours, newer, damaged, read-only: never opened, remedy named
     │   │   └── StoreInUse           a server has it, and it takes one at a time
     │   ├── StoreUnavailable         try again later
+    │   ├── DocumentConflict         a document has changed since it was read, or its alias is taken
     │   └── Fenced                   another owner has the execution
     ├── ReplayMismatch               replay gave other records than the stored ones
     └── ConfigurationError           a setting that cannot be used
@@ -170,6 +176,54 @@ class AccessDenied(FlowRunnerError):
     status = 403
 
 
+class InvalidSecret(FlowRunnerError):
+    """The secret breaks the rules of its type or its schema."""
+
+    code = "invalid_secret"
+    fault = "caller"
+    status = 400
+
+    def __init__(self, message: str, faults: tuple[tuple[str, str], ...] = ()) -> None:
+        self.faults = faults  # (JSON pointer into the request, what is wrong there), never with a value in it
+        super().__init__(message)
+
+
+class SealBroken(FlowRunnerError):
+    """A sealed value cannot be opened: it was altered, or moved to another account, name or version."""
+
+    code = "seal_broken"
+    fault = "operator"
+    status = 503
+
+
+class UnknownKey(FlowRunnerError):
+    """A value is sealed under a key that this server does not have."""
+
+    code = "unknown_key"
+    fault = "operator"
+    status = 503
+
+
+class Unauthenticated(FlowRunnerError):
+    """The credential is not valid."""
+
+    code = "unauthenticated"
+    fault = "caller"
+    status = 401
+
+
+class Overloaded(FlowRunnerError):
+    """Too many requests."""
+
+    code = "too_many_requests"
+    fault = "caller"
+    status = 429
+
+    def __init__(self, message: str | None = None, *, retry_after: float = 1.0) -> None:
+        self.retry_after = retry_after  # seconds
+        super().__init__(message)
+
+
 class StoreError(FlowRunnerError):
     """The store could not do what was asked."""
 
@@ -194,6 +248,18 @@ class StoreUnavailable(StoreError):
     """The store does not answer now."""
 
     code = "store_unavailable"
+
+
+class DocumentConflict(StoreError):
+    """A document has changed since it was read."""
+
+    code = "document_conflict"
+    fault = "caller"
+    status = 409
+
+    def __init__(self, change: int) -> None:
+        self.change = change  # the position, among the changes of the write, of the one that stands against it
+        super().__init__()
 
 
 class Fenced(StoreError):

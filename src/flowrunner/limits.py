@@ -29,3 +29,53 @@ class Limits:
 AWS = Limits(name="aws", payload_bytes=256 * KIB, variable_bytes=10 * MIB, history_events=25_000)
 OPEN = Limits(name="open", payload_bytes=16 * MIB, variable_bytes=64 * MIB, history_events=0, definition_bytes=8 * MIB, request_bytes=64 * MIB)
 PROFILES = {profile.name: profile for profile in (AWS, OPEN)}
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A token bucket: `bucket` requests at once, `per_second` more each second."""
+
+    bucket: int
+    per_second: float
+
+
+# Requests of an account, by operation: the quotas of the larger regions (US East (N. Virginia), US West (Oregon), Europe (Ireland)).
+# StartSyncExecution has none. StartExecution has that of standard workflows, also for express ones, which AWS gives 6,000 / 6,000.
+AWS_RATES = {
+    "CreateActivity": Rate(100, 1),
+    "CreateStateMachine": Rate(100, 1),
+    "CreateStateMachineAlias": Rate(100, 1),
+    "DeleteActivity": Rate(100, 1),
+    "DeleteStateMachine": Rate(100, 1),
+    "DeleteStateMachineAlias": Rate(100, 1),
+    "DeleteStateMachineVersion": Rate(100, 1),
+    "DescribeActivity": Rate(200, 1),
+    "DescribeExecution": Rate(300, 15),
+    "DescribeMapRun": Rate(200, 1),
+    "DescribeStateMachine": Rate(200, 20),
+    "DescribeStateMachineAlias": Rate(200, 1),
+    "DescribeStateMachineForExecution": Rate(200, 1),
+    "GetActivityTask": Rate(3000, 500),
+    "GetExecutionHistory": Rate(400, 20),
+    "ListActivities": Rate(100, 10),
+    "ListExecutions": Rate(200, 5),
+    "ListMapRuns": Rate(100, 1),
+    "ListStateMachineAliases": Rate(100, 1),
+    "ListStateMachineVersions": Rate(100, 1),
+    "ListStateMachines": Rate(100, 5),
+    "ListTagsForResource": Rate(100, 1),
+    "PublishStateMachineVersion": Rate(100, 1),
+    "RedriveExecution": Rate(1300, 300),
+    "SendTaskFailure": Rate(3000, 500),
+    "SendTaskHeartbeat": Rate(3000, 500),
+    "SendTaskSuccess": Rate(3000, 500),
+    "StartExecution": Rate(1300, 300),
+    "StopExecution": Rate(1000, 200),
+    "TagResource": Rate(200, 1),
+    "TestState": Rate(50, 10),
+    "UntagResource": Rate(200, 1),
+    "UpdateMapRun": Rate(100, 1),
+    "UpdateStateMachine": Rate(100, 1),
+    "UpdateStateMachineAlias": Rate(100, 1),
+    "ValidateStateMachineDefinition": Rate(100, 1),
+}

@@ -8,13 +8,18 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 
 import structlog
 from litestar.types import ASGIApp
 
 from flowrunner.api.app import create_app
-from flowrunner.api.aws import AwsEndpoint, DenyAll, Development, Service
-from flowrunner.api.identify import DevAuthenticator, NoAccounts
+from flowrunner.api.aws import AwsEndpoint, BearerOr, Development, Service, Signed
+from flowrunner.api.denials import Denials
+from flowrunner.api.identify import DevAuthenticator, GateAuthenticator
+from flowrunner.api.openings import Openings
+from flowrunner.api.proxies import Proxies
+from flowrunner.api.ratelimits import Buckets, RateLimiter
 from flowrunner.asl.findings import format_aws
 from flowrunner.asl.parse import parse_definition
 from flowrunner.clock import Clock, SystemClock
@@ -22,11 +27,15 @@ from flowrunner.config import DEFAULT_STORE, Settings
 from flowrunner.config import Function as FunctionSetting
 from flowrunner.core.program import Program
 from flowrunner.engine.engine import Engine
+from flowrunner.engine.erasing import Eraser
 from flowrunner.engine.feed import Feed
 from flowrunner.engine.points import Point, no_point
 from flowrunner.errors import InvalidDefinition, NotFound, StoreUnavailable
+from flowrunner.identity.jwt import ForeignIssuer
+from flowrunner.identity.sealed import AccessKeyResealer
+from flowrunner.identity.service import FirstRun, Identity
 from flowrunner.ids import parse_arn
-from flowrunner.limits import PROFILES, Limits
+from flowrunner.limits import AWS_RATES, PROFILES, Limits, Rate
 from flowrunner.ports.definitions import Revision
 from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import ChildStart
@@ -37,8 +46,12 @@ from flowrunner.tasks.functions import Function, read_functions
 from flowrunner.tasks.mocks import read_mocks
 from flowrunner.tasks.registry import Registry
 from flowrunner.telemetry.metrics import Metrics
+from flowrunner.vault.derive import derived_key
+from flowrunner.vault.keys import KeySource
+from flowrunner.vault.vault import Vault
 
 KEPT_EXPRESS = 10_000  # express executions live in memory; the oldest that have ended are forgotten
+BURST_SECONDS = 2  # of its rate an account may use at once
 ACTIVITY_POLL_SECONDS = 60.0  # AWS: GetActivityTask holds the connection this long
 
 
@@ -56,6 +69,14 @@ class Application:
         self._log = structlog.get_logger("flowrunner.engine")
         self.store: Store = open_store(settings.store, clock=clock)
         self._express_store = open_store("memory:", clock=clock)
+        self.vault = Vault(
+            self.store.documents,
+            key_source(settings),
+            clock=clock,
+            randomness=os.urandom,
+            resealers=(AccessKeyResealer(),),
+            alone=self.store.capabilities.exclusive,
+        )
         self._functions = _functions(settings)
         self._tasks = _registry(settings, self._functions, limits, clock, self)
         express = self._engine(self._express_store, limits, clock, None, kept_ended=KEPT_EXPRESS)
@@ -63,13 +84,25 @@ class Application:
         self.engine = self._engine(self.store, limits, clock, express)
         self.feed: Feed = self.engine.feed
         has_test_case = self._tasks.mocks.has_case
+        self.identity = _identity(settings, self.store, self.vault, clock)
+        self.identity.accounts.erase = Eraser(self.engine, self.store, clock).erase
+        self.first_run: FirstRun | None = None
+        known = GateAuthenticator(self.identity.gate)
         service = Service(has_test_case=has_test_case, engine=self.engine, store=self.store, clock=clock, region=settings.region, limits=limits)
-        aws = AwsEndpoint(service, Development(settings.account) if settings.dev else DenyAll(), stopping=self.stopping)
+        limiter = _limiter(settings, clock, self.engine)
+        signed = Signed(self.identity.gate.access_key, clock=clock, randomness=os.urandom, regions={settings.region})
+        aws = AwsEndpoint(
+            service,
+            Development(settings.account) if settings.dev else BearerOr(self.identity.gate, signed),
+            stopping=self.stopping,
+            limiter=limiter,
+            denials=Denials(self.identity.audit),
+        )
         self.asgi: ASGIApp = create_app(
             store=self.store,
             feed=self.feed,
             aws=cast("ASGIApp", aws),  # Litestar's alias names every message; the endpoint only needs mappings
-            authenticator=DevAuthenticator(settings.account) if settings.dev else NoAccounts(),
+            authenticator=DevAuthenticator(settings.account, known) if settings.dev else known,
             region=settings.region,
             observer=self.metrics,
             stopping=self.stopping,
@@ -77,6 +110,12 @@ class Application:
             metrics=self.metrics.render,
             allowed_origins=settings.allowed_origins,
             only_loopback_hosts=settings.dev,
+            identity=self.identity,
+            vault=self.vault,
+            registration="open" if settings.dev else settings.registration,
+            proxies=Proxies(settings.trusted_proxies),
+            openings=Openings(per_address=per_peer(settings, "sockets_per_address"), per_account=per_peer(settings, "sockets_per_account")),
+            limiter=limiter,
         )
 
     def _engine(self, store: Store, limits: Limits, clock: Clock, express: Engine | None, *, kept_ended: int | None = None) -> Engine:
@@ -110,11 +149,21 @@ class Application:
         for store in (self.store, self._express_store):
             store.on_fatal(self._fatal)
             await store.start(stack)
+        await self._open_accounts(stack)
         for fault in file_faults(self._functions.values()):
             self._report("function_not_usable", {name: value for name, value in fault._asdict().items() if value})
         await self._tasks.start(stack)
         for engine in (self._express, self.engine):
             await engine.start(stack)
+        await self.identity.accounts.finish_deletions()
+
+    async def _open_accounts(self, stack: AsyncExitStack) -> None:
+        await self.vault.start()
+        secret = self.settings.jwt_secret
+        self.identity.logins.use(await derived_key(self.vault.keyring, "log-ins") if secret is None else secret.encode())
+        await self.identity.start(stack)
+        if not self.settings.dev:
+            self.first_run = await self.identity.first_run(self.settings.account)
 
     def _fatal(self, failure: StoreUnavailable) -> None:
         """The store is broken: nothing more is acknowledged, and `stopping` asks whoever serves to end the process."""
@@ -149,12 +198,51 @@ def build(settings: Settings, *, clock: Clock | None = None, point: Point = no_p
     return Application(settings, clock=clock, point=point)
 
 
+def per_peer(settings: Settings, name: str) -> int | None:
+    """A limit of one address or account; None on a server for development, where all callers are one, unless it is set."""
+    return None if settings.dev and name not in settings.origins else int(getattr(settings, name))
+
+
 def compile_revision(revision: Revision) -> Program:
     """The program of a stored revision; raises InvalidDefinition if this release cannot read it."""
     parsed = parse_definition(revision.definition)
     if parsed.program is None:
         raise InvalidDefinition(format_aws(parsed.diagnostics), parsed.diagnostics)
     return parsed.program
+
+
+def key_source(settings: Settings) -> KeySource:
+    """Master keys: stated by the operator, or made once beside the store; a store in memory has one of its own."""
+    named = settings.master_key_file if "master_key_file" in settings.origins else None
+    keys = [settings.master_key, *settings.previous_master_keys] if settings.master_key is not None else []
+    own = None if settings.store.startswith("memory:") else settings.master_key_file
+    if settings.store.startswith("sqlite:///"):
+        own = Path(unquote(urlsplit(settings.store).path[1:])).with_name("master.key")
+    return KeySource(randomness=os.urandom, value=" ".join(keys) or None, file=named, own_file=own)
+
+
+def _identity(settings: Settings, store: Store, vault: Vault, clock: Clock) -> Identity:
+    issuers = []
+    if settings.jwt_issuer is not None:
+        issuers = [
+            ForeignIssuer.of_files(
+                clock,
+                issuer=settings.jwt_issuer,
+                audience=settings.jwt_audience or "flowrunner",
+                public_key_file=settings.jwt_public_key_file,
+                jwks_file=settings.jwt_jwks_file,
+                claim=settings.jwt_account_claim,
+            )
+        ]
+    return Identity(
+        documents=store.documents,
+        sealer=vault.sealer,
+        clock=clock,
+        randomness=os.urandom,
+        login_seconds=int(settings.token_expiration),
+        issuers=issuers,
+        relaxed=settings.dev,
+    )
 
 
 def _registry(settings: Settings, functions: Mapping[str, Function], limits: Limits, clock: Clock, application: Application) -> Registry:
@@ -168,7 +256,16 @@ def _registry(settings: Settings, functions: Mapping[str, Function], limits: Lim
         workers=settings.function_workers,
         limits=limits,
         clock=clock,
+        secrets=application.vault.secrets,
     )
+
+
+def _limiter(settings: Settings, clock: Clock, engine: Engine) -> RateLimiter | None:
+    """What counts the requests of accounts; None where nothing is limited."""
+    rates = AWS_RATES if settings.request_rates == "aws" else {}
+    asked = settings.requests_per_second
+    every = Rate(BURST_SECONDS * asked, asked) if asked else None
+    return Buckets(rates, monotonic=clock.monotonic, every=every, nodes=engine.nodes) if rates or every else None
 
 
 def _functions(settings: Settings) -> dict[str, Function]:

@@ -240,15 +240,17 @@ def test_route_without_a_permission_is_refused():
     assert "/open" in str(caught.value)
 
 
-def test_dev_listens_on_this_machine_only():
-    """A server that lets everybody in is not on the network."""
+def test_where_a_server_listens():
+    """A server that lets everybody in is not on the network; another is, with TLS or on the operator's word."""
     for host in ("127.0.0.1", "localhost", "::1", "127.1.2.3"):
         check_bind(host, dev=True)
     for host in ("0.0.0.0", "::", "192.168.1.1", "example.org"):
-        check_bind(host, dev=False)
-        with pytest.raises(ConfigurationError) as caught:
-            check_bind(host, dev=True)
-        assert "127.0.0.1" in str(caught.value)
+        check_bind(host, dev=False, tls=True)
+        check_bind(host, dev=False, insecure=True)
+        for settings, remedy in (({"dev": True, "tls": True, "insecure": True}, "127.0.0.1"), ({"dev": False}, "--insecure")):
+            with pytest.raises(ConfigurationError) as caught:
+                check_bind(host, **settings)
+            assert remedy in str(caught.value)
 
 
 @pytest.mark.parametrize(

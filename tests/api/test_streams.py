@@ -67,6 +67,7 @@ class World:
             **settings,
         )
         self.head = None
+        self.account = ACCOUNT
         self.url = ""
 
     async def append(self, *records, status="RUNNING"):
@@ -74,7 +75,7 @@ class World:
         old = self.head
         values = {
             "id": RUN,
-            "account": ACCOUNT,
+            "account": self.account,
             "machine": "orders",
             "name": "one",
             "revision": "r",

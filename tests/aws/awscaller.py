@@ -11,12 +11,13 @@ from typing import Any
 import orjson
 import pytest
 
-from flowrunner.api.aws import AwsEndpoint, Development, Service
+from flowrunner.api.aws import Authenticator, AwsEndpoint, Development, Service
 from flowrunner.asl.parse import parse_definition
 from flowrunner.clock import SystemClock
 from flowrunner.engine.engine import Engine
 from flowrunner.errors import InvalidDefinition
 from flowrunner.limits import AWS
+from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import Failed, TaskHandler
 from flowrunner.stores.memory.store import MemoryStore
 
@@ -44,10 +45,10 @@ def compiled(revision):
     return parsed.program
 
 
-async def make_service(stack: AsyncExitStack, **settings: Any) -> Service:
+async def make_service(stack: AsyncExitStack, store: Store | None = None, **settings: Any) -> Service:
     clock = SystemClock()
     common = {"compiler": compiled, "tasks": NoTasks(), "clock": clock, "randomness": os.urandom, "region": REGION}
-    store = MemoryStore()
+    store = store or MemoryStore()
     express = Engine(store=MemoryStore(), **common)
     engine = Engine(store=store, express=express, **common)
     await store.start(stack)
@@ -118,8 +119,8 @@ async def aws():
 
 
 @contextmanager
-def served():
-    """The URL of a uvicorn server on a free port, in a thread."""
+def served(authenticator: Authenticator | None = None):
+    """The URL of a uvicorn server on a free port, in a thread; everybody local is let in, unless an authenticator is given."""
     import uvicorn
 
     class App:
@@ -134,7 +135,7 @@ def served():
         async def lifespan(self, receive, send):
             async with AsyncExitStack() as stack:
                 await receive()
-                self.endpoint = AwsEndpoint(await make_service(stack, activity_poll_seconds=1), Development())
+                self.endpoint = AwsEndpoint(await make_service(stack, activity_poll_seconds=1), authenticator or Development())
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
             await send({"type": "lifespan.shutdown.complete"})

@@ -12,7 +12,14 @@ from awscaller import ACCOUNT, PASS, ROLE, Caller
 
 from flowrunner.api.aws import AwsEndpoint, DenyAll, Development, Principal
 from flowrunner.api.aws.operations import OPERATIONS
+from flowrunner.api.denials import Denials
+from flowrunner.api.ratelimits import Buckets
+from flowrunner.clock import SystemClock
 from flowrunner.errors import ReplayMismatch, StoreUnavailable
+from flowrunner.identity.audit import AuditLog
+from flowrunner.identity.permissions import Permission
+from flowrunner.limits import Rate
+from flowrunner.stores.memory.store import MemoryStore
 
 LIST = {"x-amz-target": "AWSStepFunctions.ListStateMachines"}
 START = {"x-amz-target": "AWSStepFunctions.StartExecution"}
@@ -177,20 +184,55 @@ async def test_default_is_to_deny(aws, headers, code):
     assert (status, answer["__type"].partition("#")[2]) == (403, code)
 
 
-class Reader:
+class Holder:
+    """Everybody has these permissions."""
+
+    def __init__(self, *permissions):
+        self.permissions = frozenset(permissions)
+
     def admit(self, scope, headers):
         pass
 
     async def authenticate(self, scope, headers, body):
-        return Principal(account=ACCOUNT, permissions=frozenset({"states:ListStateMachines"}))
+        return Principal(account=ACCOUNT, permissions=self.permissions, name="user:ada")
 
 
-async def test_permissions(aws):
-    """A caller does what its permissions name, nothing else, not even what this version does not have."""
-    reader = Caller(AwsEndpoint(aws.service, Reader()))
-    assert await reader("ListStateMachines") == {"stateMachines": []}
-    for operation in OPERATIONS.keys() - {"ListStateMachines"}:
-        assert (await reader.refused(operation))[0] == "AccessDeniedException", operation
+@pytest.mark.parametrize("permission", [None, *Permission])
+async def test_permissions(aws, permission):
+    """A caller does what its permissions name, nothing else, not even what this version does not have; AWS's own words say what was refused."""
+    caller = Caller(AwsEndpoint(aws.service, Holder(*filter(None, [permission]))))
+    for name, operation in OPERATIONS.items():
+        if operation.permission == permission and operation.long:
+            continue  # it would wait
+        _, _, answer = await caller.raw(b"{}", {"x-amz-target": f"AWSStepFunctions.{name}"})
+        denied = answer.get("__type", "").endswith("#AccessDeniedException")
+        assert denied == (operation.permission != permission), name
+        if denied:
+            assert answer["message"].endswith(f"is not authorized to perform: states:{name}")
+
+
+async def test_denials_are_written_down(aws):
+    """Who was refused which operation, in the caller's own audit log."""
+    store = MemoryStore()
+    audit = AuditLog(store.documents, SystemClock())
+    caller = Caller(AwsEndpoint(aws.service, Holder(), denials=Denials(audit)))
+    await caller.raw(b"{}", {"x-amz-target": "AWSStepFunctions.CreateStateMachine"})
+    (entry,) = await audit.page(ACCOUNT)
+    assert (entry.who, entry.action, entry.result, entry.detail) == ("user:ada", "states:CreateStateMachine", "denied", "needs machines:write")
+
+
+async def test_rate_exceeded(aws):
+    """An operation whose rate is used up answers as AWS does, with the time to wait; others go on, and what is refused counts for nothing."""
+    seconds = [50.0]
+    limited = Caller(AwsEndpoint(aws.service, Development(), limiter=Buckets({"ListActivities": Rate(2, 0.4)}, monotonic=lambda: seconds[0])))
+    assert [await limited("ListActivities") for _ in range(2)] == [{"activities": []}] * 2
+    for _ in range(3):
+        status, told, answer = await limited.raw(b"{}", {"x-amz-target": "AWSStepFunctions.ListActivities"})
+        assert (status, answer) == (400, {"__type": "com.amazon.coral.availability#ThrottlingException", "message": "Rate exceeded"})
+        assert told["retry-after"] == "3"
+    assert await limited("ListStateMachines") == {"stateMachines": []}
+    seconds[0] += 2.5
+    assert await limited("ListActivities") == {"activities": []}
 
 
 async def test_stopping_ends_polls(aws):

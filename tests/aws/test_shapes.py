@@ -56,7 +56,7 @@ def test_all_operations_are_listed():
     """All 37 operations have an entry, and every handler is one of them."""
     assert set(OPERATIONS) == set(MODEL["operations"])
     assert set(HANDLERS) <= set(OPERATIONS)
-    assert OPERATIONS["StartExecution"].permission == "states:StartExecution"
+    assert OPERATIONS["StartExecution"].action == "states:StartExecution"
 
 
 SHAPE = Parts(

@@ -47,7 +47,7 @@ def serving(*arguments: str, folder: Path) -> Iterator[ServerProcess]:
     process = subprocess.Popen([*COMMAND, *words, "--port", "0"], cwd=folder, env=_environment(), stderr=subprocess.PIPE, text=True)
     try:
         line = process.stderr.readline()
-        assert "listens on http://" in line, line + process.stderr.read()
+        assert "listens on http" in line, line + process.stderr.read()
         yield ServerProcess(process, line.split()[-1])
     finally:
         if process.poll() is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import io
@@ -12,6 +13,8 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from unittest import mock
 
@@ -22,7 +25,12 @@ from processes import COMMAND, flowrunner, serving
 
 from flowrunner.cli.db import moment_of
 from flowrunner.cli.main import run
+from flowrunner.clock import SystemClock
 from flowrunner.errors import ConfigurationError
+from flowrunner.ports.documents import Document, Put
+from flowrunner.stores.open import open_store
+from flowrunner.stores.revisions import latest
+from flowrunner.stores.sqlite.migrate import PACKAGE
 
 PASS = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": {"done": True}, "End": True}}}
 WAIT = {"StartAt": "A", "States": {"A": {"Type": "Wait", "SecondsPath": "$.seconds", "Next": "B"}, "B": {"Type": "Pass", "Result": {"on": True}, "End": True}}}
@@ -98,14 +106,15 @@ def json_of(shown):
 
 def test_current_and_upgrade(folder):
     """A current store needs nothing; an old one tells so, shows its script, and is upgraded once."""
-    assert json_of(db("current", "--json", folder=folder)) == {"revision": "0002", "latest": "0002", "upToDate": True}
+    newest = latest(PACKAGE)
+    assert json_of(db("current", "--json", folder=folder)) == {"revision": newest, "latest": newest, "upToDate": True}
     assert db("upgrade", "--sql", folder=folder).stdout == ""
     connection = apsw.Connection(str(folder / "flow.db"))
     connection.execute("DROP TABLE nodes; CREATE TABLE leases (owner TEXT PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID")
-    connection.execute("DROP TABLE alembic_version; PRAGMA user_version = 1")
+    connection.execute("DROP TABLE documents; DROP TABLE aliases; DROP TABLE alembic_version; PRAGMA user_version = 1")
     connection.close()
     old = db("current", "--json", folder=folder)
-    assert json_of(old) == {"revision": "0001", "latest": "0002", "upToDate": False}
+    assert json_of(old) == {"revision": "0001", "latest": newest, "upToDate": False}
     assert "flowrunner db upgrade" in old.stderr
     for command in ("size", "check"):
         shown = db(command, folder=folder)
@@ -114,11 +123,11 @@ def test_current_and_upgrade(folder):
     script = db("upgrade", "--sql", folder=folder)
     assert script.stdout.startswith("BEGIN;\n")
     assert "CREATE TABLE nodes" in script.stdout
-    assert "UPDATE alembic_version SET version_num='0002'" in script.stdout
+    assert f"UPDATE alembic_version SET version_num='{newest}'" in script.stdout
     assert script.stdout.endswith("COMMIT;\n\n")
     assert json_of(db("current", "--json", folder=folder))["revision"] == "0001"
-    assert json_of(db("upgrade", "--json", folder=folder)) == {"before": "0001", "revision": "0002"}
-    assert json_of(db("upgrade", "--json", folder=folder)) == {"before": "0002", "revision": "0002"}
+    assert json_of(db("upgrade", "--json", folder=folder)) == {"before": "0001", "revision": newest}
+    assert json_of(db("upgrade", "--json", folder=folder)) == {"before": newest, "revision": newest}
     assert db("check", folder=folder).returncode == 0
 
 
@@ -188,6 +197,31 @@ def test_prune(folder):
     assert db("check", folder=folder).returncode == 0
 
 
+def write_documents(folder, *documents):
+    async def write():
+        async with AsyncExitStack() as stack:
+            store = open_store(f"sqlite:///{folder}/flow.db", clock=SystemClock())
+            await store.start(stack)
+            await store.documents.write([Put(one) for one in documents])
+
+    asyncio.run(write())
+
+
+user = Document(account="123456789012", kind="user", id="ada", body=b"sealed", aliases=("username:ada",))
+
+
+def test_prune_removes_what_has_expired(folder):
+    """Documents whose time is over go, whatever --ended-before says; the others stay."""
+    write_documents(folder, user, *(replace(user, kind="ticket", id=f"{number}", aliases=(f"ticket:{number}",), expires_at=number) for number in (1, 2, 3)))
+    prune = ("prune", "--ended-before", "1h", "--json")
+    assert json_of(db(*prune, "--dry-run", folder=folder)).items() >= {"executions": 0, "documents": 3, "removed": False}.items()
+    assert json_of(db("size", "--json", folder=folder))["documents"] == 5
+    assert json_of(db(*prune, folder=folder)).items() >= {"executions": 0, "documents": 3, "removed": True}.items()
+    assert json_of(db("size", "--json", folder=folder))["documents"] == 2
+    assert json_of(db(*prune, folder=folder))["documents"] == 0
+    assert db("check", folder=folder).returncode == 0
+
+
 def test_prune_asks_on_a_terminal(folder):
     """Who says no keeps everything; --yes is not asked."""
     import pty
@@ -221,12 +255,15 @@ def test_move_to_another_store(folder):
     assert db("export", "e.jsonl", folder=folder).returncode == 0
     assert (folder / "e.jsonl").stat().st_mode & 0o777 == 0o600
     other = ("--store", "sqlite:///other.db")
-    assert json_of(db("import", "e.jsonl", "--json", folder=folder, store=other)) == {"added": {"revisions": 2, "machines": 2, "executions": 4}, "skipped": {}}
+    assert json_of(db("import", "e.jsonl", "--json", folder=folder, store=other)) == {
+        "added": {"revisions": 2, "machines": 2, "documents": 1, "executions": 4},
+        "skipped": {},
+    }
     piped = db("export", "-", folder=folder, store=other)
     assert piped.stdout.splitlines()[1:] == (folder / "e.jsonl").read_text().splitlines()[1:]
     again = db("import", "-", "--json", folder=folder, store=other, text=piped.stdout)
-    assert json_of(again) == {"added": {}, "skipped": {"revisions": 2, "machines": 2, "executions": 4}}
-    assert "8 existed already" in again.stderr
+    assert json_of(again) == {"added": {}, "skipped": {"revisions": 2, "machines": 2, "documents": 1, "executions": 4}}
+    assert "9 existed already" in again.stderr
     strict = db("import", "e.jsonl", "--strict", folder=folder, store=other)
     assert strict.returncode == 3
     assert "exists already" in strict.stderr
@@ -270,12 +307,13 @@ def test_usage(folder):
 
 def test_restore_only_into_an_empty_store(folder):
     """From an SQLite backup and from an export; never over anything."""
+    write_documents(folder, user)
     for words in (("backup", "b.db"), ("export", "e.jsonl")):
         assert db(*words, folder=folder).returncode == 0
     for number, file in enumerate(("b.db", "e.jsonl")):
         new = ("--store", f"sqlite:///new-{number}.db")
         counts = json_of(db("restore", file, "--json", folder=folder, store=new))
-        assert counts == {"executions": 4, "revisions": 2, "machines": 2, "activities": 0}
+        assert counts == {"executions": 4, "revisions": 2, "machines": 2, "activities": 0, "documents": 2}
         assert db("export", f"{number}.jsonl", folder=folder, store=new).returncode == 0
         assert (folder / f"{number}.jsonl").read_text().splitlines()[1:] == (folder / "e.jsonl").read_text().splitlines()[1:]
         again = db("restore", file, folder=folder, store=new)
@@ -327,9 +365,9 @@ def test_a_waiting_execution_goes_on_after_the_move(folder):
 def test_the_export_is_what_the_page_says(folder):
     """One object a line: a header, revisions, machines, executions, and the counts at the end; bytes are base64."""
     rows = [json.loads(line) for line in db("export", "-", folder=folder).stdout.splitlines()]
-    assert [next(iter(row)) for row in rows] == ["header", *["revision"] * 2, *["machine"] * 2, *["execution"] * 4, "end"]
-    assert rows[0]["header"].items() >= {"format": "flowrunner-archive", "version": 1}.items()
-    assert rows[-1] == {"end": {"revisions": 2, "machines": 2, "executions": 4}}
+    assert [next(iter(row)) for row in rows] == ["header", *["revision"] * 2, *["machine"] * 2, "document", *["execution"] * 4, "end"]
+    assert rows[0]["header"].items() >= {"format": "flowrunner-archive", "version": 2}.items()
+    assert rows[-1] == {"end": {"revisions": 2, "machines": 2, "documents": 1, "executions": 4}}
     [waiting] = [row["execution"] for row in rows if "execution" in row and row["execution"]["head"]["status"] == "RUNNING"]
     records = [record for chunk in waiting["chunks"] for record in json.loads(base64.b64decode(chunk["body"]))]
     assert len(records) == waiting["head"]["last_seq"]

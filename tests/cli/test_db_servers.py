@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from processes import flowrunner, serving
 
-from flowrunner.stores.postgres.migrate import PACKAGE
+from flowrunner.stores.postgres.migrate import PACKAGE, placed
 from flowrunner.stores.revisions import latest
 
 PASS = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": {"ü": "\0"}, "End": True}}}
 WAIT = {"StartAt": "A", "States": {"A": {"Type": "Wait", "Seconds": 3600, "End": True}}}
 FILE = "sqlite:///flow.db"
-HELD = {"executions": 3, "revisions": 2, "machines": 2, "activities": 0}
+HELD = {"executions": 3, "revisions": 2, "machines": 2, "activities": 0, "documents": 1}
 DRY = ("prune", "--ended-before", "0s", "--dry-run")
 LOOKS = (("current",), ("size",), ("check",), ("backup", "b.jsonl"), ("export", "e.jsonl"), DRY, ("upgrade", "--sql"))
 
@@ -37,9 +39,14 @@ def exported(folder, store):
 
 
 @pytest.fixture(scope="module")
-def lines(tmp_path_factory):
+def made(tmp_path_factory):
+    return tmp_path_factory.mktemp("made")
+
+
+@pytest.fixture(scope="module")
+def lines(made):
     """The export of an SQLite file with two executions that are over and one that waits."""
-    folder = tmp_path_factory.mktemp("made")
+    folder = made
     for name, definition in (("pass", PASS), ("wait", WAIT)):
         (folder / f"{name}.asl.json").write_text(json.dumps(definition))
     for _ in range(2):
@@ -56,7 +63,7 @@ def url(request):
 @pytest.fixture
 def filled(url, lines, tmp_path):
     """The URL of a store with all of it."""
-    assert json_of("import", "-", folder=tmp_path, store=url, text=lines)["added"] == {"revisions": 2, "machines": 2, "executions": 3}
+    assert json_of("import", "-", folder=tmp_path, store=url, text=lines)["added"] == {"revisions": 2, "machines": 2, "documents": 1, "executions": 3}
     return url
 
 
@@ -111,12 +118,16 @@ def test_around_all_stores(postgres_url, dynamodb_url, lines, tmp_path):
         text = db("export", "-", folder=tmp_path, store=store).stdout
         assert rows_of(text) == rows_of(lines)
     again = json_of("import", "-", folder=tmp_path, store=postgres_url, text=text)
-    assert again == {"added": {}, "skipped": {"revisions": 2, "machines": 2, "executions": 3}}
+    assert again == {"added": {}, "skipped": {"revisions": 2, "machines": 2, "documents": 1, "executions": 3}}
 
 
 @pytest.mark.timeout(120)
-def test_beside_a_running_server(filled, tmp_path):
-    """Looks work; an export of PostgreSQL is of one moment, that of DynamoDB says that it is not."""
+def test_beside_a_running_server(filled, made, tmp_path):
+    """Looks work; an export of PostgreSQL is of one moment, that of DynamoDB says that it is not. The master key moves as a file."""
+    refused = flowrunner("serve", "--dev", "--store", filled, folder=tmp_path)
+    assert (refused.returncode, "to the file .flowrunner/master.key" in refused.stderr) == (6, True)
+    (tmp_path / ".flowrunner").mkdir(exist_ok=True)
+    shutil.copy2(made / "master.key", tmp_path / ".flowrunner" / "master.key")
     with serving("serve", "--dev", "--store", filled, folder=tmp_path) as server:
         for words in (*LOOKS, ("upgrade",)):
             shown = db(*words, folder=tmp_path, store=filled)
@@ -126,17 +137,18 @@ def test_beside_a_running_server(filled, tmp_path):
         assert server.stop() == 0
 
 
-@pytest.mark.usefixtures("filled")
-@pytest.mark.parametrize("url", ["postgres_url"], indirect=True)
-async def test_postgres_without_the_version_row(url, tmp_path):
-    """What the release before the version row left is told, can be looked at, shows its script, and is stamped once."""
+async def test_postgres_without_the_version_row(postgres_url, tmp_path):
+    """What the release before the version row left is told, shows its script, and is stamped and upgraded once."""
     import asyncpg
 
+    url = postgres_url
     admin = await asyncpg.connect(url.partition("?")[0])
     schema = urlsplit(url).query.removeprefix("schema=")
-    await admin.execute(f"DROP TABLE {schema}.alembic_version")
+    released = (Path(__file__).parent.parent / "migrations" / "released" / "postgres-1.sql").read_text()
+    marks = "INSERT INTO flowrunner.meta VALUES ('application', 'flowrunner'), ('version', '1')"
+    await admin.execute(placed(f"CREATE SCHEMA {schema}; {released}; {marks}", schema))
     assert json_of("current", folder=tmp_path, store=url)["revision"] == "0001"
-    assert db("check", folder=tmp_path, store=url).returncode == 0
+    assert db("check", folder=tmp_path, store=url).returncode == 6
     script = db("upgrade", "--sql", folder=tmp_path, store=url).stdout
     assert script.startswith("BEGIN;\n\nSELECT pg_advisory_xact_lock(")
     assert script.endswith("COMMIT;\n\n")
@@ -145,6 +157,7 @@ async def test_postgres_without_the_version_row(url, tmp_path):
     await admin.execute(script)
     assert await admin.fetchval(f"SELECT version_num FROM {schema}.alembic_version") == latest(PACKAGE)
     assert db("upgrade", "--sql", folder=tmp_path, store=url).stdout == ""
+    assert db("check", folder=tmp_path, store=url).returncode == 0
     await admin.close()
 
 

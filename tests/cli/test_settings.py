@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from processes import flowrunner
 
 from flowrunner.config import SETTINGS, Settings, load, redacted
 from flowrunner.errors import ConfigurationError
@@ -128,3 +130,83 @@ def test_password_is_not_shown(tmp_path):
     assert "hunter2" not in repr(found)
     assert redacted(url) == "postgresql://u:***@h:5432/d"
     assert redacted("memory:") == "memory:"
+
+
+SECRETS = [row for row in SETTINGS if row.secret]
+
+
+@pytest.mark.parametrize("row", [row for row in SECRETS if row.name not in {"store", "previous_master_keys"}], ids=lambda row: row.name)
+def test_a_secret_may_be_in_a_file(tmp_path, row):
+    """NAME_FILE names a file with the value in its first line; only its owner may read it; both at once are refused."""
+    variable = row.variables[0]
+    if f"{variable}_FILE" == "FLOWRUNNER_MASTER_KEY_FILE":
+        assert settings(tmp_path, {f"{variable}_FILE": "there"}).master_key_file == Path("there")
+        return
+    file = tmp_path / "secret"
+    file.write_text("s3cret\n")
+    file.chmod(0o600)
+    assert getattr(settings(tmp_path, {f"{variable}_FILE": str(file)}), row.name) == "s3cret"
+    with pytest.raises(ConfigurationError, match="both set"):
+        settings(tmp_path, {f"{variable}_FILE": str(file), variable: "x"})
+    file.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="chmod 600"):
+        settings(tmp_path, {f"{variable}_FILE": str(file)})
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        settings(tmp_path, {f"{variable}_FILE": str(tmp_path / "absent")})
+
+
+def test_the_password_of_the_parts_may_be_in_a_file(tmp_path):
+    """FLOWRUNNER_POSTGRES_PASSWORD_FILE."""
+    file = tmp_path / "password"
+    file.write_text("p@ss")
+    file.chmod(0o600)
+    found = settings(tmp_path, {"FLOWRUNNER_STORAGE_TYPE": "postgres", "FLOWRUNNER_POSTGRES_PASSWORD_FILE": str(file)})
+    assert found.store == "postgresql://flowrunner:p%40ss@localhost:5432/flowrunner"
+
+
+def test_variables_that_are_misspelt(tmp_path):
+    """What is almost a setting is refused with what was meant; what belongs to something else is left alone."""
+    with pytest.raises(ConfigurationError) as refused:
+        settings(tmp_path, {"FLOWRUNNER_STOER": "memory:"})
+    assert refused.value.remedy == "Did you mean FLOWRUNNER_STORE?"
+    settings(tmp_path, {"FLOWRUNNER_PORT_8080_TCP_ADDR": "10.0.0.1", "FLOWRUNNER_SOMETHING_ELSE": "1"})
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("24h", 86400), ("1h30m", 5400), ("250ms", 0.25), ("90", 90), (90, 90)])
+def test_durations(tmp_path, text, seconds):
+    """Numbers of seconds, or with units."""
+    assert settings(tmp_path, {"FLOWRUNNER_TOKEN_EXPIRATION": str(text)}).token_expiration == seconds
+
+
+@pytest.mark.parametrize("text", ["", "h", "1x", "-1", "0", "1 h", "1e400"])
+def test_no_durations(tmp_path, text):
+    """The rest is refused, but for nothing, which is not set."""
+    if not text:
+        assert settings(tmp_path, {"FLOWRUNNER_TOKEN_EXPIRATION": text}).token_expiration == 86400
+        return
+    with pytest.raises(ConfigurationError, match="token_expiration must be"):
+        settings(tmp_path, {"FLOWRUNNER_TOKEN_EXPIRATION": text})
+
+
+def test_config_show_masks_secrets(tmp_path):
+    """No secret in any form, and each value with where it comes from."""
+    (tmp_path / "flowrunner.toml").write_text('port = 9\nmaster_key = "topsecret1"\n[auth]\njwt_secret = "topsecret2"\n')
+    (tmp_path / ".env").write_text("FLOWRUNNER_STORE=postgresql://u:topsecret3@h/d\n")
+    for form in ("table", "json", "yaml", "jsonl"):
+        shown = flowrunner("config", "show", "--origin", "--output", form, folder=tmp_path)
+        assert shown.returncode == 0
+        assert "topsecret" not in shown.stdout + shown.stderr
+    rows = {row["key"]: row for row in json.loads(flowrunner("config", "show", "--json", folder=tmp_path).stdout)}
+    assert rows["port"] == {"key": "port", "value": 9, "origin": str(tmp_path / "flowrunner.toml")}
+    assert rows["store"] == {"key": "store", "value": "postgresql://u:***@h/d", "origin": ".env FLOWRUNNER_STORE"}
+    assert rows["master_key"]["value"] == rows["auth.jwt_secret"]["value"] == "***"
+    assert rows["host"]["origin"] == "default"
+
+
+def test_config_check(tmp_path):
+    """Settings that can be used, and such that cannot."""
+    assert flowrunner("config", "check", folder=tmp_path).returncode == 0
+    (tmp_path / "flowrunner.toml").write_text("prot = 9\n")
+    refused = flowrunner("config", "check", folder=tmp_path)
+    assert refused.returncode == 2
+    assert "Did you mean 'port'?" in refused.stderr

@@ -20,6 +20,7 @@ SERVES = re.compile(r"^flowrunner (?:serve|dev)\b[^\n]*$", re.MULTILINE)
 LISTENS = re.compile(r"listens on (http://127\.0\.0\.1:(\d+))")
 DOCUMENTED = "127.0.0.1:8080"
 REGISTERED = "registered as"
+TOKEN = re.compile(r"^ +token +(flr_\w+)$", re.MULTILINE)
 SECONDS = 50
 SHIM = Path(__file__).with_name("aws_shim.py")
 
@@ -36,6 +37,8 @@ class Session:
         self.output = ""
         self.server = None
         self.port = None
+        self.told = queue.SimpleQueue()
+        self.said = ""
         commands = folder / ".commands"
         commands.mkdir()
         aws = commands / "aws"
@@ -69,7 +72,8 @@ class Session:
             self._serve(block, starts[0])
             return
         variables = self.folder / ".variables"
-        self._process(["bash", "-euo", "pipefail", "-c", f"{body}\nenv -0 > {variables}"], block)
+        pasted = f"{self._token(block)}\n" if "--token -\n" in body else ""
+        self._process(["bash", "-euo", "pipefail", "-c", f"{body}\nenv -0 > {variables}"], block, pasted)
         pairs = (part.partition("=") for part in variables.read_text().split("\0") if part)
         self.environment = {name: value for name, _, value in pairs if name not in ("_", "SHLVL", "PWD", "OLDPWD")}
 
@@ -107,12 +111,12 @@ class Session:
         if re.fullmatch(wanted, shown, re.DOTALL) is None:
             raise Mismatch(f"{block.place}: the block before prints\n{shown}")
 
-    def _process(self, arguments, block):
+    def _process(self, arguments, block, pasted=""):
         done = subprocess.run(
             arguments,
             cwd=self.folder,
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            input=pasted.encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=SECONDS,
@@ -126,7 +130,7 @@ class Session:
 
     def _serve(self, block, command):
         self.stop()
-        told = queue.SimpleQueue()
+        self.told = told = queue.SimpleQueue()
         self.server = subprocess.Popen(["bash", "-c", f"exec {command} --port 0"], cwd=self.folder, env=self.environment, stderr=subprocess.PIPE, text=True)
         threading.Thread(target=_read, args=(self.server.stderr, told), daemon=True).start()
         said, wanted = "", self._definitions_of(command)
@@ -135,9 +139,19 @@ class Session:
             found = LISTENS.search(said)
             if found is not None and said.count(REGISTERED) >= wanted:
                 self.port = found[2]
+                self.said = said
                 self.environment["FLOWRUNNER_SERVER"] = found[1]
                 return
         raise Mismatch(f"{block.place}: the server did not start\n{said}")
+
+    def _token(self, block):
+        """The token of the first run, which a reader copies from where the server says it."""
+        while (found := TOKEN.search(self.said)) is None:
+            line = self.told.get(timeout=SECONDS)
+            if line is None:
+                raise Mismatch(f"{block.place}: the server shows no token\n{self.said}")
+            self.said += line
+        return found[1]
 
     def _definitions_of(self, command):
         """How many definitions `flowrunner dev` registers when it starts; a reader sees it say so."""

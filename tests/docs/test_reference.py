@@ -13,6 +13,7 @@ from flowrunner import config
 from flowrunner.api.aws.handlers import HANDLERS
 from flowrunner.api.aws.operations import OPERATIONS
 from flowrunner.cli.main import app
+from flowrunner.config.variables import known_variables
 from flowrunner.core.records import details_key
 from flowrunner.limits import PROFILES
 from flowrunner.telemetry.names import METRICS, PREFIX
@@ -72,7 +73,7 @@ def test_every_setting_is_documented():
     for row in config.SETTINGS:
         for shown in (row.file_key, *row.variables):
             assert f"`{shown}`" in text
-    for key in config._FUNCTION_KEYS:
+    for key in config.FUNCTION_KEYS:
         assert f"`{key}`" in text
     sources = [path for path in SOURCE.rglob("*.py") if "testing" not in path.parts]
     variables = set(re.findall(r"[\"'](FLOWRUNNER_[A-Z_]+)[\"']", "".join(path.read_text() for path in sources)))
@@ -84,13 +85,18 @@ def test_every_setting_is_documented():
 def test_every_route_is_documented():
     """Paths as the source declares them, found without the script."""
     text = text_of("http.md")
-    declared = re.findall(
-        r"@(?:get|post|put|patch|delete|websocket)\(\s*(?:f?\"([^\"]+)\"|(\w+))", "".join(path.read_text() for path in (SOURCE / "api").glob("*.py"))
-    )
-    assert declared
-    named = {"RUNS": "/api/v2/workflows/runs", "STREAM": "/api/v2/workflows/runs/{run}/stream"}
-    for path, name in declared:
-        shown = path.replace("{RUNS}", named["RUNS"]).replace("{{run:str}}", "{run}") if path else named[name]
+    declared = []
+    for file in sorted((SOURCE / "api").glob("*.py")):
+        names = vars(importlib.import_module(f"flowrunner.api.{file.stem}"))
+        for node in ast.walk(ast.parse(file.read_text())):
+            for call in node.decorator_list if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef) else []:
+                if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("get", "post", "put", "patch", "delete", "websocket"):
+                    written = compile(ast.Expression(call.args[0]), str(file), "eval")
+                    variants = [{"path": path} for path in names["TYPED"]] if "path" in written.co_names else [{}]
+                    declared += [eval(written, {**names, **variant}) for variant in variants]
+    assert len(declared) > 20
+    for path in declared:
+        shown = path.replace(":str", "").replace(":path", "")
         assert f"`{shown}`" in text, shown
 
 
@@ -166,9 +172,9 @@ def test_every_error_shown_by_a_page_exists():
 
 
 def test_every_setting_a_page_names_exists():
-    """A `FLOWRUNNER_` variable that a page mentions is one that the code reads or sets."""
-    source = "".join(path.read_text() for path in SOURCE.rglob("*.py"))
-    known = {variable for row in config.SETTINGS for variable in row.variables}
+    """A `FLOWRUNNER_` variable that a page mentions is one that the code or its tests read or set."""
+    source = "".join(path.read_text() for folder in (SOURCE, ROOT / "tests" / "reliability") for path in folder.rglob("*.py"))
+    known = known_variables()
     for page in PAGES:
         for name in re.findall(r"\bFLOWRUNNER_[A-Z_]*[A-Z]\b(?!_\*)", page.read_text()):
             assert name in known or f'"{name}"' in source or f"{name}" in source, f"{name_of(page)}: {name}"

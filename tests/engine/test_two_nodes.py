@@ -59,7 +59,7 @@ async def nodes():
 
         async def node(**options):
             way = Way(store.executions)
-            seen = SimpleNamespace(url="memory:", capabilities=store.capabilities, executions=way, definitions=store.definitions)
+            seen = SimpleNamespace(url="memory:", capabilities=store.capabilities, executions=way, definitions=store.definitions, documents=store.documents)
             bench = Bench(seen, clock=clock, **options)
             bench.way = way
             bench.is_cut_off = lambda: not way.open.is_set()
@@ -124,6 +124,17 @@ def token_of(bench):
     """The token that the function g was given, on this node."""
     [call] = [call for call in bench.handler.calls if "token" in call.parameters]
     return json.loads(call.parameters)["Payload"]["token"]
+
+
+async def test_nodes_know_how_many_they_are(nodes):
+    """Each counts those that live, and one that died no longer after its lease."""
+    a, b = await nodes(), await nodes()
+    assert a.engine.nodes() == 1  # it has seen nobody yet
+    await pass_time(a, LEASE)
+    assert [a.engine.nodes(), b.engine.nodes()] == [2, 2]
+    kill(b)
+    await pass_time(a, 2 * LEASE)
+    assert a.engine.nodes() == 1
 
 
 async def test_a_token_is_answered_on_another_node(nodes):

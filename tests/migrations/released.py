@@ -10,16 +10,15 @@ from flowrunner.stores.sqlite.migrate import APPLICATION_ID, PACKAGE
 
 FOLDER = Path(__file__).parent / "released"
 LATER = "CREATE TABLE later (a); INSERT INTO later VALUES (1); ALTER TABLE nodes ADD COLUMN note TEXT; CREATE INDEX later_a ON later (a);"
-LATER_FILE = f"""from alembic import op
+LATER_FILE = """from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "{number:04}"
+down_revision = "{before:04}"
 
 
 def upgrade() -> None:
-    op.execute("{LATER}")
+    op.execute("{sql}")
 """
-BROKEN_FILE = LATER_FILE.replace("0002", "0003").replace('"0003"', '"0004"', 1).replace(LATER, "INSERT INTO nothing VALUES (1)")
 
 
 def _made(version):
@@ -41,10 +40,10 @@ RELEASED = {1: _made(1), 2: _made(2)}
 
 
 def later_chain(folder, *, broken=False):
-    """For `revisions._folder`: the real chain and a revision 0003, with `broken` a 0004 that fails."""
+    """For `revisions._folder`: the real chain and one more revision, with `broken` another one that fails."""
     chain = folder / "chain"
     shutil.copytree(revisions._folder(PACKAGE), chain, ignore=shutil.ignore_patterns("__pycache__"))
-    (chain / "0003_later.py").write_text(LATER_FILE)
-    if broken:
-        (chain / "0004_broken.py").write_text(BROKEN_FILE)
+    present = len(list(chain.glob("*.py")))
+    for number, sql in enumerate((LATER, "INSERT INTO nothing VALUES (1)") if broken else (LATER,), present + 1):
+        (chain / f"{number:04}_later.py").write_text(LATER_FILE.format(number=number, before=number - 1, sql=sql))
     return lambda _: chain

@@ -38,5 +38,5 @@ def later_chain(folder, *sqls):
 
 
 def single(text):
-    """The statements of a text, one by one."""
-    return [statement for part in re.sub("--.*", "", text).split(";") if (statement := part.strip())]
+    """The statements of a text, one by one; the body of a function belongs to its statement."""
+    return [statement for part in re.findall(r"(?:\$\$.*?\$\$|[^;])+", re.sub("--.*", "", text), re.DOTALL) if (statement := part.strip())]

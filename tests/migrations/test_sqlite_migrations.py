@@ -17,8 +17,8 @@ from flowrunner.stores.sqlite.migrate import PACKAGE, create, header_number, is_
 
 def shape(connection):
     """Every table, column and index, whatever the text that made them."""
-    names = connection.execute("SELECT type, name, tbl_name FROM sqlite_schema ORDER BY 1, 2").fetchall()
-    tables = [name for kind, name, _ in names if kind == "table"]
+    names = connection.execute("SELECT type, name, tbl_name, iif(type = 'trigger', sql, '') FROM sqlite_schema ORDER BY 1, 2").fetchall()
+    tables = [name for kind, name, *_ in names if kind == "table"]
     columns = {name: connection.execute("SELECT * FROM pragma_table_xinfo(?)", (name,)).fetchall() for name in tables}
     options = connection.execute("SELECT name, wr, strict FROM pragma_table_list WHERE schema = 'main' AND name <> 'sqlite_schema' ORDER BY 1").fetchall()
     indexes = {
@@ -26,7 +26,7 @@ def shape(connection):
             connection.execute("SELECT * FROM pragma_index_xinfo(?)", (name,)).fetchall(),
             connection.execute("SELECT substr(sql, instr(sql, ' WHERE ')) FROM sqlite_schema WHERE name = ? AND instr(sql, ' WHERE ')", (name,)).fetchall(),
         )
-        for kind, name, _ in names
+        for kind, name, *_ in names
         if kind == "index"
     }
     return names, columns, options, indexes
@@ -86,8 +86,8 @@ def test_an_older_file_is_brought_up_to_date(tmp_path, monkeypatch):
     monkeypatch.setattr(revisions, "_folder", later_chain(tmp_path))
     connection = opened(tmp_path / "flow.db")
     assert migrate(connection) == present
-    assert revision_of(connection) == latest(PACKAGE) == "0003"
-    assert migrate(connection) == "0003"
+    assert revision_of(connection) == latest(PACKAGE) == f"{int(present) + 1:04}"
+    assert migrate(connection) == latest(PACKAGE)
     assert connection.execute("SELECT node, note FROM nodes").fetchall() == [("node", None)]
     assert connection.execute("SELECT count(*) FROM later").get == 1
 

@@ -24,9 +24,9 @@ def open_sqlite():
     """A function that opens a store in an `async with`."""
 
     @asynccontextmanager
-    async def open_sqlite(path, **settings):
+    async def open_sqlite(path, *, clock=None, **settings):
         async with AsyncExitStack() as stack:
-            store = SqliteStore(path, clock=SystemClock(), **settings)
+            store = SqliteStore(path, clock=clock or SystemClock(), **settings)
             await store.start(stack)
             yield store
 
@@ -118,9 +118,9 @@ def open_postgres():
     """A function that opens a store in an `async with`."""
 
     @asynccontextmanager
-    async def open_postgres(url, **settings):
+    async def open_postgres(url, *, clock=None, **settings):
         async with AsyncExitStack() as stack:
-            store = open_store(url, clock=SystemClock(), **settings)
+            store = open_store(url, clock=clock or SystemClock(), **settings)
             await store.start(stack)
             yield store
 

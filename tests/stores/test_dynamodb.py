@@ -6,8 +6,11 @@ from hypothesis import settings
 from flowrunner.testing.conformance import (
     ArchiveConformance,
     DefinitionStoreConformance,
+    DocumentStoreConformance,
+    DurableDocumentsConformance,
     DurableStoreConformance,
     ExecutionStoreConformance,
+    document_machine,
     logs,
     store_machine,
 )
@@ -40,14 +43,25 @@ class TestDynamoStore(ExecutionStoreConformance, DefinitionStoreConformance, Dur
         await super().test_pages_of_every_size(store)
 
 
+class TestDynamoDocuments(DocumentStoreConformance, DurableDocumentsConformance):
+    @pytest.fixture
+    def opened(self, dynamodb_url, clock):
+        return lambda: opened_dynamodb(dynamodb_url, clock=clock)
+
+    @pytest.fixture
+    async def store(self, opened):
+        async with opened() as store:
+            yield store
+
+
 @pytest.fixture(scope="class")
-def _model_url(request, dynamodb):
-    request.cls.url = dynamodb
+def _model_url(dynamodb):
+    TestModel.url = dynamodb
 
 
 @asynccontextmanager
-async def empty_store():
-    async with empty_dynamodb(TestModel.url, shards=2) as store:
+async def empty_store(clock=None):
+    async with empty_dynamodb(TestModel.url, clock=clock, shards=2) as store:
         yield store
 
 
@@ -57,3 +71,11 @@ class TestModel(store_machine(empty_store).TestCase):
 
 TestModel.settings = settings(max_examples=8, stateful_step_count=12, deadline=None)
 TestModel = pytest.mark.timeout(300)(pytest.mark.usefixtures("_model_url")(TestModel))
+
+
+class TestDocumentModel(document_machine(empty_store).TestCase):
+    pass
+
+
+TestDocumentModel.settings = settings(max_examples=8, stateful_step_count=12, deadline=None)
+TestDocumentModel = pytest.mark.timeout(300)(pytest.mark.usefixtures("_model_url")(TestDocumentModel))

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import settings
 
 from flowrunner.stores.memory import MemoryStore
-from flowrunner.testing.conformance import ArchiveConformance, DefinitionStoreConformance, ExecutionStoreConformance, store_machine
+from flowrunner.testing.conformance import (
+    ArchiveConformance,
+    DefinitionStoreConformance,
+    DocumentStoreConformance,
+    ExecutionStoreConformance,
+    document_machine,
+    store_machine,
+)
 
 
 class TestMemoryStore(ExecutionStoreConformance, DefinitionStoreConformance, ArchiveConformance):
@@ -17,10 +24,19 @@ class TestMemoryStore(ExecutionStoreConformance, DefinitionStoreConformance, Arc
             yield store
 
 
+class TestMemoryDocuments(DocumentStoreConformance):
+    @pytest.fixture
+    def store(self, clock):
+        return MemoryStore(clock=clock)
+
+
 @asynccontextmanager
-async def empty_store():
-    yield MemoryStore()
+async def empty_store(clock=None):
+    yield MemoryStore(clock=clock)
 
 
 TestModel = store_machine(empty_store).TestCase
 TestModel.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+TestDocumentModel = document_machine(empty_store).TestCase
+TestDocumentModel.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)

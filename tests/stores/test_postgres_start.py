@@ -154,7 +154,7 @@ async def test_a_damaged_schema(postgres_url, admin, schema):
     """A schema that lacks a table or an index is refused and says what is missing."""
     await start(postgres_url)
     await admin.execute(f"DROP TABLE {schema}.facts; DROP INDEX {schema}.heads_due")
-    assert "lacks facts, heads_due" in await refusal(postgres_url)
+    assert "lacks facts, facts_of_the_account, heads_due" in await refusal(postgres_url)
 
 
 async def test_many_nodes_start_at_once(postgres_url):

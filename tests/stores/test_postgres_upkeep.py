@@ -1,6 +1,7 @@
 import asyncio
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -20,8 +21,8 @@ from flowrunner.testing.postgres import PostgresServer
 
 LATER = """from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "{:04}"
+down_revision = "{:04}"
 
 
 def upgrade() -> None:
@@ -61,7 +62,8 @@ def next_release(tmp_path, monkeypatch):
 
     def come():
         shutil.copytree(revisions._folder(PACKAGE), tmp_path / "chain", ignore=shutil.ignore_patterns("__pycache__"))
-        (tmp_path / "chain" / "0002_later.py").write_text(LATER)
+        present = int(latest(PACKAGE))
+        (tmp_path / "chain" / f"{present + 1:04}_later.py").write_text(LATER.format(present + 1, present))
         monkeypatch.setattr(revisions, "_folder", lambda _: tmp_path / "chain")
 
     return come
@@ -123,7 +125,8 @@ async def test_an_older_schema_is_looked_at_then_upgraded(upkeep, opened, admin,
     assert await upkeep.schema() == Schema(present, present)
     assert await upkeep.script() == ()
     next_release()
-    assert await upkeep.schema() == Schema(present, "0002")
+    later = latest(PACKAGE)
+    assert await upkeep.schema() == Schema(present, later) != Schema(present, present)
     script = await upkeep.script()
     assert "pg_advisory_xact_lock" in script[0]
     assert f'ALTER TABLE "{schema}".nodes ADD COLUMN note text' in script
@@ -131,25 +134,28 @@ async def test_an_older_schema_is_looked_at_then_upgraded(upkeep, opened, admin,
         with pytest.raises(StoreRefused, match="older one") as caught:
             await call()
         assert "flowrunner db upgrade" in caught.value.remedy
-    assert await upkeep.schema() == Schema(present, "0002")
-    assert await upkeep.upgrade() == Schema(present, "0002")
-    assert await upkeep.upgrade() == Schema("0002", "0002")
+    assert await upkeep.schema() == Schema(present, later)
+    assert await upkeep.upgrade() == Schema(present, later)
+    assert await upkeep.upgrade() == Schema(later, later)
     assert await upkeep.script() == ()
     assert await upkeep.findings() == []
     assert await admin.fetch(f"SELECT note FROM {schema}.nodes") == []
     assert (await opened())["executions"] == 8
 
 
-@pytest.mark.usefixtures("made")
-async def test_a_schema_without_the_row_can_be_read(upkeep, opened, admin, schema):
-    """What the release before the version row made is looked at as it is; an upgrade stamps it."""
-    await admin.execute(f"DROP TABLE {schema}.alembic_version")
-    assert (await opened())["executions"] == 8
-    assert await upkeep.findings() == []
+async def test_what_the_release_before_the_version_row_made(upkeep, opened, admin, schema):
+    """It is left as it is by who looks, and stamped by an upgrade."""
+    released = (Path(__file__).parent.parent / "migrations" / "released" / "postgres-1.sql").read_text()
+    marks = "INSERT INTO flowrunner.meta VALUES ('application', 'flowrunner'), ('version', '1')"
+    await admin.execute(placed(f"CREATE SCHEMA {schema}; {released}; {marks}", schema))
+    for call in (upkeep.findings, opened):
+        with pytest.raises(StoreRefused, match="older one"):
+            await call()
     assert await admin.fetchval("SELECT to_regclass($1)", f"{schema}.alembic_version") is None
     assert len(await upkeep.script()) > 1
     await upkeep.upgrade()
     assert await upkeep.script() == ()
+    assert await upkeep.findings() == []
     assert await admin.fetchval(f"SELECT version_num FROM {schema}.alembic_version") == latest(PACKAGE)
 
 
@@ -159,11 +165,14 @@ FINDINGS = {
     "INSERT INTO flowrunner.snapshots VALUES (gen_random_uuid(), '')": "1 times a snapshot of an execution that is not there",
     "UPDATE flowrunner.activity_tasks SET execution = gen_random_uuid() WHERE place = (SELECT min(place) FROM flowrunner.activity_tasks)": "an activity task",
     "DELETE FROM flowrunner.revisions": "1 times a state machine without its revision",
+    "INSERT INTO flowrunner.aliases VALUES ('x', '111111111111', 'user', 'a')": "1 times an alias that its document does not have",
     "DELETE FROM flowrunner.chunks WHERE first_seq = 1 AND execution = '00000000000000000000000000000001'": f"the log of execution {1:032x} has a gap: after record 0",
     "UPDATE flowrunner.chunks SET count = count + 1 WHERE first_seq = 1 AND execution = '00000000000000000000000000000001'": "has a gap: after record 5 comes record 5",
     "UPDATE flowrunner.heads SET last_seq = last_seq + 1 WHERE id = '00000000000000000000000000000001'": f"the log of execution {1:032x} has ",
     "DROP INDEX flowrunner.heads_due": "lacks heads_due",
     "DROP TABLE flowrunner.snapshots": "lacks snapshots",
+    "DROP POLICY heads_of_the_account ON flowrunner.heads": "lacks heads_of_the_account",
+    "DROP TRIGGER documents_are_kept ON flowrunner.documents": "lacks documents_are_kept",
 }
 
 
@@ -231,7 +240,7 @@ async def test_reading_only(postgres_url, open_postgres, upkeep):
 
 
 @pytest.mark.usefixtures("made")
-async def test_a_role_that_may_only_read(postgres_url, postgres_server, open_postgres, admin, schema):
+async def test_a_role_that_may_only_read(postgres_server, open_postgres, admin, schema, next_release):
     """It is told which rights it lacks; with these it can look, and an upgrade is refused."""
     await admin.execute(f"CREATE ROLE {schema} LOGIN")
     url = postgres_server.url(user=schema, schema=schema)
@@ -243,7 +252,7 @@ async def test_a_role_that_may_only_read(postgres_url, postgres_server, open_pos
     assert await open_upkeep(url).findings() == []
     async with open_postgres(url, readonly=True) as store:
         assert (await store.archive.size())["executions"] == 8
-    await admin.execute(f"DROP TABLE {schema}.alembic_version")
+    next_release()
     with pytest.raises(StoreRefused, match="may not make or use"):
         await open_upkeep(url).upgrade()
 

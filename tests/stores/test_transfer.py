@@ -4,10 +4,12 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from flowrunner.clock import SystemClock
 from flowrunner.errors import Conflict, InvalidDocument
+from flowrunner.ports.documents import Document
 from flowrunner.ports.executions import Chunk, Delivery
 from flowrunner.stores.memory import MemoryStore
 from flowrunner.stores.open import open_store
@@ -18,6 +20,12 @@ from flowrunner.testing.conformance.definitions import example_activity, example
 from flowrunner.testing.conformance.examples import BLOBS, TEXTS, full
 
 NOW = 1_700_000_000_000
+USER = Document(account="123456789012", kind="user", id="ada", body=BLOBS["all"], version=3, aliases=("username:ada", "mail:ada"), expires_at=4_000_000_000_000)
+DOCUMENTS = (
+    Document(account="000000000000", kind="account", id="123456789012", body=b"", version=1),
+    Document(account="123456789012", kind="audit", id="0" * 16, body=BLOBS["1 MiB"], version=1),
+    USER,
+)
 
 
 def sound(number, **changes):
@@ -40,7 +48,7 @@ async def filled(executions):
     store = MemoryStore()
     machine = example_machine()
     lone = replace(machine.revision, id="a-of-a-machine-that-is-gone", settings={"big": 2**70, "float": 0.1, "deep": [[{"a": None}]]})
-    for row in (machine.revision, lone, replace(machine, tags={"ü": "v"}, updated_at=5), example_activity(), *executions):
+    for row in (machine.revision, lone, replace(machine, tags={"ü": "v"}, updated_at=5), example_activity(), *DOCUMENTS, *executions):
         put = Put(store.archive, strict=True)
         await put.put(row)
         await put.flush()
@@ -75,7 +83,7 @@ async def test_everything_arrives(filled, path, open_sqlite):
     again = MemoryStore()
     put = await taken_in(first, again, strict=True)
     assert await listed(again) == await listed(filled)
-    assert put.added == {"revisions": 2, "machines": 1, "activities": 1, "executions": len(first) - 6}
+    assert put.added == {"revisions": 2, "machines": 1, "activities": 1, "documents": 3, "executions": len(first) - 9}
     assert await text_of(again) == first
 
 
@@ -108,7 +116,7 @@ async def test_a_second_time(filled):
     before = await listed(filled)
     put = await taken_in(text, filled)
     assert not put.added
-    assert put.skipped == {"revisions": 2, "machines": 1, "activities": 1, "executions": len(text) - 6}
+    assert put.skipped == {"revisions": 2, "machines": 1, "activities": 1, "documents": 3, "executions": len(text) - 9}
     assert await listed(filled) == before
     with pytest.raises(Conflict, match="exists already; 0 rows were added") as caught:
         await taken_in(text, filled, strict=True)
@@ -144,7 +152,7 @@ async def test_a_row_that_is_missing_or_there_twice(filled):
         (b"{}", "is not an export"),
         (b'{"revision": null}', "is not an export"),
         (b'{"header": {"format": "else", "version": 1, "created_at": 1}}', "is not an export"),
-        (b'{"header": {"format": "flowrunner-archive", "version": 2, "created_at": 1}}', "export of version 2; this release reads version 1"),
+        (b'{"header": {"format": "flowrunner-archive", "version": 3, "created_at": 1}}', "export of version 3; this release reads up to version 2"),
         (b'{"header": {"format": "flowrunner-archive"}}', "is not an export"),
         (b"", "is empty"),
     ],
@@ -199,6 +207,27 @@ def test_what_fits_together(executions):
     for body in (b"", b"{}", b"[1]", b"[1,2,3,4", b"\xff"):
         [flaw] = flaws(replace(sound(1), chunks=(Chunk(1, 4, body), sound(1).chunks[1])))
         assert "are not 4 objects" in flaw
+
+
+async def test_a_file_of_version_1(filled):
+    """What the release before documents wrote is taken in as ever."""
+    text = [line for line in await text_of(filled) if not line.startswith(b'{"document"')]
+    text[0] = text[0].replace(b'"version":2', b'"version":1')
+    text[-1] = text[-1].replace(b'"documents":3,', b"")
+    put = await taken_in(text, MemoryStore(), strict=True)
+    assert put.added.total() == len(text) - 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"version": 0}, {"account": ""}, {"account": "12345678901x"}, {"kind": "User"}, {"id": ""}, {"body": bytes((1 << 20) + 1)}, {"aliases": ("a b",)}],
+)
+def test_an_unsound_document_is_not_taken_in(changes):
+    """It is refused with its line."""
+    header = b'{"header": {"format": "flowrunner-archive", "version": 2, "created_at": 1}}'
+    line = msgspec.json.encode({"document": replace(USER, **changes)})
+    with pytest.raises(InvalidDocument, match=r"^x:2: it is no document: "):
+        list(parsed([header, line, b'{"end":{"documents":1}}'], "x"))
 
 
 def unsound(line):

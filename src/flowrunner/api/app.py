@@ -7,25 +7,36 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from litestar import Litestar, Request, Response
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
-from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Send
+from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Scope, Send
 
-from flowrunner.api import health, runs, streams
+from flowrunner.api import accounts, credentials, health, runs, streams, users
+from flowrunner.api import secrets as secret_routes
+from flowrunner.api.denials import Denials
 from flowrunner.api.identify import PUBLIC, Authenticator, check_routes, header, host_allowed, origin_allowed
+from flowrunner.api.openings import Openings
 from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status
+from flowrunner.api.proxies import Proxies
+from flowrunner.api.ratelimits import RateLimiter, retry_after
 from flowrunner.clock import Clock
 from flowrunner.errors import AccessDenied, FlowRunnerError
+from flowrunner.identity.principal import Principal
+from flowrunner.identity.service import Identity
 from flowrunner.ports.observe import Observer
 from flowrunner.ports.store import Store
+from flowrunner.vault.vault import Vault
 
 MAX_BODY_BYTES = 1024 * 1024
 UNKNOWN_CALLER = of_status(401, "This needs a credential.", headers={"www-authenticate": "Bearer"})
+TOO_LARGE = of_status(413, f"The body is larger than {MAX_BODY_BYTES} bytes.", headers={"connection": "close"})
+COMPRESSED = of_status(415, "Compressed requests are not taken.", headers={"connection": "close", "accept-encoding": "identity"})
+_STRICT_TRANSPORT = ((b"strict-transport-security", b"max-age=31536000"),)
 _DETAILS = {404: "There is nothing at this path.", 405: "This path does not answer this method."}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _log = structlog.get_logger("flowrunner.api")
@@ -44,57 +55,97 @@ def create_app(
     metrics: Callable[[], bytes] | None = None,
     allowed_origins: tuple[str, ...] = (),
     only_loopback_hosts: bool = False,
+    limiter: RateLimiter | None = None,
     send_seconds: float = streams.SEND_SECONDS,
+    identity: Identity | None = None,
+    vault: Vault | None = None,
+    registration: Literal["open", "closed"] = "closed",
+    proxies: Proxies | None = None,
+    openings: Openings | None = None,
 ) -> ASGIApp:
     """Put the server together.
 
     `aws` answers ``POST /`` and finds out itself who is calling (a signature covers the body). Once `stopping` is set, readiness fails and
-    streams end; a subscriber that takes nothing for `send_seconds` is cut. With `only_loopback_hosts` a request must name this machine in its Host (for servers that let anybody in).
+    streams end; `identity` brings the routes of accounts, which anybody may make with open `registration`, `vault` those of secrets; a subscriber that takes nothing for `send_seconds` is cut. With `only_loopback_hosts` a request must name this machine in its Host (for servers that let anybody in).
+    `limiter` counts the requests of each account: under the AWS operation that a route names in `counts_as`, else under its permission.
     """
-    shared = streams.Streams(executions=store.executions, feed=feed, observer=observer, stopping=stopping, clock=clock, send_seconds=send_seconds)
+    shared = streams.Streams(
+        executions=store.executions,
+        feed=feed,
+        observer=observer,
+        stopping=stopping,
+        clock=clock,
+        authenticator=authenticator,
+        send_seconds=send_seconds,
+        openings=openings,
+    )
     handlers = [
         *health.routes(store=store, stopping=stopping, metrics=metrics),
         *runs.routes(executions=store.executions, region=region),
         *streams.routes(shared),
+        *([] if identity is None else [*accounts.routes(identity, registration=registration), *users.routes(identity), *credentials.routes(identity)]),
+        *([] if vault is None else secret_routes.routes(vault, None if identity is None else identity.audit)),
     ]
 
     check_routes((", ".join(sorted(handler.paths)), handler.opt) for handler in handlers)
     rest = Litestar(
         handlers,
-        guards=[_guard(authenticator)],
+        guards=[_guard(authenticator, limiter)],
         exception_handlers=_HANDLERS,
+        after_exception=[] if identity is None else [_noted(Denials(identity.audit))],
         openapi_config=None,
         logging_config=None,
         request_max_body_size=MAX_BODY_BYTES,
         debug=False,
     )
-    return Edge(rest=rest, aws=aws, allowed_origins=allowed_origins, only_loopback_hosts=only_loopback_hosts)
+    return Edge(rest=rest, aws=aws, allowed_origins=allowed_origins, only_loopback_hosts=only_loopback_hosts, proxies=proxies or Proxies())
 
 
-def _guard(authenticator: Authenticator) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
+def _guard(authenticator: Authenticator, limiter: RateLimiter | None) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         permission = handler.opt.get("permission")
         if permission == PUBLIC:
             return
-        principal = await authenticator.identify(connection.scope)
+        scope: Any = connection.scope
+        problem = UNKNOWN_CALLER
+        try:
+            principal = await authenticator.identify(scope)
+        except FlowRunnerError as error:
+            principal, problem = None, of_error(error)
+        scope["user"] = principal
         if principal is None or permission not in principal.permissions:
-            problem = UNKNOWN_CALLER if principal is None else of_error(AccessDenied())
-            scope: Any = connection.scope
-            scope["problem"] = problem  # for a WebSocket, which the framework would close without a word
-            raise Refused(problem)
-        connection.scope["user"] = principal
+            scope["needed"] = permission
+            scope["problem"] = problem if principal is None else of_error(AccessDenied())  # for a WebSocket, which the framework would close without a word
+            raise Refused(scope["problem"])
+        if limiter is not None and (seconds := limiter.take(principal.account, handler.opt.get("counts_as", permission))) is not None:
+            scope["problem"] = of_status(429, "The account makes too many requests.", headers={"retry-after": str(retry_after(seconds))})
+            raise Refused(scope["problem"])
 
     return guard
+
+
+def _noted(denials: Denials) -> Callable[[Exception, Scope], Awaitable[None]]:
+    """Write denials of the guard and of handlers into the audit log of the caller's account."""
+
+    async def note(error: Exception, scope: Scope) -> None:
+        denied = isinstance(error, AccessDenied) or (isinstance(error, Refused) and error.problem.code == AccessDenied.code)
+        principal: Principal | None = scope.get("user")
+        if denied and principal is not None:
+            known: Any = scope
+            await denials.note(known, principal, str(known.get("method", "CONNECT")), known.get("needed", ""))
+
+    return note
 
 
 class Edge:
     """What every request passes first: its id, the checks of Host and Origin, and the way to AWS or to the routes."""
 
-    def __init__(self, *, rest: ASGIApp, aws: ASGIApp, allowed_origins: tuple[str, ...], only_loopback_hosts: bool) -> None:
+    def __init__(self, *, rest: ASGIApp, aws: ASGIApp, allowed_origins: tuple[str, ...], only_loopback_hosts: bool, proxies: Proxies) -> None:
         self._rest = rest
         self._aws = aws
         self._allowed_origins = allowed_origins
         self._only_loopback_hosts = only_loopback_hosts
+        self._proxies = proxies
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one connection; nothing raised on the way reaches the server as an exception."""
@@ -104,6 +155,8 @@ class Edge:
         given = header(scope, b"x-request-id")
         trace_id = given if given is not None and _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
         scope["trace_id"] = trace_id
+        self._proxies.resolve(scope)
+        added = [(b"x-request-id", trace_id.encode()), *(_STRICT_TRANSPORT if scope["scheme"] in ("https", "wss") else ())]
         started = False
 
         async def answer(message: Any) -> None:
@@ -114,7 +167,7 @@ class Edge:
                 return
             started = True
             if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", trace_id.encode())]
+                message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
         try:
@@ -126,13 +179,20 @@ class Edge:
             else:
                 await self._rest(scope, receive, answer)
         except Exception as error:  # noqa: BLE001  # the last line of defence: an answer, a log entry, no traceback to the caller
-            if started and type(error).__name__ == "ClientDisconnected":  # the client has gone: uvicorn's word, nothing to answer
+            if type(error).__name__ in ("ClientDisconnected", "ClientDisconnect"):  # the client has gone: uvicorn's word and the framework's
                 return
             _log.exception("request_failed", method=scope.get("method"), path=scope["path"], trace_id=trace_id)
             if not started:
                 await send_problem(scope, answer, UNEXPECTED)
 
     def _refusal(self, scope: Any) -> Problem | None:
+        if scope["type"] == "http":
+            given = dict(scope["headers"])
+            if given.get(b"content-encoding", b"identity").lower() != b"identity":
+                return COMPRESSED
+            declared = given.get(b"content-length", b"0")
+            if scope["path"] != "/" and declared.isdigit() and (len(declared) > 15 or int(declared) > MAX_BODY_BYTES):
+                return TOO_LARGE
         if self._only_loopback_hosts and not host_allowed(scope):
             return Problem(status=403, code="host_not_allowed", detail="This server is for this machine only: call it as localhost or 127.0.0.1.")
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
@@ -150,7 +210,11 @@ def _of_close(reason: str) -> Problem:
 async def send_problem(scope: Any, send: Any, problem: Problem) -> None:
     """Answer with a problem, also to a WebSocket that is not open yet."""
     body = problem.body(instance=scope["path"], trace_id=scope["trace_id"])
-    headers = [(b"content-type", PROBLEM.encode()), *((name.encode(), value.encode("latin-1", "replace")) for name, value in problem.headers.items())]
+    headers = [
+        (b"content-type", PROBLEM.encode()),
+        (b"content-length", b"%d" % len(body)),
+        *((name.encode(), value.encode("latin-1", "replace")) for name, value in problem.headers.items()),
+    ]
     kind = "http.response"
     if scope["type"] == "websocket":
         if "websocket.http.response" not in (scope.get("extensions") or {}):

@@ -2,51 +2,104 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from flowrunner.errors import ConfigurationError
+from flowrunner.errors import ConfigurationError, Overloaded, Unauthenticated
+from flowrunner.identity.gate import Gate
+from flowrunner.identity.permissions import Permission
+from flowrunner.identity.principal import Actor, Principal
 
 PUBLIC = "public"  # the permission of routes that need none: liveness, readiness, metrics
-RUNS_READ = "runs:read"
-_CREDENTIAL = re.compile(r"Credential=([0-9]{12})/")
-EVERYTHING = frozenset({RUNS_READ})
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """A caller: the account it acts in, and what it may do."""
-
-    account: str
-    permissions: frozenset[str]
+RUNS_READ = Permission.EXECUTIONS_READ
+_CREDENTIAL = re.compile(r"Credential=(?!9{12})([0-9]{12})/")  # nobody has the account of the system
+_NEVER = asyncio.Event()
+EVERYTHING: frozenset[str] = frozenset(Permission)
 
 
 class Authenticator(Protocol):
     """Tells who sent a request."""
 
     async def identify(self, scope: Mapping[str, Any]) -> Principal | None:
-        """The caller by the headers of an ASGI scope; None without a credential. Raises AccessDenied for one that is wrong."""
+        """The caller by the headers of an ASGI scope; None without a credential. Raises Unauthenticated for one that is wrong."""
         ...
+
+    async def still(self, principal: Principal) -> bool:
+        """Whether who was let in would be let in now."""
+        ...
+
+    def changed(self) -> asyncio.Event:
+        """Set when open sockets should be asked about again at once; every change brings another event."""
+        ...
+
+
+class GateAuthenticator:
+    """Asks the accounts of the store: ``Authorization: Bearer`` and ``Basic``, and ``?ticket=`` for sockets."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def identify(self, scope: Mapping[str, Any]) -> Principal | None:
+        """Let the caller in. Raises Unauthenticated, Overloaded (too many failed log-ins), StoreUnavailable."""
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if len(given) > 1:
+            raise Unauthenticated("There is more than one Authorization header.")
+        if not given:
+            tickets = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("ticket") if scope["type"] == "websocket" else None
+            return None if not tickets else await self._gate.ticket(tickets[0])
+        kind, _, credential = given[0].decode("latin-1").partition(" ")
+        match kind.lower():
+            case "bearer":
+                return await self._gate.bearer(credential.strip())
+            case "basic":
+                return await self._gate.basic(credential.strip(), address_of(scope))
+            case _:
+                raise Unauthenticated("The Authorization header is neither Bearer nor Basic.")
+
+    async def still(self, principal: Principal) -> bool:
+        """Ask the store."""
+        return await self._gate.still(principal)
+
+    def changed(self) -> asyncio.Event:
+        """The gate's event."""
+        return self._gate.changed
 
 
 class DevAuthenticator:
     """Everybody is let in: only for a server that nobody else can reach.
 
-    The account is the AWS access key id when that is 12 digits (as at the AWS endpoint), otherwise the one given here.
+    A credential that `known` knows counts. Otherwise the account is the AWS access key id when that is 12 digits (as at the
+    AWS endpoint), or else the one given here.
     """
 
-    def __init__(self, account: str) -> None:
+    def __init__(self, account: str, known: Authenticator | None = None) -> None:
         self._account = account
+        self._known = known
 
     async def identify(self, scope: Mapping[str, Any]) -> Principal | None:
-        """Return the account's principal."""
+        """Return the credential's principal, or the account's."""
+        if self._known is not None:
+            with contextlib.suppress(Unauthenticated, Overloaded):
+                principal = await self._known.identify(scope)
+                if principal is not None:
+                    return principal
         found = _CREDENTIAL.search(header(scope, b"authorization") or "")
         return Principal(self._account if found is None else found[1], EVERYTHING)
+
+    async def still(self, principal: Principal) -> bool:
+        """Nothing changes."""
+        del principal
+        return True
+
+    def changed(self) -> asyncio.Event:
+        """An event that is never set."""
+        return _NEVER
 
 
 class NoAccounts:
@@ -57,12 +110,39 @@ class NoAccounts:
         del scope
         return None
 
+    async def still(self, principal: Principal) -> bool:
+        """Nothing changes."""
+        del principal
+        return True
 
-def check_bind(host: str, *, dev: bool) -> None:
-    """Refuse to listen for the network while anybody is let in."""
-    if dev and not is_loopback(host):
+    def changed(self) -> asyncio.Event:
+        """An event that is never set."""
+        return _NEVER
+
+
+def address_of(scope: Mapping[str, Any]) -> str:
+    """The caller's address; empty when the server does not know it."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def actor_of(scope: Mapping[str, Any], principal: Principal | None) -> Actor:
+    """Who the audit log says it was."""
+    return Actor(principal.name if principal is not None else "", address_of(scope), str(scope.get("trace_id", "")))
+
+
+def check_bind(host: str, *, dev: bool, tls: bool = False, insecure: bool = False) -> None:
+    """Refuse to listen for the network while anybody is let in, and without TLS unless the operator says so. Raises ConfigurationError."""
+    if is_loopback(host):
+        return
+    if dev:
         raise ConfigurationError(
             f"--dev accepts any credential and so listens on this machine only, not on {host}.", remedy="Use --host 127.0.0.1, or leave --dev out."
+        )
+    if not tls and not insecure:
+        raise ConfigurationError(
+            f"Credentials would travel in the clear to {host}.",
+            remedy="Set tls_cert_file and tls_key_file; or, behind a proxy that has TLS, --insecure (insecure = true).",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -10,7 +11,7 @@ from typing import Any
 import orjson
 
 from flowrunner.core.diagnostics import Diagnostic
-from flowrunner.errors import FlowRunnerError, InvalidDefinition, InvalidDocument
+from flowrunner.errors import FlowRunnerError, InvalidDefinition, InvalidDocument, InvalidSecret, Overloaded, Unauthenticated
 
 PROBLEM = "application/problem+json"
 HIDDEN = "The server could not do this; its log says why under this trace_id."
@@ -21,7 +22,11 @@ _CODES = {
     404: "not_found",
     405: "method_not_allowed",
     406: "not_acceptable",
+    408: "request_timeout",
     413: "too_large",
+    415: "unsupported_media_type",
+    429: "too_many_requests",
+    431: "headers_too_large",
 }
 
 
@@ -70,9 +75,15 @@ def of_error(error: FlowRunnerError) -> Problem:
     errors: tuple[Mapping[str, Any], ...] = ()
     if isinstance(error, InvalidDocument) and (error.line or error.pointer):
         errors = ({"message": error.message, "pointer": error.pointer, "line": error.line, "column": error.column},)
+    if isinstance(error, InvalidSecret):
+        errors = tuple({"message": message, "pointer": pointer} for pointer, message in error.faults)
     if isinstance(error, InvalidDefinition):
         errors = tuple(as_error(part) for part in error.diagnostics if isinstance(part, Diagnostic))
     headers = {"retry-after": "1"} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    if isinstance(error, Overloaded):
+        headers = {"retry-after": str(math.ceil(error.retry_after))}
+    if isinstance(error, Unauthenticated):
+        headers = {"www-authenticate": "Bearer"}
     return Problem(status=error.status, code=error.code, detail=str(error) if error.status < 500 else HIDDEN, errors=errors, headers=headers)
 
 

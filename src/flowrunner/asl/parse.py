@@ -13,6 +13,7 @@ from flowrunner.asl.fields import FIELDS, checked
 from flowrunner.asl.findings import Findings, Place
 from flowrunner.asl.integrations import refusal
 from flowrunner.asl.maps import MapParts, map_parts
+from flowrunner.asl.references import secrets_of
 from flowrunner.asl.rules import catchers_of, retriers_of, rules_of
 from flowrunner.asl.validate import check_graph, check_names
 from flowrunner.core.diagnostics import Diagnostic
@@ -221,7 +222,9 @@ def _task(machine: _Machine, scope: Scope, fields: JSONObject) -> Work | None:
     if len(limits) == 2 and limits[0] >= limits[1]:
         scope.found.warning((*scope.place, "HeartbeatSeconds"), "HeartbeatSeconds should be less than TimeoutSeconds", "HEARTBEAT_TOO_LONG")
     template = optional_template(scope, fields, "Credentials")
-    return None if resource is None else TaskWork(resource=resource, timeout=timeout, heartbeat=heartbeat, credentials=template)
+    if resource is None:
+        return None
+    return TaskWork(resource=resource, timeout=timeout, heartbeat=heartbeat, credentials=template, secrets=secrets_of(scope, fields, resource))
 
 
 def _choice(_machine: _Machine, scope: Scope, fields: JSONObject) -> Work:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flowrunner.cli.options import Config, Database, Json, NoColor, Output, Quiet, form_of, settings_of
 from flowrunner.cli.output import FAILED, Ended, Form, print_text, say, show_document, show_rows, wait_for
 from flowrunner.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from flowrunner.ports.documents import DocumentStore
 
 PRUNED_AT_ONCE = 500
 MOST_FINDINGS = 1000
@@ -139,47 +142,71 @@ def prune(
 ) -> None:
     """Remove executions that ended before a time, with their logs and names. Open ones stay, whatever their age.
 
-    Pruning an SQLite file needs it alone: stop its server first. Revisions and state machines stay.
+    Whatever has expired by now (tickets, tokens, secrets) is removed too: until then it only takes room. Pruning an SQLite file needs it alone: stop its server first. Revisions and state machines stay.
 
     Example: flowrunner db prune --ended-before 30d --dry-run
     """
     from flowrunner.clock import SystemClock  # noqa: PLC0415  # as above
 
-    before = moment_of(ended_before, SystemClock().now())
+    now = SystemClock().now()
+    before = moment_of(ended_before, now)
     settings = settings_of(config, store=store)
     shown = datetime.fromtimestamp(before / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     if not dry_run and not yes and sys.stdin.isatty():
         typer.confirm(f"Remove every execution that ended before {shown}?", abort=True, err=True)
-    count = wait_for(_count(settings.store, before) if dry_run else _prune(settings.store, before))
-    show_document({"endedBefore": shown, "executions": count, "removed": not dry_run}, form_of(output, json))
+    executions, documents = wait_for(_count(settings.store, before, now) if dry_run else _prune(settings.store, before, now))
+    show_document({"endedBefore": shown, "executions": executions, "documents": documents, "removed": not dry_run}, form_of(output, json))
     if dry_run:
         say("Nothing was removed.", quiet=quiet)
 
 
-async def _count(url: str, before: int) -> int:
+async def _count(url: str, before: int, now: int) -> tuple[int, int]:
+    """How many executions and documents there are to remove."""
     from flowrunner.cli.dbstore import reading  # noqa: PLC0415  # as above
 
-    count, after = 0, None
     async with reading(url) as opened:
-        while page := await opened.archive.ended(before, after, PRUNED_AT_ONCE):
-            count, after = count + len(page), page[-1]
-    return count
+        executions = [len(page) async for page in _pages(opened.archive.ended, before)]
+        documents = [len(page) async for page in _pages(opened.archive.expired, now)]
+    return sum(executions), sum(documents)
 
 
-async def _prune(url: str, before: int) -> int:
+async def _prune(url: str, before: int, now: int) -> tuple[int, int]:
+    """Remove them; how many."""
     from flowrunner.cli.dbstore import upkeep_of, writing  # noqa: PLC0415  # as above
     from flowrunner.ports.upkeep import FileUpkeep  # noqa: PLC0415  # as above
 
     upkeep = upkeep_of(url)
     await upkeep.schema()  # what is not there is not made
-    count, after = 0, None
+    executions = documents = 0
     async with writing(url, PRUNE_WHY) as opened:
-        while page := await opened.archive.ended(before, after, PRUNED_AT_ONCE):
+        async for page in _pages(opened.archive.ended, before):
             await asyncio.gather(*map(opened.executions.forget, page))
-            count, after = count + len(page), page[-1]
-    if isinstance(upkeep, FileUpkeep) and count:
+            executions += len(page)
+        async for page in _pages(opened.archive.expired, now):
+            documents += sum(await asyncio.gather(*(_remove(opened.documents, key) for key in page)))
+    if isinstance(upkeep, FileUpkeep) and executions + documents:
         await upkeep.shrink()
-    return count
+    return executions, documents
+
+
+async def _pages(read: Callable[[int, Any, int], Awaitable[Sequence[Any]]], before: int) -> AsyncIterator[Sequence[Any]]:
+    after = None
+    while page := await read(before, after, PRUNED_AT_ONCE):
+        yield page
+        after = page[-1]
+
+
+async def _remove(documents: DocumentStore, key: tuple[str, str, str]) -> bool:
+    """Remove what has expired; False if somebody has just stored it anew."""
+    from flowrunner.errors import DocumentConflict  # noqa: PLC0415  # as above
+    from flowrunner.ports.documents import Remove  # noqa: PLC0415  # as above
+
+    account, kind, name = key
+    try:
+        await documents.write([Remove(account=account, kind=kind, id=name, version=0)])
+    except DocumentConflict:
+        return False
+    return True
 
 
 def moment_of(text: str, now: int) -> int:

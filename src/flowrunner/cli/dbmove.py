@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flowrunner.ports.store import Store as OpenStore
 
 STANDARD = "-"
-CONTENTS = ("executions", "revisions", "machines", "activities")
+CONTENTS = ("executions", "revisions", "machines", "activities", "documents")
 IMPORT_WHY = "Importing writes to the file, and an SQLite file has one server that writes."
 RESTORE_WHY = "A store is restored before its server starts."
 New = Annotated[Path, typer.Argument(metavar="FILE", help="A new file; what exists is never written over.")]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flowrunner.cli.options import Config, Json, Output, Server, form_of, server_url, settings_of
+from flowrunner.cli.options import Config, Json, Output, Server, form_of, server_url, settings_of, token_for
 from flowrunner.cli.output import Form, print_text, say, show_document
 
 
@@ -36,25 +36,33 @@ def env(
     """
     settings = settings_of(config, server=server)
     url = server_url(settings)
-    variables = {
-        "AWS_ENDPOINT_URL_SFN": url,
-        # SDKs put "sync-" before the host of StartSyncExecution, which no local name resolves.
-        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
-        "AWS_REGION": settings.region,
-        "AWS_DEFAULT_REGION": settings.region,
-    }
-    if keys:
+    variables = variables_of(url, settings.region)
+    logged_in = token_for(settings) is not None
+    if keys and not logged_in:
         variables |= {"AWS_ACCESS_KEY_ID": settings.account, "AWS_SECRET_ACCESS_KEY": "flowrunner-dev"}
     form = form_of(output, json)
     if form is not Form.table:
         show_document(variables, form)
         return
-    print_text("".join(f"{_LINES[shell](name, value)}\n" for name, value in variables.items()))
+    print_text("".join(f"{LINES[shell](name, value)}\n" for name, value in variables.items()))
     asked = "" if server is None else f" --server {shlex.quote(url)}"
     say(f'# {url}; in a POSIX shell: eval "$(flowrunner env{asked})"', quiet=shell is not Shell.posix)
+    if keys and logged_in:
+        say(f'# This server wants real keys; make a pair with: eval "$(flowrunner key create{asked})"')
 
 
-_LINES: dict[Shell, Callable[[str, str], str]] = {
+def variables_of(url: str, region: str) -> dict[str, str]:
+    """What points AWS's tools at a server, without keys."""
+    return {
+        "AWS_ENDPOINT_URL_SFN": url,
+        # SDKs put "sync-" before the host of StartSyncExecution, which no local name resolves.
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+    }
+
+
+LINES: dict[Shell, Callable[[str, str], str]] = {
     Shell.posix: lambda name, value: f"export {name}={shlex.quote(value)}",
     Shell.fish: lambda name, value: f"set -gx {name} {shlex.quote(value)}",
     Shell.powershell: lambda name, value: f"$Env:{name} = '{value.replace(chr(39), chr(39) * 2)}'",

@@ -8,12 +8,14 @@ import gc
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
 import uvicorn
 
 from flowrunner.api.identify import check_bind, is_loopback
+from flowrunner.cli.door import Door
 from flowrunner.cli.protocol import Server, configuration
 from flowrunner.config import Settings
 from flowrunner.engine.points import VARIABLE, Point, no_point, point_of
@@ -27,20 +29,21 @@ async def host(settings: Settings, announce: Callable[[Application, str], None],
 
     `announce` is called once the server accepts, with its URL; `beside` runs along and is cancelled at the end.
     """
-    check_bind(settings.host, dev=settings.dev)
+    secure = tls_context(settings)
+    check_bind(settings.host, dev=settings.dev, tls=secure is not None, insecure=settings.insecure)
     logs.configure(settings.log_level, settings.log_format)
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(_listener(settings.host, settings.port)))
         application = build(settings, point=_crash_at(settings))
         await application.start(stack)
-        server = Server(configuration(application.asgi, drain_seconds=settings.drain_seconds))
+        server = Server(configuration(application.asgi, drain_seconds=settings.drain_seconds, tls=secure, door=Door.of(settings)))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, _stop, application, server, number)  # the second one does not wait
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await _accepting(server, serving)
             _settle_memory()
-            announce(application, _url(listener))
+            announce(application, _url(listener, secure=secure is not None))
             companions = [beside(application)] if beside is not None else []
             tasks = {stack.enter_context(_cancelled(asyncio.create_task(_forever(work)))) for work in (application.stopping.wait(), *companions)}
             await asyncio.wait({serving, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -54,6 +57,28 @@ async def host(settings: Settings, announce: Callable[[Application, str], None],
             application.stopping.set()
     if application.failure is not None:
         raise application.failure
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """TLS 1.2 and newer with the certificate of the settings; None without one. Raises ConfigurationError."""
+    certificate, key = settings.tls_cert_file, settings.tls_key_file
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise ConfigurationError("TLS needs both tls_cert_file and tls_key_file.")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for file in (certificate, key):
+        if not file.is_file():
+            raise ConfigurationError(f"There is no file {file}, which the settings name for TLS.")
+    try:
+        context.load_cert_chain(certificate, key, password="")  # never asked for on a terminal
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"The certificate {certificate} and the key {key} cannot be used: {getattr(error, 'reason', None) or error}.",
+            remedy="Both are PEM; the key belongs to the first certificate and is not encrypted.",
+        ) from None
+    return context
 
 
 def _crash_at(settings: Settings) -> Point:
@@ -83,6 +108,8 @@ def _stop(application: Application, server: uvicorn.Server, number: int) -> None
 async def _accepting(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
     while not server.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event for it
         await asyncio.sleep(0.01)
+    if serving.done():
+        serving.result()  # what is wrong is said before anything is announced
 
 
 async def _forever(work: Awaitable[object]) -> None:
@@ -114,6 +141,6 @@ def _listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, *, secure: bool) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"

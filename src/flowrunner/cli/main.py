@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
 
 from flowrunner import __version__
-from flowrunner.cli import db, dbmove, definitions, environment, executions, running, serving
+from flowrunner.cli import (
+    accounts,
+    audit,
+    configuring,
+    db,
+    dbmove,
+    definitions,
+    doctor,
+    environment,
+    executions,
+    keys,
+    login,
+    profiles,
+    running,
+    secrets,
+    serving,
+    users,
+)
 from flowrunner.cli.output import USAGE, Ended, code_of, complain, explain
 
 EXAMPLES = """\b
@@ -17,7 +35,7 @@ EXAMPLES = """\b
   flowrunner run order.asl.json --follow    one run here, without a server
   eval "$(flowrunner env)"                  point the AWS SDKs and CLI at the server
 
-Exit codes: 0 success, 1 the run failed, db check found something (or something unexpected happened), 2 usage, 3 definition or input
+Exit codes: 0 success, 1 the run failed, db check or doctor found something (or something unexpected happened), 2 usage, 3 definition or input
 invalid, 4 not found, 5 denied, 6 server or store unreachable, 7 the run timed out, 8 the run was stopped, 124 --timeout passed, 130 interrupted.
 """
 
@@ -29,14 +47,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for commands in (serving.COMMANDS, running.COMMANDS, definitions.COMMANDS, executions.COMMANDS, environment.COMMANDS):
+for commands in (serving.COMMANDS, running.COMMANDS, definitions.COMMANDS, executions.COMMANDS, environment.COMMANDS, login.COMMANDS, doctor.COMMANDS):
     for name, command in commands.items():
         app.command(name)(command)
-stores = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look after a store: its schema, health, size, backups and moves.")
-for commands in (db.COMMANDS, dbmove.COMMANDS):
+GROUPS: dict[str, tuple[str, dict[str, Callable[..., Any]]]] = {
+    "account": ("Accounts: tenants that see nothing of each other.", accounts.COMMANDS),
+    "user": ("Users of the account, and what they may do.", users.COMMANDS),
+    "key": ("AWS access keys and API tokens: what lets programs in.", keys.COMMANDS),
+    "secret": ("Secrets: sealed in the store, resolved inside tasks, never shown.", secrets.COMMANDS),
+    "audit": ("The audit log: who changed what.", audit.COMMANDS),
+    "config": ("Look at the settings.", configuring.COMMANDS),
+    "db": ("Look after a store: its schema, health, size, backups and moves.", db.COMMANDS | dbmove.COMMANDS),
+}
+for group, (meaning, commands) in GROUPS.items():
+    grouped = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=meaning)
     for name, command in commands.items():
-        stores.command(name)(command)
-app.add_typer(stores, name="db")
+        grouped.command(name)(command)
+    app.add_typer(grouped, name=group)
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001  # the shape of Typer's callbacks
@@ -46,8 +73,13 @@ def _version(asked: bool) -> None:  # noqa: FBT001  # the shape of Typer's callb
 
 
 @app.callback()
-def _options(version: bool = typer.Option(False, "--version", help="Print the version.", callback=_version, is_eager=True)) -> None:  # noqa: FBT001, FBT003  # as above
+def _options(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
+    profile: Annotated[str | None, typer.Option("--profile", metavar="NAME", help="The log-in to use (FLOWRUNNER_PROFILE).")] = None,
+) -> None:
     del version
+    profiles.named.set(profile)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from flowrunner.cli.door import Door
+from flowrunner.cli.httpprotocol import HttpProtocol
+
 PING_SECONDS = 54.0  # the source documents: a ping each 54 s,
 PONG_SECONDS = 6.0  # an answer within 60 s, or the connection closes
 CUT_SECONDS = 10.0  # how long a client that reads nothing may take to read why it was cut
-MAX_MESSAGE_BYTES = 1024 * 1024  # from a client
+MAX_MESSAGE_BYTES = 128 * 1024  # from a client
 BACKLOG = 2048  # connections that wait to be accepted
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
     """Uvicorn's WebSocket, but closing does not wait for a client that reads nothing, and such a connection is cut."""
+
+    def __init__(self, *arguments: Any, door: Door, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._door = door
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count it no more: it was counted when it was plain HTTP."""
+        super().connection_lost(exc)
+        self._door.leave(self.client[0] if self.client else "")
 
     async def send(self, message: Any) -> None:
         """Send; a close goes out behind what is buffered."""
@@ -43,13 +57,28 @@ class Server(uvicorn.Server):
         yield
 
 
-def configuration(application: Any, *, drain_seconds: float) -> uvicorn.Config:
+class _Configuration(uvicorn.Config):
+    """Uvicorn's configuration with a TLS context that is made already."""
+
+    def __init__(self, *arguments: Any, tls: ssl.SSLContext | None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._tls = tls
+
+    def load(self) -> None:
+        """Load what uvicorn loads, and our context."""
+        super().load()
+        self.ssl = self._tls
+
+
+def configuration(application: Any, *, drain_seconds: float, tls: ssl.SSLContext | None = None, door: Door | None = None) -> uvicorn.Config:
     """How uvicorn serves an ASGI application here."""
-    return uvicorn.Config(
+    door = door or Door()
+    return _Configuration(
         application,
+        tls=tls,
         loop="none",
-        http="httptools",
-        ws=SocketProtocol,
+        http=partial(HttpProtocol, door=door),
+        ws=partial(SocketProtocol, door=door),
         lifespan="off",
         access_log=False,
         log_config=None,
@@ -60,5 +89,6 @@ def configuration(application: Any, *, drain_seconds: float) -> uvicorn.Config:
         ws_ping_timeout=PONG_SECONDS,
         ws_max_size=MAX_MESSAGE_BYTES,
         backlog=BACKLOG,
+        timeout_keep_alive=door.idle_seconds,
         timeout_graceful_shutdown=max(1, round(drain_seconds)),
     )

@@ -7,6 +7,7 @@ from typing import Literal
 
 from flowrunner.core.records import Record
 from flowrunner.core.resource import Resource
+from flowrunner.lang.dynamic import SecretPlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +16,8 @@ class RunAttempt:
 
     `parameters` is JSON text. `key` is stable over restarts (``execution/attempt``): the idempotency key. `token` is the
     task token where the pattern has one. `deadline` is in milliseconds since 1970 UTC. `state` is the state's name and
-    `retry` how often it was tried before. `credentials` is the role's ARN.
+    `retry` how often it was tried before. `credentials` is the role's ARN. `secrets` are the places in `parameters` whose
+    references are to be resolved, with the text that stands there.
     """
 
     attempt: int
@@ -28,6 +30,7 @@ class RunAttempt:
     deadline: int | None = None
     heartbeat_seconds: int | None = None
     credentials: str | None = None
+    secrets: tuple[SecretPlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

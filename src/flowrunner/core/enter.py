@@ -186,6 +186,8 @@ def _task(run: Run, scope: Scope) -> None:
 
 def attempt_command(run: Run, scope: Scope, resource: Resource, attempt: Attempt) -> RunAttempt:
     """The order to carry an attempt out; the same one again after a restart, if it had not begun."""
+    work = scope.state.work
+    assert isinstance(work, TaskWork)  # noqa: S101 - only tasks have attempts
     return RunAttempt(
         attempt=attempt.number,
         state=scope.state.name,
@@ -197,6 +199,7 @@ def attempt_command(run: Run, scope: Scope, resource: Resource, attempt: Attempt
         deadline=attempt.due,
         heartbeat_seconds=attempt.heartbeat_seconds,
         credentials=attempt.credentials,
+        secrets=work.secrets,
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from flowrunner.jsonvalue import JSONValue
+from flowrunner.lang.dynamic import SecretPlace
 from flowrunner.lang.environment import Environment
 from flowrunner.lang.jsonpath import Path
 
@@ -113,12 +114,13 @@ Test = All | Some | Negated | Comparison
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskWork:
-    """What a Task does. `resource` is the ARN as written; times are seconds."""
+    """What a Task does. `resource` is the ARN as written; times are seconds. `secrets` are the places of secret references in its parameters."""
 
     resource: str
     timeout: Field | None = None
     heartbeat: Field | None = None
     credentials: Template | None = None
+    secrets: tuple[SecretPlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,7 @@ class Dispatcher:
             deadline=command.deadline,
             heartbeat_seconds=command.heartbeat_seconds,
             credentials=command.credentials,
+            secrets=command.secrets,
             test_case=extra_of(head).get("testCase") if head.extra else None,
         )
 

@@ -123,6 +123,10 @@ class Engine:
             stack.push_async_callback(_cancelled, task)
         await self._recovery.recover(gone, deliveries=True)
 
+    def nodes(self) -> int:
+        """How many nodes share the store, as far as this one has seen; itself included."""
+        return self._members.nodes
+
     def hurry(self) -> None:
         """Give what runs no more time."""
         self._drain_seconds = 0.0

@@ -37,6 +37,12 @@ class Membership:
         self._renewed = -lease_seconds  # when the last beat that reached the store was sent
         self._unbroken = 0.0  # since when no two beats were further apart than a lease
 
+    @property
+    def nodes(self) -> int:
+        """How many nodes share the store, as far as this one has seen; itself included."""
+        now = self._clock.monotonic()
+        return 1 + sum(now - one.since < self.lease_seconds for one in self._seen.values()) if self.shared else 1
+
     def held_since(self, moment: float) -> bool:
         """Whether nobody can have declared this node dead between that moment (monotonic) and now: what it had then is still its own."""
         return not self.shared or (moment >= self._unbroken and self._clock.monotonic() - self._renewed < self.lease_seconds)

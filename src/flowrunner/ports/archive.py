@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
 from flowrunner.ports.definitions import Activity, Machine, Revision
+from flowrunner.ports.documents import Document
 from flowrunner.ports.executions import ActivityTask, Chunk, Delivery, Head
 
 
@@ -30,7 +31,7 @@ class Archive(ABC):
     """The whole of one database, across accounts. All methods raise StoreUnavailable when it does not answer.
 
     Pages are in ascending order of their key; `after` is the key of the last row of the page before, None for the first.
-    A page of executions may be shorter than `limit` where they are large; only an empty page is the end.
+    A page of executions or documents may be shorter than `limit` where they are large; only an empty page is the end.
     """
 
     def moment(self) -> AbstractAsyncContextManager[bool]:
@@ -57,6 +58,10 @@ class Archive(ABC):
         """A page by (account, name)."""
 
     @abstractmethod
+    async def documents(self, after: tuple[str, str, str] | None, limit: int) -> Sequence[Document]:
+        """A page by (account, kind, id), of those that have not expired."""
+
+    @abstractmethod
     async def put_execution(self, execution: ArchivedExecution) -> bool:
         """Store an execution as it is, epoch included, all or nothing; False (and nothing changed) if its id or name exists."""
 
@@ -73,12 +78,23 @@ class Archive(ABC):
         """Store an activity; False if its name exists."""
 
     @abstractmethod
+    async def put_document(self, document: Document) -> bool:
+        """Store a document as it is, version included; False (and nothing changed) if its key or one of its aliases is in use."""
+
+    @abstractmethod
     async def ended(self, before: int, after: str | None, limit: int) -> Sequence[str]:
         """A page, by id, of executions that ended before this time (milliseconds since 1970 UTC)."""
+
+    @abstractmethod
+    async def expired(self, before: int, after: tuple[str, str, str] | None, limit: int) -> Sequence[tuple[str, str, str]]:
+        """A page, by (account, kind, id), of documents that expired at or before this time and still take room.
+
+        Whoever removes one writes ``Remove`` with version 0, which spares what was stored in its place meanwhile.
+        """
 
     @abstractmethod
     async def size(self) -> Mapping[str, int]:
         """How much there is: rows of each kind, and ``bytes`` on disk where the database tells.
 
-        The kinds ``executions``, ``revisions``, ``machines`` and ``activities`` are always among them.
+        The kinds ``executions``, ``revisions``, ``machines``, ``activities`` and ``documents`` (expired ones too) are always among them.
         """

@@ -10,6 +10,7 @@ from typing import Protocol
 from flowrunner.errors import StoreUnavailable
 from flowrunner.ports.archive import Archive
 from flowrunner.ports.definitions import DefinitionStore
+from flowrunner.ports.documents import DocumentStore
 from flowrunner.ports.executions import ExecutionStore
 
 
@@ -34,6 +35,7 @@ class Store(Protocol):
     capabilities: Capabilities
     executions: ExecutionStore
     definitions: DefinitionStore
+    documents: DocumentStore
     archive: Archive
 
     async def start(self, stack: AsyncExitStack) -> None:

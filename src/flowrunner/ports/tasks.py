@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from flowrunner.core.resource import Resource
+from flowrunner.lang.dynamic import SecretPlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,7 @@ class TaskCall:
     `parameters` is JSON text: a service's parameters, or a function's event. `key` is the idempotency key, stable over
     restarts. `retry` counts earlier attempts of this state visit; `attempt` is the number within the execution. `deadline`
     is milliseconds since 1970 UTC. `test_case` selects mocks. `parent_depth` counts executions above this one.
+    `secrets` are the places in `parameters` where the definition has secret references, with the text that stands there.
     """
 
     execution: str
@@ -36,6 +38,7 @@ class TaskCall:
     heartbeat_seconds: int | None = None
     credentials: str | None = None
     test_case: str | None = None
+    secrets: tuple[SecretPlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,11 @@ class TaskHandler(ABC):
 
     def idempotent(self, call: TaskCall) -> bool:
         """Whether an attempt whose outcome is unknown may simply be run again under the same key (default: no)."""
+        del call
+        return False
+
+    def keeps_parameters(self, call: TaskCall) -> bool:
+        """Whether the parameters are stored somewhere, as a child's input is: then they must not hold secrets (default: no)."""
         del call
         return False
 

@@ -33,7 +33,7 @@ def open_store(url: str, *, clock: Clock, readonly: bool = False) -> Store:
     if scheme == "memory":
         if rest.strip("/"):
             raise ConfigurationError(f"The store {url!r} has something after 'memory:'.", remedy=SPELLINGS)
-        return MemoryStore()
+        return MemoryStore(clock=clock)
     if scheme == "sqlite":
         from flowrunner.stores.sqlite.store import SqliteStore  # noqa: PLC0415  # a memory store needs no SQLite
 

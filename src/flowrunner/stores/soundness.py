@@ -1,13 +1,15 @@
-"""What must be true of every execution in every store, judged from its archived form alone."""
+"""What must be true of every execution and document in every store, judged from its archived form alone."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import orjson
 
 from flowrunner.ports.archive import ArchivedExecution
+from flowrunner.ports.documents import Document, Put, check_changes
 
 OPEN = ("RUNNING", "PENDING_REDRIVE")
 IDENTITY = re.compile(r"[0-9a-f]{32}")
@@ -62,3 +64,14 @@ def _length(body: bytes) -> int:
     except orjson.JSONDecodeError:
         return -1
     return len(records) if isinstance(records, list) else -1
+
+
+def document_flaw(document: Document) -> str | None:
+    """What no stored document can be; None for one that is sound."""
+    if document.version < 1:
+        return f"it has version {document.version}"
+    try:
+        check_changes([Put(replace(document, version=0))])
+    except ValueError as error:
+        return str(error)
+    return None

@@ -1,8 +1,8 @@
 """Moving everything between stores, directly or as JSON Lines.
 
 The first line is a header, the last tells how many rows of each kind came before it, so a file that was cut is known. Each line
-between them is one object with one member: ``revision``, ``machine``, ``activity`` or ``execution``, in this order. Bytes are
-base64.
+between them is one object with one member: ``revision``, ``machine``, ``activity``, ``document`` or ``execution``, in this order.
+Bytes are base64. Files of version 1 had no documents.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ import msgspec
 from flowrunner.errors import Conflict, InvalidDocument
 from flowrunner.ports.archive import Archive, ArchivedExecution
 from flowrunner.ports.definitions import Activity, Machine, Revision
-from flowrunner.stores.soundness import flaws
+from flowrunner.ports.documents import Document
+from flowrunner.stores.soundness import document_flaw, flaws
 
 FORMAT = "flowrunner-archive"
-VERSION = 1
+VERSION = 2
+READ = (1, 2)
 PAGE_ROWS = 200  # read at once, and put at once: stores share transactions between writes
 PUT_BYTES = 16 * 1024 * 1024  # put at once, roughly
 
-Row = Revision | Machine | Activity | ArchivedExecution
-KINDS: dict[type, str] = {Revision: "revision", Machine: "machine", Activity: "activity", ArchivedExecution: "execution"}
-PLURALS = {"revision": "revisions", "machine": "machines", "activity": "activities", "execution": "executions"}
+Row = Revision | Machine | Activity | Document | ArchivedExecution
+KINDS: dict[type, str] = {Revision: "revision", Machine: "machine", Activity: "activity", Document: "document", ArchivedExecution: "execution"}
+PLURALS = {"revision": "revisions", "machine": "machines", "activity": "activities", "document": "documents", "execution": "executions"}
 Thing = TypeVar("Thing")
 
 
@@ -43,6 +45,7 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     revision: Revision | None = None
     machine: Machine | None = None
     activity: Activity | None = None
+    document: Document | None = None
     execution: ArchivedExecution | None = None
     end: dict[str, int] | None = None
 
@@ -62,6 +65,8 @@ async def rows(archive: Archive) -> AsyncIterator[Row]:
         yield machine
     async for activity in _all(archive.activities, lambda one: (one.account, one.name)):
         yield activity
+    async for document in _all(archive.documents, lambda one: (one.account, one.kind, one.id)):
+        yield document
     async for execution in _all(archive.executions, lambda one: one.head.id):
         yield execution
 
@@ -117,6 +122,8 @@ class Put:
                 return await archive.put_machine(row)
             case Activity():
                 return await archive.put_activity(row)
+            case Document():
+                return await archive.put_document(row)
             case _:
                 return await archive.put_execution(row)
 
@@ -126,6 +133,8 @@ def name_of(row: Row) -> str:
     match row:
         case Revision():
             return f"revision {row.id}"
+        case Document():
+            return f"{row.kind} {row.id} of account {row.account}"
         case ArchivedExecution():
             return f"execution {row.head.id} ({row.head.machine}/{row.head.name})"
         case _:
@@ -135,6 +144,8 @@ def name_of(row: Row) -> str:
 def _size(row: Row) -> int:
     if isinstance(row, ArchivedExecution):
         return len(row.head.input) + sum(len(chunk.body) for chunk in row.chunks)
+    if isinstance(row, Document):
+        return len(row.body)
     return len(row.definition) if isinstance(row, Revision) else 0
 
 
@@ -160,7 +171,7 @@ def parsed(given: Iterable[bytes], name: str) -> Iterator[Row]:
         if number == 1:
             _check_header(last.header, name)
             continue
-        row = last.revision or last.machine or last.activity or last.execution
+        row = last.revision or last.machine or last.activity or last.document or last.execution
         if last.end is not None:
             break
         if row is None:
@@ -168,6 +179,8 @@ def parsed(given: Iterable[bytes], name: str) -> Iterator[Row]:
         if isinstance(row, ArchivedExecution):
             for flaw in flaws(row, bodies=False):
                 raise _invalid(name, number, f"the execution {row.head.id} is not sound: {flaw}")
+        if isinstance(row, Document) and (why := document_flaw(row)) is not None:
+            raise _invalid(name, number, f"it is no document: {why}")
         counts[PLURALS[KINDS[type(row)]]] += 1
         yield row
     if last is None or last.end is None:
@@ -190,9 +203,9 @@ def _parse(text: bytes, name: str, number: int) -> _Line:
 def _check_header(header: Header | None, name: str) -> None:
     if header is None or header.format != FORMAT:
         raise InvalidDocument(f"{name} is not an export of FlowRunner.")
-    if header.version != VERSION:
+    if header.version not in READ:
         raise InvalidDocument(
-            f"{name} is an export of version {header.version}; this release reads version {VERSION}.", remedy="Import it with the release that made it."
+            f"{name} is an export of version {header.version}; this release reads up to version {VERSION}.", remedy="Import it with the release that made it."
         )
 
 

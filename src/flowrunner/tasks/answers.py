@@ -14,6 +14,7 @@ from typing import Literal
 
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.ports.tasks import Failed
+from flowrunner.tasks.secrecy import hidden
 
 MAX_CAUSE_CHARACTERS = 32_768  # AWS: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
 MAX_ERROR_CHARACTERS = 256  # as above
@@ -21,8 +22,8 @@ UUIDs = Callable[[], str]  # gives a new random UUID (version 4) as text
 
 
 def failed(error: str, cause: str | None, phase: Literal["schedule", "start", "submit", "run"] = "run") -> Failed:
-    """A failure whose texts are cut to what AWS allows."""
-    return Failed(error[:MAX_ERROR_CHARACTERS], None if cause is None else cause[:MAX_CAUSE_CHARACTERS], phase)
+    """A failure whose texts are cut to what AWS allows; secrets are hidden before, since half of one would not be found."""
+    return Failed(hidden(error)[:MAX_ERROR_CHARACTERS], None if cause is None else hidden(cause)[:MAX_CAUSE_CHARACTERS], phase)
 
 
 def metadata(headers: Mapping[str, str], request_id: str, status: int = 200) -> JSONObject:

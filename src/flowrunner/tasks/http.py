@@ -7,7 +7,7 @@ Beyond AWS: ``Authentication`` may be left out, and ``http://`` works where the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlencode
@@ -36,13 +36,22 @@ class Connection:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: Mapping[str, JSONValue] = field(default_factory=dict, repr=False)
+    renew: Callable[[], object] | None = None  # called when the server refuses the credential: a kept token is fetched anew
+
+
+class ConnectionFailed(FlowRunnerError):
+    """The connection cannot be used: its credential is missing, or was not given."""
+
+    code = "connection_failed"
+    fault = "definition"
+    status = 502
 
 
 class Connections(Protocol):
     """Where named connections come from; handed over by wiring."""
 
     async def connection(self, account: str, arn: str) -> Connection | None:
-        """The connection of this ARN, None when the account has none."""
+        """The connection of this ARN, None when the account has none. Raises ConnectionFailed."""
         ...
 
 
@@ -78,7 +87,8 @@ class HttpTask(TaskHandler):
         """``{Headers, ResponseBody, StatusCode, StatusText}``.
 
         Errors: ``States.Http.StatusCode.N`` (cause: the body), ``States.Http.Socket`` (no connection, no answer in 60 s),
-        ``FlowRunner.EgressRefused``, ``Events.ConnectionResource.ResourceNotFound``, ``States.DataLimitExceeded``.
+        ``FlowRunner.EgressRefused``, ``Events.ConnectionResource.ResourceNotFound``, ``Events.ConnectionResource.NotAuthorized``,
+        ``States.DataLimitExceeded``.
         """
         parameters = loads(call.parameters)
         if not isinstance(parameters, dict):
@@ -104,6 +114,8 @@ class HttpTask(TaskHandler):
             return failed("States.Http.Socket", error.message)
         except FlowRunnerError as error:
             return failed("States.Http.Socket", str(error))
+        if answer.status == 401 and connection.renew is not None:
+            connection.renew()
         if answer.status >= 400:
             return failed(f"States.Http.StatusCode.{answer.status}", answer.body.decode("utf-8", "replace") or answer.reason)
         return Succeeded(_output(answer))
@@ -115,7 +127,10 @@ class HttpTask(TaskHandler):
         arn = authentication.get("ConnectionArn") if isinstance(authentication, dict) else None
         if not isinstance(arn, str):
             return missing_field(call.parameters, "Authentication.ConnectionArn")
-        found = await self._connections.connection(call.account, arn)
+        try:
+            found = await self._connections.connection(call.account, arn)
+        except ConnectionFailed as error:
+            return failed("Events.ConnectionResource.NotAuthorized", error.message)
         if found is None:
             return failed("Events.ConnectionResource.ResourceNotFound", f"Connection {arn} does not exist.")
         return found

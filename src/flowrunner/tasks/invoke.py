@@ -20,6 +20,7 @@ from flowrunner.limits import Limits
 from flowrunner.ports.tasks import Failed, Succeeded, TaskCall, TaskHandler, TaskOutcome, begin, may_begin
 from flowrunner.tasks.answers import UUIDs, bad_parameters, failed, function_failure, http_date, metadata, missing_field, service_cause
 from flowrunner.tasks.functions import FunctionName, parse_function_name
+from flowrunner.tasks.secrecy import hidden
 
 FIELDS = frozenset({"FunctionName", "Payload", "InvocationType", "Qualifier", "ClientContext"})
 _log = logging.getLogger(__name__)
@@ -127,7 +128,11 @@ class Background:
         may_begin.set(None)  # it was asked before this began, and the attempt is over by now
         answer = await invoker.invoke(invocation)
         if not isinstance(answer, Returned):
-            _log.warning("function %s, invoked as an event, failed: %s", invocation.function.name, answer)
+            _log.warning(
+                "function %s, invoked as an event, failed: %s",
+                invocation.function.name,
+                hidden(dumps(answer.payload) if isinstance(answer, Raised) else str(answer)),
+            )
 
 
 class FunctionTask(TaskHandler):

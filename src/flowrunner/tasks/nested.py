@@ -122,6 +122,11 @@ class StartExecutionTask(TaskHandler):
         self._clock = clock
         self._uuids = uuids
 
+    def keeps_parameters(self, call: TaskCall) -> bool:
+        """Yes: the child's history has its input."""
+        del call
+        return True
+
     def idempotent(self, call: TaskCall) -> bool:
         """Always: the key gives the same child."""
         del call
@@ -168,6 +173,11 @@ class SfnTask(TaskHandler):
     def idempotent(self, call: TaskCall) -> bool:
         """A start, and a heartbeat; an answer given twice would fail, a task taken twice would be lost."""
         return call.resource.action in ("startExecution", "sendTaskHeartbeat")
+
+    def keeps_parameters(self, call: TaskCall) -> bool:
+        """Yes: inputs, outputs and causes are kept in histories."""
+        del call
+        return True
 
     async def run(self, call: TaskCall) -> TaskOutcome:
         """The operation's answer; errors ``Sfn.CODEException``."""

@@ -14,9 +14,11 @@ from importlib.metadata import entry_points
 from flowrunner.clock import Clock, SystemClock
 from flowrunner.errors import ConfigurationError
 from flowrunner.limits import AWS, Limits
+from flowrunner.ports.secrets import NoSecrets, SecretSource
 from flowrunner.ports.tasks import ExecutionStarter, TaskCall, TaskHandler, TaskOutcome
 from flowrunner.tasks.answers import UUIDs, failed
 from flowrunner.tasks.client import GuardedClient
+from flowrunner.tasks.connections import VaultConnections
 from flowrunner.tasks.egress import EgressPolicy, destination
 from flowrunner.tasks.functions import Function
 from flowrunner.tasks.http import Connections, HttpTask
@@ -24,6 +26,7 @@ from flowrunner.tasks.invoke import Background, FunctionTask, NoSuchFunction, fu
 from flowrunner.tasks.invokers import LONGEST, EndpointFunctions, LocalFunctions, UrlFunctions
 from flowrunner.tasks.mocks import Mocks, MockTask
 from flowrunner.tasks.nested import SFN_ACTIONS, Callbacks, SfnTask, StartExecutionTask
+from flowrunner.tasks.secrecy import Guarded
 from flowrunner.tasks.worker_pool import DEFAULT_SIZE, WorkerPool
 
 ENTRY_POINTS = "flowrunner.tasks"
@@ -46,7 +49,7 @@ class Registry:
     `starter` and `callbacks` reach the engine. `policy` guards requests that a definition asks for; targets that the operator
     configured (function URLs, `endpoint_url`) are trusted by their exact host and port. `function_seconds` ends functions that state no timeout.
     `handlers` are more services, by
-    ``service`` or ``service:action`` (they win over built-in ones). Nothing runs before `start`.
+    ``service`` or ``service:action`` (they win over built-in ones). `secrets` is where references and connections are resolved. Nothing runs before `start`.
     """
 
     def __init__(
@@ -65,8 +68,11 @@ class Registry:
         clock: Clock | None = None,
         uuids: UUIDs = random_uuid,
         handlers: Mapping[str, TaskHandler] | None = None,
+        secrets: SecretSource | None = None,
     ) -> None:
         clock = clock or SystemClock()
+        self._secrets = secrets or NoSecrets()
+        self._guarded: dict[TaskHandler, Guarded] = {}
         self._functions = functions or {}
         self._mocks = mocks or Mocks()
         self._pool = WorkerPool(workers)
@@ -87,7 +93,7 @@ class Registry:
         sfn = SfnTask(starter, callbacks, uuids=uuids)
         self._services: dict[str, TaskHandler] = {
             "states:startExecution": StartExecutionTask(starter, clock=clock, uuids=uuids),
-            "http:invoke": HttpTask(self._client, connections),
+            "http:invoke": HttpTask(self._client, connections or VaultConnections(self._secrets, self._client, clock)),
             **{f"aws-sdk:sfn:{action}": sfn for action in SFN_ACTIONS},
             **(handlers or {}),
         }
@@ -110,7 +116,16 @@ class Registry:
         await self._background.start(stack)
 
     def resolve(self, call: TaskCall) -> TaskHandler:
-        """The handler; `Nothing` when nobody serves the resource."""
+        """The handler, with secrets resolved before it and hidden behind it; `Nothing` when nobody serves the resource."""
+        handler = self._find(call)
+        if handler is self._mock:  # its answers are written down, secrets and all
+            return handler
+        guarded = self._guarded.get(handler)
+        if guarded is None:  # one for each handler: places are counted by it
+            guarded = self._guarded[handler] = Guarded(handler, self._secrets)
+        return guarded
+
+    def _find(self, call: TaskCall) -> TaskHandler:
         if call.test_case is not None and self._mocks.find(call) is not None:
             return self._mock
         resource = call.resource

@@ -24,6 +24,8 @@ import orjson
 
 from flowrunner.jsonvalue import JSONObject
 from flowrunner.ports.tasks import begin
+from flowrunner.tasks.secrecy import exposed
+from flowrunner.vault.scrub import scrubber_of
 
 DEFAULT_SIZE = 16  # processes
 MAX_REPLY_BYTES = 64 * 1024 * 1024  # a reply line: a result of MAX_RESULT_BYTES with its quotes escaped fits in
@@ -42,6 +44,7 @@ class _Worker:
     def __init__(self, key: _Key, process: Process) -> None:
         self.key = key
         self._process = process
+        self._exposed: frozenset[str] = frozenset()  # secrets it has been given: what it prints may come at any time later
         self._log = asyncio.create_task(self._pass_on(), name=f"log of worker {process.pid}")
 
     @classmethod
@@ -53,6 +56,10 @@ class _Worker:
             stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=file.parent, env=passed | dict(environment), start_new_session=True, limit=MAX_REPLY_BYTES,
         )  # fmt: skip
         return cls(key, process)
+
+    def hide(self, values: frozenset[str]) -> None:
+        """Show none of these in what it prints from now on."""
+        self._exposed |= values
 
     async def ask(self, line: bytes) -> JSONObject:
         """Send a request, wait for its reply. Raises WorkerExited."""
@@ -85,9 +92,20 @@ class _Worker:
     async def _pass_on(self) -> None:
         stderr = self._process.stderr
         assert stderr is not None  # noqa: S101 - piped above
-        while chunk := await stderr.read(_LOG_CHUNK_BYTES):
-            for line in chunk.decode("utf-8", "replace").splitlines():
-                _log.info("%s: %s", self.key[0].name, line)
+        rest = b""
+        try:
+            while chunk := await stderr.read(_LOG_CHUNK_BYTES):
+                whole, newline, rest = (rest + chunk).rpartition(b"\n")
+                if len(rest) > _LOG_CHUNK_BYTES:  # a line without end
+                    whole, newline, rest = whole + newline + rest, b"", b""
+                self._print(whole + newline)
+        finally:
+            self._print(rest)
+
+    def _print(self, lines: bytes) -> None:
+        shown = scrubber_of(self._exposed).bytes(lines) if self._exposed and lines else lines
+        for line in shown.decode("utf-8", "replace").splitlines():
+            _log.info("%s: %s", self.key[0].name, line)
 
 
 class WorkerPool:
@@ -126,6 +144,7 @@ class WorkerPool:
                 if self._closed:
                     raise asyncio.CancelledError
                 worker = await self._take(key)
+                worker.hide(exposed())
                 keep = True  # nothing has been asked of it yet
                 self._busy.add(worker)
                 try:

@@ -1,4 +1,4 @@
-"""A store that fails now and then, and sometimes lies: between an engine and any ExecutionStore, by a seed (reliability R6).
+"""A store that fails now and then, and sometimes lies: between its callers and any ExecutionStore or DocumentStore, by a seed (reliability R6).
 
 After Temporal's fault injection (common/persistence/faultinjection): the worst of the three is the call that was done and is
 said not to have been. An engine on this store must come to what it comes to on the store behind it.
@@ -11,12 +11,14 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from flowrunner.clock import Clock
 from flowrunner.errors import StoreUnavailable
+from flowrunner.ports.documents import DocumentStore
 from flowrunner.ports.executions import ExecutionStore
 
+Contract = TypeVar("Contract", ExecutionStore, DocumentStore)
 Fault = Literal["refused", "done_and_denied", "late"]
 FAULTS: tuple[Fault, ...] = ("refused", "done_and_denied", "late")
 LATE_SECONDS = 1.0
@@ -46,21 +48,21 @@ class Faults:
         return fault
 
 
-def faulty(executions: ExecutionStore, faults: Faults, clock: Clock) -> ExecutionStore:
-    """The same executions, by a way that fails as `faults` says; late answers come after a while on `clock`."""
-    return cast("ExecutionStore", _Faulty(executions, faults, clock))
+def faulty(behind: Contract, faults: Faults, clock: Clock) -> Contract:
+    """The same executions or documents, by a way that fails as `faults` says; late answers come after a while on `clock`."""
+    return cast("Contract", _Faulty(behind, faults, clock))
 
 
 class _Faulty:
     """Every method of the contract, and faults around it."""
 
-    def __init__(self, executions: ExecutionStore, faults: Faults, clock: Clock) -> None:
-        self._executions = executions
+    def __init__(self, behind: ExecutionStore | DocumentStore, faults: Faults, clock: Clock) -> None:
+        self._behind = behind
         self._faults = faults
         self._clock = clock
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._executions, name)
+        method = getattr(self._behind, name)
         return self._around(name, method) if inspect.iscoroutinefunction(method) else method
 
     def _around(self, name: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

@@ -1,8 +1,9 @@
 """The API of AWS Step Functions, as its SDKs speak it."""
 
-from flowrunner.api.aws.authentication import Authenticator, DenyAll, Development
+from flowrunner.api.aws.authentication import AccessKey, Authenticator, DenyAll, Development, Signed
+from flowrunner.api.aws.bearer import BearerOr
 from flowrunner.api.aws.protocol import AwsEndpoint
 from flowrunner.api.aws.service import Service
-from flowrunner.api.identify import Principal
+from flowrunner.identity.principal import Principal
 
-__all__ = ["Authenticator", "AwsEndpoint", "DenyAll", "Development", "Principal", "Service"]
+__all__ = ["AccessKey", "Authenticator", "AwsEndpoint", "BearerOr", "DenyAll", "Development", "Principal", "Service", "Signed"]

@@ -13,7 +13,7 @@ from flowrunner.ids import activity_arn, is_name
 from flowrunner.ports.definitions import Activity
 
 if TYPE_CHECKING:
-    from flowrunner.api.identify import Principal
+    from flowrunner.identity.principal import Principal
 
 AWS_KEY = {"type": "AWS_OWNED_KEY"}
 NO_TASK: Answer = b'{"taskToken":null}'  # API reference, GetActivityTask: "a taskToken with a null string"

@@ -13,7 +13,7 @@ from flowrunner.ids import is_name, machine_arn
 from flowrunner.ports.executions import ExecutionQuery, Head
 
 if TYPE_CHECKING:
-    from flowrunner.api.identify import Principal
+    from flowrunner.identity.principal import Principal
     from flowrunner.ports.definitions import Machine
 
 INCLUDED = {"included": True}

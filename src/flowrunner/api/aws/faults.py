@@ -7,15 +7,20 @@ from flowrunner.errors import FlowRunnerError
 MODEL = "com.amazonaws.swf.service.v2.model"  # the namespace of Step Functions' own errors on the wire
 SERVICE = "com.amazon.coral.service"  # of those that every AWS service has
 VALIDATION = "com.amazon.coral.validate"
+AVAILABILITY = "com.amazon.coral.availability"
 COMMON = frozenset(
     {
         "AccessDeniedException",
+        "ExpiredTokenException",
+        "IncompleteSignatureException",
         "InternalFailure",
+        "InvalidSignatureException",
         "MissingAction",
         "MissingAuthenticationTokenException",
         "RequestEntityTooLargeException",
         "SerializationException",
         "ServiceUnavailable",
+        "ThrottlingException",
         "UnknownOperationException",
         "UnrecognizedClientException",
         "UnsupportedOperation",
@@ -30,9 +35,10 @@ class AwsFault(FlowRunnerError):
     fault = "caller"
     status = 400
 
-    def __init__(self, aws_code: str, message: str, *, status: int = 400) -> None:
+    def __init__(self, aws_code: str, message: str, *, status: int = 400, retry_after: int | None = None) -> None:
         self.aws_code = aws_code
         self.http_status = status
+        self.retry_after = retry_after  # seconds
         super().__init__(message)
 
 
@@ -40,6 +46,8 @@ def wire_type(aws_code: str) -> str:
     """The value of ``__type``: SDKs look at what follows the ``#``."""
     if aws_code == "ValidationException":
         return f"{VALIDATION}#{aws_code}"
+    if aws_code == "ThrottlingException":
+        return f"{AVAILABILITY}#{aws_code}"
     return f"{SERVICE if aws_code in COMMON else MODEL}#{aws_code}"
 
 

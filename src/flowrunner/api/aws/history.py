@@ -16,7 +16,7 @@ from flowrunner.api.aws.service import DEFAULT_PAGE, Answer, Request, Service
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowrunner.api.identify import Principal
+    from flowrunner.identity.principal import Principal
     from flowrunner.ports.executions import Chunk
 
 DATA = frozenset({"input", "output", "parameters"})  # what includeExecutionData=false leaves out of an event's details

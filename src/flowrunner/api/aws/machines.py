@@ -14,7 +14,7 @@ from flowrunner.ports.definitions import Machine, MachineType, Revision
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flowrunner.api.identify import Principal
+    from flowrunner.identity.principal import Principal
 
 NO_LOGGING = {"level": "OFF", "includeExecutionData": False}
 NO_TRACING = {"enabled": False}

@@ -5,9 +5,11 @@ Source: the service model ``stepfunctions/2016-11-23``; enumerations in the orde
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flowrunner.api.aws.shapes import Flag, Items, Number, Parts, Shape, Text
+from flowrunner.identity.permissions import Permission
 
 ARN = Text(shortest=1, longest=256)
 LONG_ARN = Text(shortest=1, longest=2000)
@@ -79,6 +81,21 @@ ENCRYPTION_FAULTS = ("InvalidEncryptionConfiguration", "KmsAccessDeniedException
 KMS_FAULTS = ("KmsAccessDeniedException", "KmsInvalidStateException", "KmsThrottlingException")
 
 
+# Each operation needs exactly one permission; one that is not listed here cannot be declared.
+_PERMISSIONS: Mapping[str, Permission] = {
+    name: permission
+    for permission, names in {
+        Permission.MACHINES_WRITE: "CreateActivity CreateStateMachine CreateStateMachineAlias DeleteActivity DeleteStateMachine DeleteStateMachineAlias DeleteStateMachineVersion PublishStateMachineVersion TagResource UntagResource UpdateStateMachine UpdateStateMachineAlias",
+        Permission.MACHINES_READ: "DescribeActivity DescribeStateMachine DescribeStateMachineAlias ListActivities ListStateMachineAliases ListStateMachineVersions ListStateMachines ListTagsForResource ValidateStateMachineDefinition",
+        Permission.EXECUTIONS_READ: "DescribeExecution DescribeMapRun DescribeStateMachineForExecution GetExecutionHistory ListExecutions ListMapRuns",
+        Permission.TASKS_WORK: "GetActivityTask SendTaskFailure SendTaskHeartbeat SendTaskSuccess",
+        Permission.EXECUTIONS_START: "RedriveExecution StartExecution StartSyncExecution TestState",
+        Permission.EXECUTIONS_STOP: "StopExecution UpdateMapRun",
+    }.items()
+    for name in names.split()
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One operation. `long` ones may keep the caller waiting: they end when the caller goes away."""
@@ -89,9 +106,19 @@ class Operation:
     long: bool = False
 
     @property
-    def permission(self) -> str:
-        """What the caller must be allowed, as IAM names it."""
+    def action(self) -> str:
+        """What it is called by IAM."""
         return f"states:{self.name}"
+
+    @property
+    def permission(self) -> Permission:
+        """What the caller must be allowed."""
+        return _PERMISSIONS[self.name]
+
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing, so that it may be sent again. TestState carries out a state; GetActivityTask hands out a task."""
+        return self.name.startswith(("Describe", "List")) or self.name in {"GetExecutionHistory", "ValidateStateMachineDefinition"}
 
 
 def _operation(name: str, members: dict[str, Shape], required: str = "", errors: str = "", more: tuple[str, ...] = (), *, long: bool = False) -> Operation:

@@ -1,6 +1,6 @@
 """AWS's JSON protocol as one ASGI callable: ``POST /`` with ``X-Amz-Target: AWSStepFunctions.<Operation>``.
 
-In this order: admission, size, body, caller, operation, permission, shape of the request, the operation itself. Each step
+In this order: admission, size, body, caller, operation, permission, rate, shape of the request, the operation itself. Each step
 refuses with an error that SDKs know; only what nobody foresaw is a 500, and then the log has it with the request's id.
 """
 
@@ -20,11 +20,13 @@ from flowrunner.api.aws.faults import AwsFault, unsupported, wire_type
 from flowrunner.api.aws.handlers import HANDLERS
 from flowrunner.api.aws.operations import OPERATIONS, Operation
 from flowrunner.api.aws.shapes import Parts, check, with_limits
+from flowrunner.api.ratelimits import RateLimiter, retry_after
 from flowrunner.errors import FlowRunnerError, StoreUnavailable
 
 if TYPE_CHECKING:
     from flowrunner.api.aws.authentication import Authenticator, Headers
     from flowrunner.api.aws.service import Answer, Handler, Service
+    from flowrunner.api.denials import Denials
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -42,10 +44,20 @@ class _Gone(Exception):
 
 
 class AwsEndpoint:
-    """The Step Functions API. One instance serves any number of requests at once. Once `stopping` is set, polls end."""
+    """The Step Functions API. One instance serves any number of requests at once. Once `stopping` is set, polls end; `denials` are written down."""
 
-    def __init__(self, service: Service, authenticator: Authenticator, *, stopping: asyncio.Event | None = None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        authenticator: Authenticator,
+        *,
+        stopping: asyncio.Event | None = None,
+        limiter: RateLimiter | None = None,
+        denials: Denials | None = None,
+    ) -> None:
         self._service = service
+        self._limiter = limiter
+        self._denials = denials
         self._stopping = stopping or asyncio.Event()
         self._authenticator = authenticator
         self._operations: dict[str, tuple[Operation, Parts, Handler | None]] = {
@@ -56,14 +68,14 @@ class AwsEndpoint:
         """Answer one request."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = str(uuid.uuid4())
-        status = 200
+        status, wait = 200, None
         try:
             answer = await self._answer(scope, headers, receive)
             body = answer if type(answer) is bytes else orjson.dumps(answer)
         except _Gone:
             return
         except AwsFault as fault:
-            status, body = fault.http_status, _error(fault.aws_code, fault.message)
+            status, wait, body = fault.http_status, fault.retry_after, _error(fault.aws_code, fault.message)
         except FlowRunnerError as error:
             told = aws_answer(error)
             if isinstance(error, StoreUnavailable):
@@ -76,8 +88,10 @@ class AwsEndpoint:
             status, body = 500, _error("InternalFailure", f"The server failed; its log has the reason under request id {request_id}.")
         kind = JSON_1_1 if headers.get(b"content-type", b"").startswith(JSON_1_1) else JSON_1_0
         sent = [(b"x-amzn-requestid", request_id.encode()), (b"content-type", kind), (b"content-length", b"%d" % len(body))]
-        if status == 503:
-            sent.append((b"retry-after", b"1"))
+        if status == 503 or wait is not None:
+            sent.append((b"retry-after", b"%d" % (wait or 1)))
+        if status == 413:
+            sent.append((b"connection", b"close"))  # the rest of the body is not read
         await send({"type": "http.response.start", "status": status, "headers": sent})
         await send({"type": "http.response.body", "body": body})
 
@@ -89,8 +103,12 @@ class AwsEndpoint:
         caller = await self._authenticator.authenticate(scope, headers, body)
         operation, shape, handler = self._operation(headers)
         if operation.permission not in caller.permissions:
+            if self._denials is not None:
+                await self._denials.note(scope, caller, operation.action, operation.permission)
             who = f"arn:aws:iam::{caller.account}:root"
-            raise AwsFault("AccessDeniedException", f"User: {who} is not authorized to perform: {operation.permission}")
+            raise AwsFault("AccessDeniedException", f"User: {who} is not authorized to perform: {operation.action}")
+        if self._limiter is not None and (seconds := self._limiter.take(caller.account, operation.name)) is not None:
+            raise AwsFault("ThrottlingException", "Rate exceeded", retry_after=retry_after(seconds))
         if handler is None:
             raise unsupported(f"the operation {operation.name}")
         request = _decoded(body)

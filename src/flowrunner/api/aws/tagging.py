@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from flowrunner.api.aws.service import Answer, Request, Service
-    from flowrunner.api.identify import Principal
+    from flowrunner.identity.principal import Principal
     from flowrunner.ids import Arn
     from flowrunner.ports.definitions import Activity, Machine
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowrunner.api.aws.service import Answer, Request, Service
-    from flowrunner.api.identify import Principal
     from flowrunner.core.diagnostics import Diagnostic
+    from flowrunner.identity.principal import Principal
 
 MOST_DIAGNOSTICS = 100
 

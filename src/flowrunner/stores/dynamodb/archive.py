@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from flowrunner.ports.definitions import Activity, Machine, Revision
+    from flowrunner.ports.documents import Document
     from flowrunner.stores.dynamodb.commits import Commits
     from flowrunner.stores.dynamodb.definitions import DynamoDefinitions
-    from flowrunner.stores.dynamodb.keys import Key, Shards
+    from flowrunner.stores.dynamodb.documents import DynamoDocuments
+    from flowrunner.stores.dynamodb.keys import Shards
     from flowrunner.stores.dynamodb.order import Order
     from flowrunner.stores.dynamodb.redo import Redo
     from flowrunner.stores.dynamodb.session import Session
@@ -36,21 +38,25 @@ if TYPE_CHECKING:
 MOST_LOOKS = 50  # at an execution that others write to meanwhile
 FREE_LOOKS = 2  # before it is held still
 AT_ONCE = 8  # executions that are read at the same time
+DOCUMENTS_AT_ONCE = 20  # of at most 1 MiB each
 
 # Kind -> what its items' keys begin with.
-KINDS = {"executions": ("x#", HEAD), "revisions": ("v#", "v"), "machines": ("m#", "n#"), "activities": ("a#", "n#")}
+KINDS = {"executions": ("x#", HEAD), "revisions": ("v#", "v"), "machines": ("m#", "n#"), "activities": ("a#", "n#"), "documents": ("d#", "d#")}
 
 
 class DynamoArchive(Archive):
     """The whole of one table."""
 
-    def __init__(self, session: Session, shards: Shards, order: Order, *, redo: Redo, commits: Commits, definitions: DynamoDefinitions) -> None:
+    def __init__(
+        self, session: Session, shards: Shards, order: Order, *, redo: Redo, commits: Commits, definitions: DynamoDefinitions, documents: DynamoDocuments
+    ) -> None:
         self._session = session
         self._shards = shards
         self._order = order
         self._redo = redo
         self._commits = commits
         self._definitions = definitions
+        self._documents = documents
         self._keys: dict[str, list[Any]] = {}
 
     async def _page(self, kind: str, after: object | None, limit: int) -> list[Any]:
@@ -157,6 +163,15 @@ class DynamoArchive(Archive):
             after = page[-1]
         return []
 
+    async def documents(self, after: tuple[str, str, str] | None, limit: int) -> Sequence[Document]:
+        """See the contract."""
+        while page := await self._page("documents", after, min(limit, DOCUMENTS_AT_ONCE)):
+            found = await self._documents.read_all(page)
+            if found:
+                return found
+            after = page[-1]
+        return []
+
     async def put_execution(self, execution: ArchivedExecution) -> bool:
         """See the contract. What one transaction cannot hold is sent ahead, if there is no such execution."""
         head = execution.head
@@ -182,6 +197,24 @@ class DynamoArchive(Archive):
         """See the contract."""
         parts = Parts(activity_key(activity.account, "")[0])
         return await self._put(put(activity_item(activity, parts), condition=ABSENT), parts)
+
+    async def put_document(self, document: Document) -> bool:
+        """See the contract."""
+        return await self._documents.put(document)
+
+    async def expired(self, before: int, after: tuple[str, str, str] | None, limit: int) -> Sequence[tuple[str, str, str]]:
+        """See the contract. DynamoDB removes them by itself too, in its own time."""
+        if after is None or "expired" not in self._keys:
+            request = {
+                "FilterExpression": "begins_with(pk, :pk) AND expires_at <= :before",
+                "ExpressionAttributeValues": {":pk": {"S": "d#"}, ":before": {"N": str(before)}},
+                "ProjectionExpression": "pk, sk",
+                "ConsistentRead": True,
+            }
+            self._keys["expired"] = sorted(_name("documents", item) for item in await self._session.pages("Scan", request))
+        keys = self._keys["expired"]
+        start = 0 if after is None else bisect_right(keys, after)
+        return keys[start : start + limit]
 
     async def _put(self, action: Action, parts: Parts) -> bool:
         """Put a definition; False if it is there."""
@@ -220,8 +253,10 @@ def _is_over(head: Plain, before: int) -> bool:
     return "gone" in head or (head["status"] not in OPEN and head.get("stopped_at") is not None and head["stopped_at"] < before)
 
 
-def _name(kind: str, item: Plain) -> Key | str:
+def _name(kind: str, item: Plain) -> Any:
     """The key of an item as the contract has it."""
     owner: str = item["pk"].partition("#")[2]
     name: str = item["sk"].partition("#")[2]
+    if kind == "documents":
+        return (*owner.split("#"), name)
     return owner if kind in ("executions", "revisions") else (owner, name)

@@ -100,6 +100,11 @@ def is_transient(error: Exception) -> bool:
     return False
 
 
+def in_doubt(error: Exception) -> bool:
+    """Whether a request that may be repeated may have been done all the same: it was answered with 5xx, or not at all."""
+    return not isinstance(error, ClientError) or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500
+
+
 def failure(error: Exception, settings: DynamoSettings) -> StoreError:
     """What to tell the caller of a request that failed for good."""
     code = code_of(error)

@@ -19,6 +19,8 @@
     m#ACCOUNT            n#NAME                        a state machine
     a#ACCOUNT            n#NAME                        an activity
     v#REVISION           v                             a revision, b#... its parts
+    d#ACCOUNT#KIND       d#ID                          a document, b#... its parts
+    l#ALIAS              l                             whose an alias is; it counts if that document has it
     schema               schema                        version and shards of this table
 
 Numbers in keys have 20 digits, so that they sort. What is needed to go on (f, h, i, k, r, s) sorts after the log and the
@@ -136,6 +138,16 @@ def task_key(task: ActivityTask, order: int) -> Key:
 def node_key(node: str) -> Key:
     """The counter of a node."""
     return NODES, f"n#{node}"
+
+
+def document_key(account: str, kind: str, name: str) -> Key:
+    """A document; `name` is its id."""
+    return f"d#{account}#{kind}", f"d#{name}"
+
+
+def alias_key(alias: str) -> Key:
+    """Whose an alias is."""
+    return f"l#{alias}", "l"
 
 
 def node_prefix(node: str) -> str:

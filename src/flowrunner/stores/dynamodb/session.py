@@ -13,7 +13,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 
 from flowrunner.errors import StoreError, StoreRefused, StoreUnavailable
-from flowrunner.stores.dynamodb.faults import CONDITION_FAILED, CONFLICT, Cancelled, failure, is_transient, reasons_of
+from flowrunner.stores.dynamodb.faults import CONDITION_FAILED, CONFLICT, Cancelled, failure, in_doubt, is_transient, reasons_of
 from flowrunner.stores.dynamodb.keys import Key, key_of, wire
 from flowrunner.stores.dynamodb.values import Item, Plain, plain, size_of
 
@@ -83,10 +83,13 @@ class Session:
     def _stop(self) -> None:
         self._client = None
 
-    async def call(self, operation: str, *, on_conflict: Callable[[], Awaitable[None]] | None = None, **arguments: Any) -> dict[str, Any]:
+    async def call(
+        self, operation: str, *, on_conflict: Callable[[], Awaitable[None]] | None = None, on_doubt: Callable[[], None] | None = None, **arguments: Any
+    ) -> dict[str, Any]:
         """Send a request that may be repeated, until it is answered; raises StoreUnavailable, StoreError, Cancelled.
 
         `on_conflict` is called before the next try after another transaction was in the way; what it raises is the end.
+        `on_doubt` is called before the next try after one of which is not known whether it was done.
         """
         deadline = asyncio.get_running_loop().time() + LONGEST_CALL_SECONDS
         for attempt in range(1, self._tries + 1):
@@ -102,9 +105,12 @@ class Session:
                 late = attempt == self._tries or asyncio.get_running_loop().time() > deadline
                 if late or not is_transient(error):
                     raise failure(error, self.settings) from error
+                doubted = in_doubt(error)
                 in_the_way = any(reason.code == CONFLICT for reason in reasons)
             else:
                 return answer
+            if doubted and on_doubt is not None:
+                on_doubt()
             await self.pause(attempt)
             if in_the_way and on_conflict is not None:
                 await on_conflict()

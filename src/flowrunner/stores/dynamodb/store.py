@@ -8,6 +8,7 @@ from flowrunner.errors import StoreUnavailable
 from flowrunner.ports.store import Capabilities
 from flowrunner.stores.dynamodb.archive import DynamoArchive
 from flowrunner.stores.dynamodb.definitions import DynamoDefinitions
+from flowrunner.stores.dynamodb.documents import DynamoDocuments
 from flowrunner.stores.dynamodb.executions import DynamoExecutions
 from flowrunner.stores.dynamodb.keys import Shards
 from flowrunner.stores.dynamodb.order import Order
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from flowrunner.clock import Clock
     from flowrunner.ports.archive import Archive
     from flowrunner.ports.definitions import DefinitionStore
+    from flowrunner.ports.documents import DocumentStore
     from flowrunner.ports.executions import ExecutionStore
     from flowrunner.stores.dynamodb.settings import DynamoSettings
 
@@ -48,7 +50,11 @@ class DynamoStore:
         definitions = DynamoDefinitions(self.session)
         self.executions: ExecutionStore = executions
         self.definitions: DefinitionStore = definitions
-        self.archive: Archive = DynamoArchive(self.session, self._shards, order, redo=self._redo, commits=executions.commits, definitions=definitions)
+        documents = DynamoDocuments(self.session, self._sweeper, clock)
+        self.documents: DocumentStore = documents
+        self.archive: Archive = DynamoArchive(
+            self.session, self._shards, order, redo=self._redo, commits=executions.commits, definitions=definitions, documents=documents
+        )
         self._clock = clock
 
     async def start(self, stack: AsyncExitStack) -> None:

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from flowrunner.ports.definitions import Activity, Machine, Revision
+    from flowrunner.ports.documents import Document
     from flowrunner.stores.memory.definitions import MemoryDefinitions
+    from flowrunner.stores.memory.documents import MemoryDocuments
     from flowrunner.stores.memory.executions import MemoryExecutions
 
 Thing = TypeVar("Thing")
@@ -21,9 +23,10 @@ Key = TypeVar("Key", str, tuple[str, str])
 class MemoryArchive(Archive):
     """The archive of one memory store."""
 
-    def __init__(self, executions: MemoryExecutions, definitions: MemoryDefinitions) -> None:
+    def __init__(self, executions: MemoryExecutions, definitions: MemoryDefinitions, documents: MemoryDocuments) -> None:
         self._executions = executions
         self._definitions = definitions
+        self._documents = documents
 
     async def executions(self, after: str | None, limit: int) -> Sequence[ArchivedExecution]:
         """See the contract."""
@@ -40,6 +43,10 @@ class MemoryArchive(Archive):
     async def activities(self, after: tuple[str, str] | None, limit: int) -> Sequence[Activity]:
         """See the contract."""
         return _page(self._definitions.all_activities(), after, limit)
+
+    async def documents(self, after: tuple[str, str, str] | None, limit: int) -> Sequence[Document]:
+        """See the contract."""
+        return self._documents.archived(after, limit)
 
     async def put_execution(self, execution: ArchivedExecution) -> bool:
         """See the contract."""
@@ -60,9 +67,17 @@ class MemoryArchive(Archive):
         await self._definitions.create_activity(activity)
         return True
 
+    async def put_document(self, document: Document) -> bool:
+        """See the contract."""
+        return self._documents.put(document)
+
     async def ended(self, before: int, after: str | None, limit: int) -> Sequence[str]:
         """See the contract."""
         return self._executions.ended(before, after, limit)
+
+    async def expired(self, before: int, after: tuple[str, str, str] | None, limit: int) -> Sequence[tuple[str, str, str]]:
+        """See the contract."""
+        return self._documents.expired(before, after, limit)
 
     async def size(self) -> Mapping[str, int]:
         """See the contract; memory does not tell its bytes."""
@@ -72,6 +87,7 @@ class MemoryArchive(Archive):
             "revisions": len(of.all_revisions()),
             "machines": len(of.all_machines()),
             "activities": len(of.all_activities()),
+            "documents": self._documents.count(),
         }
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowrunner.clock import SystemClock
 from flowrunner.ports.store import Capabilities
 from flowrunner.stores.memory.archive import MemoryArchive
 from flowrunner.stores.memory.definitions import MemoryDefinitions
+from flowrunner.stores.memory.documents import MemoryDocuments
 from flowrunner.stores.memory.executions import MemoryExecutions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AsyncExitStack
 
+    from flowrunner.clock import Clock
     from flowrunner.errors import StoreUnavailable
     from flowrunner.ports.archive import Archive
     from flowrunner.ports.definitions import DefinitionStore
+    from flowrunner.ports.documents import DocumentStore
     from flowrunner.ports.executions import ExecutionStore
 
 
@@ -25,11 +29,12 @@ class MemoryStore:
     url = "memory:"
     capabilities = Capabilities(durable=False, exclusive=True)
 
-    def __init__(self) -> None:
-        executions, definitions = MemoryExecutions(), MemoryDefinitions()
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        executions, definitions, documents = MemoryExecutions(), MemoryDefinitions(), MemoryDocuments(clock or SystemClock())
         self.executions: ExecutionStore = executions
         self.definitions: DefinitionStore = definitions
-        self.archive: Archive = MemoryArchive(executions, definitions)
+        self.documents: DocumentStore = documents
+        self.archive: Archive = MemoryArchive(executions, definitions, documents)
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Nothing to open."""

@@ -13,26 +13,34 @@ from flowrunner.ports.archive import Archive, ArchivedExecution
 from flowrunner.ports.executions import ActivityTask, Chunk, Delivery
 from flowrunner.stores.postgres.batch import creation_values, head_of, is_id, turned
 from flowrunner.stores.postgres.definitions import activity_of, activity_values, machine_of, machine_values, revision_of, revision_values
+from flowrunner.stores.postgres.documents import document_of
 from flowrunner.stores.postgres.link import BEGIN_READING
 from flowrunner.stores.postgres.text import given, stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
+    from flowrunner.clock import Clock
     from flowrunner.ports.definitions import Activity, Machine, Revision
+    from flowrunner.ports.documents import Document
+    from flowrunner.stores.changes import Key
+    from flowrunner.stores.postgres.documents import PostgresDocuments
     from flowrunner.stores.postgres.link import Link, Row
     from flowrunner.stores.postgres.session import Session
 
 FIRST = "0" * 32
-PAGE_BYTES = 16 * 1024 * 1024  # of logs, unless one alone is larger
+NO_KEY = (None, None, None)
+PAGE_BYTES = 16 * 1024 * 1024  # of logs or documents, unless one alone is larger
 COUNT_SECONDS = 300.0  # counting reads whole indexes
 
 
 class PostgresArchive(Archive):
     """The whole of one database."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, documents: PostgresDocuments, clock: Clock) -> None:
         self._session = session
+        self._documents = documents
+        self._clock = clock
         self._held: Link | None = None  # whose transaction is the moment that is held
         self._reading = asyncio.Lock()
 
@@ -103,6 +111,10 @@ class PostgresArchive(Archive):
         """See the contract."""
         return [activity_of(row) for row in await self._read("archived_activities", *_names(after), limit)]
 
+    async def documents(self, after: Key | None, limit: int) -> Sequence[Document]:
+        """See the contract."""
+        return [document_of(row) for row in await self._read("archived_documents", *(after or NO_KEY), self._clock.now(), limit, PAGE_BYTES)]
+
     async def put_execution(self, execution: ArchivedExecution) -> bool:
         """See the contract."""
         head = execution.head
@@ -126,9 +138,17 @@ class PostgresArchive(Archive):
         """See the contract."""
         return bool(await self._session.call("insert_activity", *activity_values(activity)))
 
+    async def put_document(self, document: Document) -> bool:
+        """See the contract."""
+        return await self._documents.put(document)
+
     async def ended(self, before: int, after: str | None, limit: int) -> Sequence[str]:
         """See the contract."""
         return [row[0].hex for row in await self._read("ended", before, _id(after), after is None, limit)]
+
+    async def expired(self, before: int, after: Key | None, limit: int) -> Sequence[Key]:
+        """See the contract."""
+        return [(row[0], row[1], row[2]) for row in await self._read("archived_expired", *(after or NO_KEY), before, limit)]
 
     async def size(self) -> Mapping[str, int]:
         """See the contract."""

@@ -48,7 +48,7 @@ class PostgresExecutions(ExecutionStore):
 
     async def find(self, account: str, machine: str, name: str) -> Head | None:
         """See the contract."""
-        rows = await self._session.read("head_by_name", name_key(account, machine, name))
+        rows = await self._session.read("head_by_name", stored(account), name_key(account, machine, name))
         return head_of(rows[0]) if rows else None
 
     async def log(self, execution: str, *, after: int = 0, limit: int = 1000, reverse: bool = False) -> Sequence[Chunk]:
@@ -59,11 +59,12 @@ class PostgresExecutions(ExecutionStore):
     async def list(self, query: ExecutionQuery) -> Sequence[Head]:
         """See the contract."""
         started_at, execution = query.after or LAST
+        page = (stored(query.account), query.status, started_at, execution, query.limit)
         if query.machine is None:
-            key, kind = stored(query.account), "list_account"
+            rows = await self._session.read("list_account", *page)
         else:
-            key, kind = machine_key(query.account, query.machine), "list_machine" if query.status in (None, "SUCCEEDED") else "list_machine_status"
-        rows = await self._session.read(kind, key, query.status, started_at, execution, query.limit)
+            kind = "list_machine" if query.status in (None, "SUCCEEDED") else "list_machine_status"
+            rows = await self._session.read(kind, *page, machine_key(query.account, query.machine))
         return [head_of(row) for row in rows]
 
     async def due(self, now: int, limit: int, *, hide_seconds: float = 0.0) -> Sequence[str]:

@@ -65,12 +65,13 @@ def unavailable(error: BaseException, address: Address) -> StoreUnavailable:
 
 
 def refused_write(error: BaseException) -> StoreError:
-    """What to tell the caller whose write alone was wrong."""
-    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
-        return StoreError(f"A part of this write is stored already ({error}).")
+    """What to tell the caller whose write alone was wrong; the server's detail is left out, which shows the whole row."""
+    why = str(error.args[0]) if error.args else type(error).__name__
+    if isinstance(error, asyncpg.UniqueViolationError):
+        return StoreError(f"A part of this write is stored already ({why}).")
     if isinstance(error, asyncpg.ProgramLimitExceededError):
-        return StoreError(f"A part of this write is larger than PostgreSQL can hold ({error}).")
-    return StoreError(f"PostgreSQL refused this write ({error}).")
+        return StoreError(f"A part of this write is larger than PostgreSQL can hold ({why}).")
+    return StoreError(f"PostgreSQL refused this write ({why}).")
 
 
 CROWDED = "Raise max_connections, lower connections in the store's URL, or put PgBouncer in between."

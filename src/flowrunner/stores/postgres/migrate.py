@@ -30,9 +30,13 @@ LOCK = 0x464C5257  # "FLRW": the first key of the advisory lock, the second is t
 LOCK_MILLISECONDS = 10_000  # an upgrade gives up when it waits longer for a table
 
 TABLES = "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relkind IN ('r', 'p', 'v', 'm', 'f')"
-OBJECTS = "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1"
-MADE = re.compile(r"^CREATE (?:UNIQUE )?(?:TABLE|INDEX) (?:flowrunner\.)?(\w+)", re.MULTILINE)
+OBJECTS = """
+WITH ours AS (SELECT c.oid, relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace WHERE nspname = $1)
+SELECT relname FROM ours UNION ALL SELECT polname FROM pg_policy JOIN ours ON ours.oid = polrelid UNION ALL SELECT tgname FROM pg_trigger JOIN ours ON ours.oid = tgrelid
+"""
+MADE = re.compile(r"^CREATE (?:UNIQUE )?(?:TABLE|INDEX|POLICY|TRIGGER) (?:flowrunner\.)?(\w+)", re.MULTILINE)
 MARK = "meta"
+SCHEMA = re.compile(rf"(?<!'){WRITTEN_FOR}\.")  # 'flowrunner.account' is a setting, whatever the schema
 NUMBERED = "INSERT INTO flowrunner.meta (key, value) VALUES ('application', 'flowrunner'), ('version', '{}')"
 RENUMBERED = "UPDATE flowrunner.meta SET value = '{}' WHERE key = 'version'"
 
@@ -52,7 +56,7 @@ class Found:
 
 def placed(text: str, schema: str) -> str:
     """Our SQL for a schema of this (checked) name."""
-    return text.replace(f"{WRITTEN_FOR}.", f'"{schema}".')
+    return SCHEMA.sub(f'"{schema}".', text)
 
 
 async def look(connection: asyncpg.Connection, schema: str) -> Found | None:
@@ -177,7 +181,7 @@ async def create(connection: asyncpg.Connection, schema: str) -> None:
 
 
 async def missing(connection: asyncpg.Connection, schema: str) -> Sequence[str]:
-    """The tables and indexes that a current schema lacks."""
+    """The tables, indexes, policies and triggers that a current schema lacks."""
     there = {row[0] for row in await connection.fetch(OBJECTS, schema)}
     return sorted(set(MADE.findall(load_text(PACKAGE, "schema.sql"))) - there)
 

@@ -4,6 +4,10 @@
 -- `(x IN (SELECT ...)) IS TRUE` instead of plain IN: the planner then looks the ids up in a hash table; as a join it would compare
 -- each with each, because hash joins are turned off (link.py).
 
+-- Queries on behalf of a caller make the setting of the row-level security (schema.sql) for their own transaction: `caller` is computed
+-- first, because what is beside it needs its account and, having a LIMIT, is not merged with it. The order of the rows is the inner one.
+-- `(account = ...) IS TRUE` where another index than the account's is to be used.
+
 -- name: commit
 -- One batch of steps: those whose fence holds (`fenced`) and those whose id and name are free (`created`) are stored with all
 -- their parts; the ids that come back are theirs. Steps are sorted by id and creations by name key, so that two batches lock in one order.
@@ -94,9 +98,11 @@ SELECT id, account, machine, name, revision, status, epoch, last_seq, started_at
 FROM flowrunner.heads WHERE id = $1;
 
 -- name: head_by_name
--- One head by the execution's names.
-SELECT id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause, output, input
-FROM flowrunner.heads WHERE name_key = $1;
+-- One head by the execution's names, on behalf of $1.
+SELECT found.* FROM (SELECT set_config('flowrunner.account', $1, true) AS account OFFSET 0) AS caller CROSS JOIN LATERAL (
+  SELECT h.id, h.account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause, output, input
+  FROM flowrunner.heads AS h WHERE name_key = $2 AND (h.account = caller.account) IS TRUE LIMIT 1
+) AS found;
 
 -- name: heads_by_names
 -- The heads that have these names.
@@ -142,25 +148,33 @@ WHERE execution = $1 AND page.first < page.stop AND first_seq < page.stop
 ORDER BY first_seq DESC;
 
 -- name: list_account
--- A page of an account's executions below (started_at, id); texts that lists do not show are left out.
-SELECT id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause,
-       NULL::text AS output, '' AS input
-FROM flowrunner.heads WHERE account = $1 AND (started_at, id) < ($3::bigint, $4::uuid) AND ($2::text IS NULL OR status = $2)
-ORDER BY started_at DESC, id DESC LIMIT $5;
+-- A page of an account's executions below (started_at, id), on its behalf; texts that lists do not show are left out.
+SELECT found.* FROM (SELECT set_config('flowrunner.account', $1, true) AS account OFFSET 0) AS caller CROSS JOIN LATERAL (
+  SELECT h.id, h.account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause,
+         NULL::text AS output, '' AS input
+  FROM flowrunner.heads AS h WHERE h.account = caller.account AND (started_at, id) < ($3::bigint, $4::uuid) AND ($2::text IS NULL OR status = $2)
+  ORDER BY started_at DESC, id DESC LIMIT $5
+) AS found;
 
 -- name: list_machine
 -- A page of one machine's executions; with a status, one that most of them have.
-SELECT id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause,
-       NULL::text AS output, '' AS input
-FROM flowrunner.heads WHERE machine_key = $1 AND (started_at, id) < ($3::bigint, $4::uuid) AND ($2::text IS NULL OR status = $2)
-ORDER BY started_at DESC, id DESC LIMIT $5;
+SELECT found.* FROM (SELECT set_config('flowrunner.account', $1, true) AS account OFFSET 0) AS caller CROSS JOIN LATERAL (
+  SELECT h.id, h.account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause,
+         NULL::text AS output, '' AS input
+  FROM flowrunner.heads AS h
+  WHERE machine_key = $6 AND (h.account = caller.account) IS TRUE AND (started_at, id) < ($3::bigint, $4::uuid) AND ($2::text IS NULL OR status = $2)
+  ORDER BY started_at DESC, id DESC LIMIT $5
+) AS found;
 
 -- name: list_machine_status
 -- A page of one machine's executions with a rare status, by its partial index.
-SELECT id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause,
-       NULL::text AS output, '' AS input
-FROM flowrunner.heads WHERE machine_key = $1 AND status = $2 AND status <> 'SUCCEEDED' AND (started_at, id) < ($3::bigint, $4::uuid)
-ORDER BY started_at DESC, id DESC LIMIT $5;
+SELECT found.* FROM (SELECT set_config('flowrunner.account', $1, true) AS account OFFSET 0) AS caller CROSS JOIN LATERAL (
+  SELECT h.id, h.account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed, error, extra, cause,
+         NULL::text AS output, '' AS input
+  FROM flowrunner.heads AS h
+  WHERE machine_key = $6 AND (h.account = caller.account) IS TRUE AND status = $2 AND status <> 'SUCCEEDED' AND (started_at, id) < ($3::bigint, $4::uuid)
+  ORDER BY started_at DESC, id DESC LIMIT $5
+) AS found;
 
 -- name: due
 -- Running executions without an owner that must be looked at and that nobody is about to look at, earliest first.
@@ -244,15 +258,19 @@ UPDATE flowrunner.machines SET revision = $3, updated_at = $4 WHERE account = $1
 UPDATE flowrunner.machines SET tags = $3 WHERE account = $1 AND name = $2 RETURNING name;
 
 -- name: machine
--- A machine with its current revision.
-SELECT m.account, m.name, type, m.created_at, updated_at, tags, r.id, r.account, machine, definition, role_arn, r.created_at, settings
-FROM flowrunner.machines AS m JOIN flowrunner.revisions AS r ON r.id = m.revision WHERE m.account = $1 AND m.name = $2;
+-- A machine with its current revision, on behalf of its account.
+SELECT found.* FROM (SELECT set_config('flowrunner.account', $1, true) AS account OFFSET 0) AS caller CROSS JOIN LATERAL (
+  SELECT m.account, m.name, type, m.created_at, updated_at, tags, r.id, r.account, machine, definition, role_arn, r.created_at, settings
+  FROM flowrunner.machines AS m JOIN flowrunner.revisions AS r ON r.id = m.revision WHERE m.account = caller.account AND m.name = $2 LIMIT 1
+) AS found;
 
 -- name: machines
--- A page of an account's machines by name; $2 NULL begins at the first.
-SELECT m.account, m.name, type, m.created_at, updated_at, tags, r.id, r.account, machine, definition, role_arn, r.created_at, settings
-FROM flowrunner.machines AS m JOIN flowrunner.revisions AS r ON r.id = m.revision
-WHERE m.account = $1 AND m.name > coalesce($2::text, '') ORDER BY m.name LIMIT $3;
+-- A page of an account's machines by name, on its behalf; $2 NULL begins at the first.
+SELECT found.* FROM (SELECT set_config('flowrunner.account', $1, true) AS account OFFSET 0) AS caller CROSS JOIN LATERAL (
+  SELECT m.account, m.name, type, m.created_at, updated_at, tags, r.id, r.account, machine, definition, role_arn, r.created_at, settings
+  FROM flowrunner.machines AS m JOIN flowrunner.revisions AS r ON r.id = m.revision
+  WHERE m.account = caller.account AND m.name > coalesce($2::text, '') ORDER BY m.name LIMIT $3
+) AS found;
 
 -- name: delete_machine
 -- The machine goes, its revisions stay.
@@ -267,17 +285,79 @@ INSERT INTO flowrunner.activities (account, name, created_at, tags, settings) VA
 UPDATE flowrunner.activities SET tags = $3 WHERE account = $1 AND name = $2 RETURNING name;
 
 -- name: activity
--- An activity.
-SELECT account, name, created_at, tags, settings FROM flowrunner.activities WHERE account = $1 AND name = $2;
+-- An activity, on behalf of its account.
+SELECT found.* FROM (SELECT set_config('flowrunner.account', $1, true) AS account OFFSET 0) AS caller CROSS JOIN LATERAL (
+  SELECT a.account, name, created_at, tags, settings FROM flowrunner.activities AS a WHERE a.account = caller.account AND name = $2 LIMIT 1
+) AS found;
 
 -- name: activities
--- A page of an account's activities by name; $2 NULL begins at the first.
-SELECT account, name, created_at, tags, settings FROM flowrunner.activities
-WHERE account = $1 AND name > coalesce($2::text, '') ORDER BY name LIMIT $3;
+-- A page of an account's activities by name, on its behalf; $2 NULL begins at the first.
+SELECT found.* FROM (SELECT set_config('flowrunner.account', $1, true) AS account OFFSET 0) AS caller CROSS JOIN LATERAL (
+  SELECT a.account, name, created_at, tags, settings FROM flowrunner.activities AS a
+  WHERE a.account = caller.account AND name > coalesce($2::text, '') ORDER BY name LIMIT $3
+) AS found;
 
 -- name: delete_activity
 -- The activity goes.
 DELETE FROM flowrunner.activities WHERE account = $1 AND name = $2;
+
+-- name: document
+-- A document, on behalf of its account, unless it had expired at $4.
+SELECT found.* FROM (SELECT set_config('flowrunner.account', $1, true) AS account OFFSET 0) AS caller CROSS JOIN LATERAL (
+  SELECT d.account, kind, id, version, aliases, expires_at, body FROM flowrunner.documents AS d
+  WHERE d.account = caller.account AND kind = $2 AND id = $3 AND (expires_at IS NULL OR expires_at > $4) LIMIT 1
+) AS found;
+
+-- name: document_by_alias
+-- The document of an alias, unless it had expired at $2.
+SELECT d.account, d.kind, d.id, version, aliases, expires_at, body
+FROM flowrunner.aliases AS a JOIN flowrunner.documents AS d ON d.account = a.account AND d.kind = a.kind AND d.id = a.id
+WHERE alias = $1 AND (expires_at IS NULL OR expires_at > $2);
+
+-- name: documents
+-- A page by id, from $3 up to and without $4, on behalf of its account, of those that had not expired at $5.
+SELECT found.* FROM (SELECT set_config('flowrunner.account', $1, true) AS account OFFSET 0) AS caller CROSS JOIN LATERAL (
+  SELECT d.account, kind, id, version, aliases, expires_at, body FROM flowrunner.documents AS d
+  WHERE d.account = caller.account AND kind = $2 AND id >= $3 AND id < $4 AND (expires_at IS NULL OR expires_at > $5) ORDER BY id LIMIT $6
+) AS found;
+
+-- name: documents_reverse
+-- The same from the end.
+SELECT found.* FROM (SELECT set_config('flowrunner.account', $1, true) AS account OFFSET 0) AS caller CROSS JOIN LATERAL (
+  SELECT d.account, kind, id, version, aliases, expires_at, body FROM flowrunner.documents AS d
+  WHERE d.account = caller.account AND kind = $2 AND id >= $3 AND id < $4 AND (expires_at IS NULL OR expires_at > $5) ORDER BY id DESC LIMIT $6
+) AS found;
+
+-- name: lock_documents
+-- To the end of the transaction nobody else writes what these numbers stand for; in order, so that nobody waits in a circle.
+SELECT pg_advisory_xact_lock(number) FROM unnest($1::bigint[]) AS number;
+
+-- name: documents_kept
+-- What a write must know, expired or not: the documents with these keys, and those that have these aliases.
+SELECT NULL::text AS alias, d.account, d.kind, d.id, version, aliases, expires_at
+FROM unnest($1::text[], $2::text[], $3::text[]) AS k (account, kind, id)
+JOIN flowrunner.documents AS d ON d.account = k.account AND d.kind = k.kind AND d.id = k.id
+UNION ALL
+SELECT a.alias, d.account, d.kind, d.id, version, aliases, expires_at
+FROM flowrunner.aliases AS a JOIN flowrunner.documents AS d ON d.account = a.account AND d.kind = a.kind AND d.id = a.id
+WHERE a.alias = ANY ($4::text[]);
+
+-- name: store_documents
+-- Documents to put, documents to remove, aliases to put and aliases to remove; none of them is there twice.
+WITH put AS (
+  INSERT INTO flowrunner.documents (account, kind, id, version, aliases, expires_at, body)
+  SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::bytea[])
+  ON CONFLICT (account, kind, id)
+  DO UPDATE SET version = excluded.version, aliases = excluded.aliases, expires_at = excluded.expires_at, body = excluded.body
+), removed AS (
+  DELETE FROM flowrunner.documents AS d USING unnest($8::text[], $9::text[], $10::text[]) AS k (account, kind, id)
+  WHERE d.account = k.account AND d.kind = k.kind AND d.id = k.id
+), named AS (
+  INSERT INTO flowrunner.aliases (alias, account, kind, id)
+  SELECT * FROM unnest($11::text[], $12::text[], $13::text[], $14::text[])
+  ON CONFLICT (alias) DO UPDATE SET account = excluded.account, kind = excluded.kind, id = excluded.id
+)
+DELETE FROM flowrunner.aliases WHERE alias = ANY ($15::text[]);
 
 -- name: write_check
 -- A write that changes nothing but proves that writing works.
@@ -339,6 +419,26 @@ SELECT account, name, created_at, tags, settings FROM flowrunner.activities
 WHERE (account, name) >= (coalesce($1::text, ''), coalesce($2::text, '')) AND ($1 IS NULL OR (account, name) <> ($1, $2::text))
 ORDER BY account, name LIMIT $3;
 
+-- name: archived_documents
+-- A page of documents by account, kind and id, of those that had not expired at $4; $1 NULL begins at the first. It ends where it has $6 bytes.
+SELECT account, kind, id, version, aliases, expires_at, body FROM (
+  SELECT account, kind, id, version, aliases, expires_at, body, sum(octet_length(body)) OVER (ORDER BY account, kind, id ROWS UNBOUNDED PRECEDING) - octet_length(body) AS before
+  FROM (
+    SELECT account, kind, id, version, aliases, expires_at, body FROM flowrunner.documents
+    WHERE (account, kind, id) >= (coalesce($1::text, ''), coalesce($2::text, ''), coalesce($3::text, ''))
+      AND ($1 IS NULL OR (account, kind, id) <> ($1, $2, $3)) AND (expires_at IS NULL OR expires_at > $4::bigint)
+    ORDER BY account, kind, id LIMIT $5
+  ) AS page
+) AS sized
+WHERE before < $6 ORDER BY account, kind, id;
+
+-- name: archived_expired
+-- A page of the keys of documents that had expired at $4; $1 NULL begins at the first.
+SELECT account, kind, id FROM flowrunner.documents
+WHERE (account, kind, id) >= (coalesce($1::text, ''), coalesce($2::text, ''), coalesce($3::text, ''))
+  AND ($1 IS NULL OR (account, kind, id) <> ($1, $2, $3)) AND expires_at IS NOT NULL AND expires_at <= $4
+ORDER BY account, kind, id LIMIT $5;
+
 -- name: put_head
 -- A head as it is, epoch included; no row comes back if its id or name exists.
 INSERT INTO flowrunner.heads (id, account, machine, name, revision, status, epoch, last_seq, started_at, stopped_at, wake_at, owner, seed,
@@ -370,6 +470,6 @@ SELECT (SELECT count(*) FROM flowrunner.heads) AS executions,
        (SELECT count(*) FROM flowrunner.facts) AS facts, (SELECT count(*) FROM flowrunner.snapshots) AS snapshots,
        (SELECT count(*) FROM flowrunner.inbox) AS inbox, (SELECT count(*) FROM flowrunner.activity_tasks) AS "activity tasks",
        (SELECT count(*) FROM flowrunner.revisions) AS revisions, (SELECT count(*) FROM flowrunner.machines) AS machines,
-       (SELECT count(*) FROM flowrunner.activities) AS activities,
+       (SELECT count(*) FROM flowrunner.activities) AS activities, (SELECT count(*) FROM flowrunner.documents) AS documents,
        (SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE n.nspname = $1 AND c.relkind = 'r') AS bytes;

@@ -133,8 +133,128 @@ CREATE TABLE flowrunner.activities (
   PRIMARY KEY (account, name)
 );
 
+-- What an account has besides executions and definitions (ports/documents.py). `aliases` are separated by spaces, in their order; from
+-- `expires_at` on the row counts no longer.
+CREATE TABLE flowrunner.documents (
+  account text COLLATE "C" NOT NULL CHECK (account ~ '^[0-9]{12}$'),
+  kind text COLLATE "C" NOT NULL,
+  id text COLLATE "C" NOT NULL,
+  version bigint NOT NULL,
+  expires_at bigint,
+  aliases text COLLATE "C" NOT NULL,
+  body bytea NOT NULL,
+  PRIMARY KEY (account, kind, id)
+);
+
+-- What can be removed for good.
+CREATE INDEX documents_expiring ON flowrunner.documents (account, kind, id, expires_at) WHERE expires_at IS NOT NULL;
+
+-- Whose an alias is.
+CREATE TABLE flowrunner.aliases (
+  alias text COLLATE "C" PRIMARY KEY,
+  account text COLLATE "C" NOT NULL CHECK (account ~ '^[0-9]{12}$'),
+  kind text COLLATE "C" NOT NULL,
+  id text COLLATE "C" NOT NULL
+);
+
+-- The audit log is only ever added to.
+CREATE FUNCTION flowrunner.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'documents of kind % are never replaced and never removed', OLD.kind USING ERRCODE = 'integrity_constraint_violation';
+END
+$$;
+
+CREATE TRIGGER documents_are_kept BEFORE UPDATE OR DELETE ON flowrunner.documents
+FOR EACH ROW WHEN (OLD.kind = 'audit') EXECUTE FUNCTION flowrunner.refuse_change();
+
 -- Facts about the schema itself: `application` (flowrunner), `version` (the revision's number), and `checked_at`, the last proof that it can be written.
 CREATE TABLE flowrunner.meta (
   key text PRIMARY KEY,
   value text NOT NULL
 );
+
+-- The second wall between accounts. Where the setting flowrunner.account is made (SET LOCAL, in the transactions of reads on behalf of a
+-- caller), a row of another account is neither seen nor written, whatever the statement says; where it is not (the engine, which
+-- works for all accounts) every row is. Superusers and roles with BYPASSRLS pass by it.
+-- NOT VALID: what is there is not read again, which could take long; whatever is written is checked.
+ALTER TABLE flowrunner.heads ADD CONSTRAINT heads_account_check CHECK (account ~ '^[0-9]{12}$') NOT VALID;
+ALTER TABLE flowrunner.revisions ADD CONSTRAINT revisions_account_check CHECK (account ~ '^[0-9]{12}$') NOT VALID;
+ALTER TABLE flowrunner.machines ADD CONSTRAINT machines_account_check CHECK (account ~ '^[0-9]{12}$') NOT VALID;
+ALTER TABLE flowrunner.activities ADD CONSTRAINT activities_account_check CHECK (account ~ '^[0-9]{12}$') NOT VALID;
+
+ALTER TABLE flowrunner.heads ENABLE ROW LEVEL SECURITY;
+ALTER TABLE flowrunner.heads FORCE ROW LEVEL SECURITY;
+CREATE POLICY heads_of_the_account ON flowrunner.heads
+USING (coalesce(current_setting('flowrunner.account', true), '') IN ('', account))
+WITH CHECK (coalesce(current_setting('flowrunner.account', true), '') IN ('', account));
+
+ALTER TABLE flowrunner.revisions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE flowrunner.revisions FORCE ROW LEVEL SECURITY;
+CREATE POLICY revisions_of_the_account ON flowrunner.revisions
+USING (coalesce(current_setting('flowrunner.account', true), '') IN ('', account))
+WITH CHECK (coalesce(current_setting('flowrunner.account', true), '') IN ('', account));
+
+ALTER TABLE flowrunner.machines ENABLE ROW LEVEL SECURITY;
+ALTER TABLE flowrunner.machines FORCE ROW LEVEL SECURITY;
+CREATE POLICY machines_of_the_account ON flowrunner.machines
+USING (coalesce(current_setting('flowrunner.account', true), '') IN ('', account))
+WITH CHECK (coalesce(current_setting('flowrunner.account', true), '') IN ('', account));
+
+ALTER TABLE flowrunner.activities ENABLE ROW LEVEL SECURITY;
+ALTER TABLE flowrunner.activities FORCE ROW LEVEL SECURITY;
+CREATE POLICY activities_of_the_account ON flowrunner.activities
+USING (coalesce(current_setting('flowrunner.account', true), '') IN ('', account))
+WITH CHECK (coalesce(current_setting('flowrunner.account', true), '') IN ('', account));
+
+ALTER TABLE flowrunner.documents ENABLE ROW LEVEL SECURITY;
+ALTER TABLE flowrunner.documents FORCE ROW LEVEL SECURITY;
+CREATE POLICY documents_of_the_account ON flowrunner.documents
+USING (coalesce(current_setting('flowrunner.account', true), '') IN ('', account))
+WITH CHECK (coalesce(current_setting('flowrunner.account', true), '') IN ('', account));
+
+ALTER TABLE flowrunner.aliases ENABLE ROW LEVEL SECURITY;
+ALTER TABLE flowrunner.aliases FORCE ROW LEVEL SECURITY;
+CREATE POLICY aliases_of_the_account ON flowrunner.aliases
+USING (coalesce(current_setting('flowrunner.account', true), '') IN ('', account))
+WITH CHECK (coalesce(current_setting('flowrunner.account', true), '') IN ('', account));
+
+-- What belongs to an execution has its account from the head, which is looked up only where the setting is made.
+ALTER TABLE flowrunner.chunks ENABLE ROW LEVEL SECURITY;
+ALTER TABLE flowrunner.chunks FORCE ROW LEVEL SECURITY;
+CREATE POLICY chunks_of_the_account ON flowrunner.chunks
+USING (coalesce(current_setting('flowrunner.account', true), '') = ''
+  OR current_setting('flowrunner.account', true) = (SELECT h.account FROM flowrunner.heads AS h WHERE h.id = execution))
+WITH CHECK (coalesce(current_setting('flowrunner.account', true), '') = ''
+  OR current_setting('flowrunner.account', true) = (SELECT h.account FROM flowrunner.heads AS h WHERE h.id = execution));
+
+ALTER TABLE flowrunner.facts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE flowrunner.facts FORCE ROW LEVEL SECURITY;
+CREATE POLICY facts_of_the_account ON flowrunner.facts
+USING (coalesce(current_setting('flowrunner.account', true), '') = ''
+  OR current_setting('flowrunner.account', true) = (SELECT h.account FROM flowrunner.heads AS h WHERE h.id = execution))
+WITH CHECK (coalesce(current_setting('flowrunner.account', true), '') = ''
+  OR current_setting('flowrunner.account', true) = (SELECT h.account FROM flowrunner.heads AS h WHERE h.id = execution));
+
+ALTER TABLE flowrunner.snapshots ENABLE ROW LEVEL SECURITY;
+ALTER TABLE flowrunner.snapshots FORCE ROW LEVEL SECURITY;
+CREATE POLICY snapshots_of_the_account ON flowrunner.snapshots
+USING (coalesce(current_setting('flowrunner.account', true), '') = ''
+  OR current_setting('flowrunner.account', true) = (SELECT h.account FROM flowrunner.heads AS h WHERE h.id = execution))
+WITH CHECK (coalesce(current_setting('flowrunner.account', true), '') = ''
+  OR current_setting('flowrunner.account', true) = (SELECT h.account FROM flowrunner.heads AS h WHERE h.id = execution));
+
+ALTER TABLE flowrunner.inbox ENABLE ROW LEVEL SECURITY;
+ALTER TABLE flowrunner.inbox FORCE ROW LEVEL SECURITY;
+CREATE POLICY inbox_of_the_account ON flowrunner.inbox
+USING (coalesce(current_setting('flowrunner.account', true), '') = ''
+  OR current_setting('flowrunner.account', true) = (SELECT h.account FROM flowrunner.heads AS h WHERE h.id = execution))
+WITH CHECK (coalesce(current_setting('flowrunner.account', true), '') = ''
+  OR current_setting('flowrunner.account', true) = (SELECT h.account FROM flowrunner.heads AS h WHERE h.id = execution));
+
+ALTER TABLE flowrunner.activity_tasks ENABLE ROW LEVEL SECURITY;
+ALTER TABLE flowrunner.activity_tasks FORCE ROW LEVEL SECURITY;
+CREATE POLICY activity_tasks_of_the_account ON flowrunner.activity_tasks
+USING (coalesce(current_setting('flowrunner.account', true), '') = ''
+  OR current_setting('flowrunner.account', true) = (SELECT h.account FROM flowrunner.heads AS h WHERE h.id = execution))
+WITH CHECK (coalesce(current_setting('flowrunner.account', true), '') = ''
+  OR current_setting('flowrunner.account', true) = (SELECT h.account FROM flowrunner.heads AS h WHERE h.id = execution));

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flowrunner.ports.store import Capabilities
 from flowrunner.stores.postgres.archive import PostgresArchive
 from flowrunner.stores.postgres.definitions import PostgresDefinitions
+from flowrunner.stores.postgres.documents import PostgresDocuments
 from flowrunner.stores.postgres.executions import PostgresExecutions
 from flowrunner.stores.postgres.faults import unavailable
 from flowrunner.stores.postgres.session import Session
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from flowrunner.errors import StoreUnavailable
     from flowrunner.ports.archive import Archive
     from flowrunner.ports.definitions import DefinitionStore
+    from flowrunner.ports.documents import DocumentStore
     from flowrunner.ports.executions import ExecutionStore
 
 CHECK_SECONDS = 2.5  # for the statement
@@ -41,7 +43,9 @@ class PostgresStore:
         self.session = Session(parse_address(url), readonly=readonly)
         self.executions: ExecutionStore = PostgresExecutions(self.session)
         self.definitions: DefinitionStore = PostgresDefinitions(self.session)
-        self.archive: Archive = PostgresArchive(self.session)
+        documents = PostgresDocuments(self.session, clock)
+        self.documents: DocumentStore = documents
+        self.archive: Archive = PostgresArchive(self.session, documents, clock)
         self._clock = clock
 
     async def start(self, stack: AsyncExitStack) -> None:

@@ -11,7 +11,10 @@ WHERE NOT EXISTS (SELECT 1 FROM flowrunner.heads AS h WHERE h.id = s.execution)
 UNION ALL SELECT 'an activity task of an execution that is not there', count(*) FROM flowrunner.activity_tasks AS t
 WHERE NOT EXISTS (SELECT 1 FROM flowrunner.heads AS h WHERE h.id = t.execution)
 UNION ALL SELECT 'a state machine without its revision', count(*) FROM flowrunner.machines AS m
-WHERE NOT EXISTS (SELECT 1 FROM flowrunner.revisions AS r WHERE r.id = m.revision);
+WHERE NOT EXISTS (SELECT 1 FROM flowrunner.revisions AS r WHERE r.id = m.revision)
+UNION ALL SELECT 'an alias that its document does not have', count(*) FROM flowrunner.aliases AS a
+WHERE NOT EXISTS (SELECT 1 FROM flowrunner.documents AS d
+                  WHERE d.account = a.account AND d.kind = a.kind AND d.id = a.id AND a.alias = ANY (string_to_array(d.aliases, ' ')));
 
 -- name: gaps
 -- The first place of each log where a record is missing or there twice, of $1 executions; bodies are not read.

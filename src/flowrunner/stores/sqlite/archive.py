@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowrunner.ports.archive import Archive, ArchivedExecution
 from flowrunner.ports.executions import ActivityTask, Chunk, Delivery
 from flowrunner.stores.sqlite.definitions import insert_activity, insert_machine, keep_revision, read_activity, read_machine, read_revision
+from flowrunner.stores.sqlite.documents import document_of, put_document
 from flowrunner.stores.sqlite.heads import PLACES, head_of, insert_head
 from flowrunner.stores.sqlite.session import QUERIES
 
@@ -17,18 +18,23 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from flowrunner.clock import Clock
     from flowrunner.ports.definitions import Activity, Machine, Revision
+    from flowrunner.ports.documents import Document
+    from flowrunner.stores.changes import Key
     from flowrunner.stores.sqlite.session import Row, Session
 
-PAGE_BYTES = 16 * 1024 * 1024  # a page ends after the execution that reaches this
-KINDS = ("executions", "open executions", "chunks", "facts", "snapshots", "inbox", "activity tasks", "revisions", "machines", "activities")
+PAGE_BYTES = 16 * 1024 * 1024  # a page ends after the execution or the document that reaches this
+FIRST = ("", "", "")
+KINDS = ("executions", "open executions", "chunks", "facts", "snapshots", "inbox", "activity tasks", "revisions", "machines", "activities", "documents")
 
 
 class SqliteArchive(Archive):
     """The archive of one file."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, clock: Clock) -> None:
         self._session = session
+        self._clock = clock
         self._held: apsw.Cursor | None = None
 
     @asynccontextmanager
@@ -58,6 +64,12 @@ class SqliteArchive(Archive):
         """See the contract."""
         return [read_activity(row) for row in await self._rows("page_of_activities", *(after or ("", "")), limit)]
 
+    async def documents(self, after: Key | None, limit: int) -> Sequence[Document]:
+        """See the contract."""
+        now = self._clock.now()
+        page: list[Document] = await self._session.look(lambda cursor: _documents(cursor, after, now, limit), self._held)
+        return page
+
     async def put_execution(self, execution: ArchivedExecution) -> bool:
         """See the contract."""
         size = sum(len(chunk.body) for chunk in execution.chunks) + sum(len(body) for _, body in execution.facts)
@@ -75,9 +87,18 @@ class SqliteArchive(Archive):
         """See the contract."""
         return await self._write(lambda cursor: insert_activity(cursor, activity))
 
+    async def put_document(self, document: Document) -> bool:
+        """See the contract."""
+        now = self._clock.now()
+        return await self._write(lambda cursor: put_document(cursor, document, now), len(document.body))
+
     async def ended(self, before: int, after: str | None, limit: int) -> Sequence[str]:
         """See the contract."""
         return [execution for (execution,) in await self._rows("ended", before, after, limit)]
+
+    async def expired(self, before: int, after: Key | None, limit: int) -> Sequence[Key]:
+        """See the contract."""
+        return [(account, kind, name) for account, kind, name in await self._rows("page_of_expired", *(after or FIRST), before, limit)]
 
     async def size(self) -> Mapping[str, int]:
         """See the contract; ``bytes`` are the file's and its log's."""
@@ -100,6 +121,17 @@ def _page(cursor: apsw.Cursor, after: str | None, limit: int) -> list[ArchivedEx
     for row in cursor.connection.execute(QUERIES["page_of_heads"], (after, limit)):
         page.append(_execution(cursor, row))
         size += sum(len(chunk.body) for chunk in page[-1].chunks) + len(page[-1].head.input)
+        if size >= PAGE_BYTES:
+            break
+    return page
+
+
+def _documents(cursor: apsw.Cursor, after: Key | None, now: int, limit: int) -> list[Document]:
+    page: list[Document] = []
+    size = 0
+    for row in cursor.execute(QUERIES["page_of_documents"], (*(after or FIRST), now, limit)):
+        page.append(document_of(row))
+        size += len(page[-1].body)
         if size >= PAGE_BYTES:
             break
     return page

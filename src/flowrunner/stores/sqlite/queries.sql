@@ -243,6 +243,52 @@ SELECT account, name, created_at, tags, settings FROM activities WHERE account =
 -- The activity goes.
 DELETE FROM activities WHERE account = ?1 AND name = ?2;
 
+-- name: document
+-- A document, unless it had expired at ?4.
+SELECT account, kind, id, version, aliases, expires_at, body FROM documents
+WHERE account = ?1 AND kind = ?2 AND id = ?3 AND (expires_at IS NULL OR expires_at > ?4);
+
+-- name: document_by_alias
+-- The document of an alias, unless it had expired at ?2.
+SELECT account, kind, id, version, aliases, expires_at, body FROM aliases JOIN documents ON place = document
+WHERE alias = ?1 AND (expires_at IS NULL OR expires_at > ?2);
+
+-- name: documents
+-- A page by id, from ?3 up to and without ?4, of those that had not expired at ?5.
+SELECT account, kind, id, version, aliases, expires_at, body FROM documents
+WHERE account = ?1 AND kind = ?2 AND id >= ?3 AND id < ?4 AND (expires_at IS NULL OR expires_at > ?5) ORDER BY id LIMIT ?6;
+
+-- name: documents_reverse
+-- The same from the end.
+SELECT account, kind, id, version, aliases, expires_at, body FROM documents
+WHERE account = ?1 AND kind = ?2 AND id >= ?3 AND id < ?4 AND (expires_at IS NULL OR expires_at > ?5) ORDER BY id DESC LIMIT ?6;
+
+-- name: document_kept
+-- What a write must know of a document, expired or not.
+SELECT version, aliases, expires_at FROM documents WHERE account = ?1 AND kind = ?2 AND id = ?3;
+
+-- name: alias_holder
+-- What a write must know of the document that has an alias.
+SELECT account, kind, id, version, aliases, expires_at FROM aliases JOIN documents ON place = document WHERE alias = ?1;
+
+-- name: put_document
+-- A document, new or in the place of the one before.
+INSERT INTO documents (account, kind, id, version, aliases, expires_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (account, kind, id) DO UPDATE SET version = excluded.version, aliases = excluded.aliases, expires_at = excluded.expires_at, body = excluded.body
+RETURNING place;
+
+-- name: delete_document
+-- A document goes; its aliases go by themselves.
+DELETE FROM documents WHERE account = ?1 AND kind = ?2 AND id = ?3;
+
+-- name: put_alias
+-- An alias, new or another document's now.
+INSERT INTO aliases (alias, document) VALUES (?1, ?2) ON CONFLICT (alias) DO UPDATE SET document = excluded.document;
+
+-- name: delete_alias
+-- An alias that nobody has any more.
+DELETE FROM aliases WHERE alias = ?1;
+
 -- name: write_check
 -- A write that changes nothing but proves that writing works.
 INSERT INTO meta (key, value) VALUES ('checked_at', ?1) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
@@ -280,6 +326,16 @@ WHERE (machines.account, machines.name) > (?1, ?2) ORDER BY machines.account, ma
 -- A page of all activities by account and name.
 SELECT account, name, created_at, tags, settings FROM activities WHERE (account, name) > (?1, ?2) ORDER BY account, name LIMIT ?3;
 
+-- name: page_of_documents
+-- A page of all documents by account, kind and id, of those that had not expired at ?4.
+SELECT account, kind, id, version, aliases, expires_at, body FROM documents
+WHERE (account, kind, id) > (?1, ?2, ?3) AND (expires_at IS NULL OR expires_at > ?4) ORDER BY account, kind, id LIMIT ?5;
+
+-- name: page_of_expired
+-- A page of the keys of documents that had expired at ?4.
+SELECT account, kind, id FROM documents
+WHERE (account, kind, id) > (?1, ?2, ?3) AND expires_at IS NOT NULL AND expires_at <= ?4 ORDER BY account, kind, id LIMIT ?5;
+
 -- name: ended
 -- A page, by id, of executions that ended before a time. No index: who removes old executions reads all heads anyway.
 SELECT id FROM heads
@@ -289,7 +345,7 @@ WHERE id > coalesce(?2, '') AND status NOT IN ('RUNNING', 'PENDING_REDRIVE') AND
 -- How many rows there are of each kind.
 SELECT (SELECT count(*) FROM heads), (SELECT count(*) FROM heads WHERE status IN ('RUNNING', 'PENDING_REDRIVE')), (SELECT count(*) FROM chunks),
        (SELECT count(*) FROM facts), (SELECT count(*) FROM snapshots), (SELECT count(*) FROM inbox), (SELECT count(*) FROM activity_tasks),
-       (SELECT count(*) FROM revisions), (SELECT count(*) FROM machines), (SELECT count(*) FROM activities);
+       (SELECT count(*) FROM revisions), (SELECT count(*) FROM machines), (SELECT count(*) FROM activities), (SELECT count(*) FROM documents);
 
 -- name: orphans
 -- Rows that belong to nothing; deliveries may come before their execution, so those are not looked for.
@@ -302,4 +358,6 @@ UNION ALL SELECT 'an activity task of an execution that is not there', count(*) 
 WHERE NOT EXISTS (SELECT 1 FROM heads WHERE heads.id = t.execution)
 UNION ALL SELECT 'an input that is neither in its row nor in inputs', count(*) FROM heads h
 WHERE input IS NULL AND NOT EXISTS (SELECT 1 FROM inputs i WHERE i.number = h.number)
-UNION ALL SELECT 'a state machine without its revision', count(*) FROM machines m WHERE NOT EXISTS (SELECT 1 FROM revisions r WHERE r.id = m.revision);
+UNION ALL SELECT 'a state machine without its revision', count(*) FROM machines m WHERE NOT EXISTS (SELECT 1 FROM revisions r WHERE r.id = m.revision)
+UNION ALL SELECT 'an alias that its document does not have', count(*) FROM aliases a
+WHERE NOT EXISTS (SELECT 1 FROM documents d WHERE d.place = a.document AND instr(' ' || d.aliases || ' ', ' ' || a.alias || ' '));

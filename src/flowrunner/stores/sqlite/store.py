@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flowrunner.ports.store import Capabilities
 from flowrunner.stores.sqlite.archive import SqliteArchive
 from flowrunner.stores.sqlite.definitions import SqliteDefinitions
+from flowrunner.stores.sqlite.documents import SqliteDocuments
 from flowrunner.stores.sqlite.executions import SqliteExecutions
 from flowrunner.stores.sqlite.session import QUERIES, Session
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from flowrunner.errors import StoreUnavailable
     from flowrunner.ports.archive import Archive
     from flowrunner.ports.definitions import DefinitionStore
+    from flowrunner.ports.documents import DocumentStore
     from flowrunner.ports.executions import ExecutionStore
 
 
@@ -38,7 +40,8 @@ class SqliteStore:
         self.session = Session(path.resolve(), exclusive=exclusive, synchronous=synchronous, readonly=readonly)
         self.executions: ExecutionStore = SqliteExecutions(self.session)
         self.definitions: DefinitionStore = SqliteDefinitions(self.session)
-        self.archive: Archive = SqliteArchive(self.session)
+        self.documents: DocumentStore = SqliteDocuments(self.session, clock)
+        self.archive: Archive = SqliteArchive(self.session, clock)
         self._clock = clock
 
     async def start(self, stack: AsyncExitStack) -> None:

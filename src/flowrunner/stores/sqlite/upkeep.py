@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PAGES_AT_ONCE = 2000  # 8 MB; between two such steps Ctrl-C is heard
 MOST_FINDINGS = 100
-KINDS_THAT_COUNT = ("heads", "revisions", "machines", "activities", "inbox")
+KINDS_THAT_COUNT = ("heads", "revisions", "machines", "activities", "inbox", "documents")
 
 Answer = TypeVar("Answer")
 

@@ -15,16 +15,16 @@ from typing import Any
 
 import apsw
 
-from flowrunner.errors import Fenced, NotFound, StoreUnavailable
+from flowrunner.errors import DocumentConflict, Fenced, NotFound, StoreUnavailable
 from flowrunner.stores.sqlite.faults import HITS_ALL, is_fatal, refused_write, unavailable
 
 MOST_WRITES = 512  # in one transaction
 MOST_BYTES = 16 * 1024 * 1024  # in one transaction, unless one write alone is larger
 
 Work = Callable[[apsw.Cursor], Any]
-"""What a write does in the transaction. It may raise Fenced or NotFound only before its first change."""
+"""What a write does in the transaction. It may raise Fenced, NotFound or DocumentConflict only before its first change."""
 
-CLEAN = (Fenced, NotFound)
+CLEAN = (Fenced, NotFound, DocumentConflict)
 
 
 @dataclass(slots=True)

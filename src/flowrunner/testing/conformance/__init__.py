@@ -12,18 +12,41 @@ import pytest
 
 # Before the imports below, so that a failing assert of the suite shows its values.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in ("activities", "archive", "definitions", "durability", "executions", "inboxes", "lists", "logs", "model", "wakes"))
+    *(
+        f"{__name__}.{module}"
+        for module in (
+            "activities",
+            "archive",
+            "definitions",
+            "documentmodel",
+            "documents",
+            "durability",
+            "executions",
+            "identity",
+            "inboxes",
+            "lists",
+            "logs",
+            "model",
+            "secrets",
+            "wakes",
+        )
+    )
 )
 
 from flowrunner.testing.conformance.activities import ActivityTaskConformance  # noqa: E402
 from flowrunner.testing.conformance.archive import ArchiveConformance  # noqa: E402
 from flowrunner.testing.conformance.definitions import DefinitionStoreConformance  # noqa: E402
+from flowrunner.testing.conformance.documentmodel import document_machine  # noqa: E402
+from flowrunner.testing.conformance.documents import DocumentConformance  # noqa: E402
+from flowrunner.testing.conformance.documentwrites import DocumentWriteConformance, DurableDocumentsConformance  # noqa: E402
 from flowrunner.testing.conformance.durability import DurableStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.executions import CommitConformance  # noqa: E402
+from flowrunner.testing.conformance.identity import AccountStoreConformance, AuditStoreConformance, KeyStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.inboxes import InboxConformance  # noqa: E402
 from flowrunner.testing.conformance.lists import ListConformance  # noqa: E402
 from flowrunner.testing.conformance.logs import LogConformance  # noqa: E402
 from flowrunner.testing.conformance.model import store_machine  # noqa: E402
+from flowrunner.testing.conformance.secrets import SecretStoreConformance  # noqa: E402
 from flowrunner.testing.conformance.wakes import WakeConformance  # noqa: E402
 
 
@@ -31,4 +54,21 @@ class ExecutionStoreConformance(CommitConformance, LogConformance, InboxConforma
     """Every sentence of `ports.executions`."""
 
 
-__all__ = ["ArchiveConformance", "DefinitionStoreConformance", "DurableStoreConformance", "ExecutionStoreConformance", "store_machine"]
+class DocumentStoreConformance(DocumentConformance, DocumentWriteConformance):
+    """Every sentence of `ports.documents`. The fixture `store` is on the clock that the suite's own fixture `clock` gives."""
+
+
+__all__ = [
+    "AccountStoreConformance",
+    "ArchiveConformance",
+    "AuditStoreConformance",
+    "DefinitionStoreConformance",
+    "DocumentStoreConformance",
+    "DurableDocumentsConformance",
+    "DurableStoreConformance",
+    "ExecutionStoreConformance",
+    "KeyStoreConformance",
+    "SecretStoreConformance",
+    "document_machine",
+    "store_machine",
+]

@@ -10,6 +10,7 @@ import pytest
 
 from flowrunner.errors import Fenced
 from flowrunner.ports.archive import ArchivedExecution
+from flowrunner.ports.documents import APPEND_ONLY, Document, Put, Remove
 from flowrunner.ports.executions import ActivityTask, Chunk, Delivery, ExecutionQuery, StepWrite
 from flowrunner.testing.conformance.definitions import example_activity, example_machine
 from flowrunner.testing.conformance.examples import ACCOUNT, BLOBS, START, TEXTS, created, full, head, records, stepped
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from flowrunner.ports.store import Store
 
 LAST = f"{9:032x}"
+FAR = 4_000_000_000_000  # 2096, in milliseconds
 BURSTS, BURST = 5, 10  # steps of each execution that is read meanwhile
 
 
@@ -161,6 +163,54 @@ class ArchiveConformance:
         assert await archive.machines(None, 9) == []
         assert len(await archive.revisions(None, 9)) == 2
 
+    async def test_documents(self, store: Store) -> None:
+        """Documents come back equal in every part, by account, kind and id; what has its key or an alias of it is left as it is."""
+        archive, of = store.archive, store.documents
+        one = Document(account=ACCOUNT, kind="user", id="a", body=BLOBS["all"], version=7, aliases=("y", "x"), expires_at=FAR)
+        entry = Document(account=ACCOUNT, kind=APPEND_ONLY, id="0", body=b"", version=1)
+        others = [replace(entry, account=account, kind=kind, id=name) for account in ("000000000000", "999999999999") for kind in ("b", "z") for name in "Ab"]
+        given = [entry, one, *others]
+        for document in reversed(given):
+            assert await archive.put_document(document)
+            assert not await archive.put_document(replace(document, body=b"other", version=1, aliases=(), expires_at=None))
+        for alias in "xy":
+            assert not await archive.put_document(replace(one, id="b", aliases=("free", alias)))
+            assert await of.find(alias) == one
+        assert await of.find("free") is None
+        wanted = sorted(given, key=lambda document: (document.account, document.kind, document.id))
+        for limit in (100, 3, 1):
+            assert await _pages(archive.documents, limit, lambda document: (document.account, document.kind, document.id)) == [
+                (document.account, document.kind, document.id) for document in wanted
+            ]
+        assert await archive.documents(None, 100) == wanted
+        await of.write([Put(replace(one, aliases=()))])
+        await of.write([Remove(account=ACCOUNT, kind="user", id="a", version=8)])
+        assert await archive.put_document(one)
+
+    async def test_documents_that_have_expired(self, store: Store) -> None:
+        """They are not shown, and give their place to what is put; one that is put is as good as absent."""
+        archive = store.archive
+        old = Document(account=ACCOUNT, kind="user", id="a", body=b"old", version=3, aliases=("x",), expires_at=1)
+        assert await archive.put_document(old)
+        assert await archive.documents(None, 9) == []
+        assert await store.documents.get(ACCOUNT, "user", "a") is None
+        assert await archive.expired(1, None, 9) == [(ACCOUNT, "user", "a")]
+        new = replace(old, version=2, expires_at=None)
+        assert await archive.put_document(new)
+        assert await archive.documents(None, 9) == [new]
+        assert await archive.expired(FAR, None, 9) == []
+
+    async def test_pages_of_long_documents(self, store: Store) -> None:
+        """Every document is read once, however long they are together."""
+        given = [Document(account=ACCOUNT, kind="user", id=f"{number:02}", body=bytes([number]) * (1 << 20), version=1) for number in range(22)]
+        for document in given:
+            await store.archive.put_document(document)
+        found: list[Document] = []
+        while page := await store.archive.documents((ACCOUNT, "user", found[-1].id) if found else None, 100):
+            assert len(page) <= 100
+            found += page
+        assert found == given
+
     async def test_pages_across_accounts(self, store: Store) -> None:
         """Pages go on where the last one ended, through every account, each row once."""
         archive, machine, activity = store.archive, example_machine(), example_activity()
@@ -221,6 +271,8 @@ class ArchiveConformance:
                 pytest.skip("The store cannot hold a moment; skipping what it would show")
             await created(store, 2)
             await stepped(store, first, last_seq=1, write={"chunk": records(1, 1)})
+            await store.documents.write([Put(Document(account=ACCOUNT, kind="user", id="a", body=b""))])
+            assert await store.archive.documents(None, 9) == []
             assert [one.head for one in await everything(store.archive)] == [first]
             assert await store.executions.head(f"{2:032x}") is not None
         assert [one.head.last_seq for one in await everything(store.archive)] == [1, 0]
@@ -241,16 +293,17 @@ class ArchiveConformance:
 
     async def test_size(self, store: Store) -> None:
         """Rows are counted by kind; an empty store has none."""
-        kinds = ("executions", "revisions", "machines", "activities")
+        kinds = ("executions", "revisions", "machines", "activities", "documents")
         size = await store.archive.size()
-        assert [size[kind] for kind in kinds] == [0, 0, 0, 0]
+        assert [size[kind] for kind in kinds] == [0, 0, 0, 0, 0]
         await store.definitions.create_machine(example_machine())
         await store.definitions.create_activity(example_activity())
+        await store.documents.write([Put(Document(account=ACCOUNT, kind="user", id=name, body=b"x" * 500_000, aliases=(name,))) for name in "abc"])
         for number in (1, 2, 3):
             await store.archive.put_execution(over(number))
         await store.executions.forget(f"{2:032x}")
         size = await store.archive.size()
-        assert [size[kind] for kind in kinds] == [2, 1, 1, 1]
+        assert [size[kind] for kind in kinds] == [2, 1, 1, 1, 3]
         assert all(count >= 0 for count in size.values())
 
     async def test_at_once(self, store: Store) -> None:

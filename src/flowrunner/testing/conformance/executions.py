@@ -86,7 +86,7 @@ class CommitConformance:
     async def test_a_name_is_taken_per_account_and_machine(self, store: Store) -> None:
         """The same name in another account or machine is free; names are compared as they are."""
         await created(store, 1, name="n")
-        others: tuple[dict[str, Any], ...] = ({"account": "2"}, {"machine": "m"}, {"name": "N"}, {"name": "n "}, {"name": "n\0"})
+        others: tuple[dict[str, Any], ...] = ({"account": "999999999999"}, {"machine": "m"}, {"name": "N"}, {"name": "n "}, {"name": "n\0"})
         for number, changes in enumerate(others, start=2):
             await created(store, number, **({"name": "n"} | changes))
 

@@ -1,0 +1,55 @@
+"""Settings: what can be set, and where each value is looked for.
+
+Precedence: flags, ``FLOWRUNNER_*`` environment, ``.env`` in the working folder, ``flowrunner.toml`` (or ``[tool.flowrunner]``
+in ``pyproject.toml``), defaults. Relative paths in a file are relative to that file. Unknown keys in a file are errors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from flowrunner.config.files import checked, from_file
+from flowrunner.config.settings import DEFAULT_STORE, FUNCTION_KEYS, SETTINGS, Function, Setting, Settings
+from flowrunner.config.variables import dotenv, from_variables
+
+__all__ = ["DEFAULT_STORE", "FUNCTION_KEYS", "SETTINGS", "Function", "Setting", "Settings", "load", "masked", "redacted"]
+
+
+def load(
+    *, flags: Mapping[str, object] | None = None, config: Path | None = None, environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Settings:
+    """Read the settings from every source. A flag of None is not set. Raises ConfigurationError, naming place and remedy."""
+    here = Path.cwd() if folder is None else folder
+    variables = os.environ if environment is None else environment
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    named = str(config) if config is not None else variables.get("FLOWRUNNER_CONFIG")
+    for name, value, origin in from_file(here, Path(named) if named else None):
+        values[name], origins[name] = value, origin
+    for source, place in ((dotenv(here / ".env"), ".env"), (variables, "environment")):
+        for name, value, variable in from_variables(source):
+            values[name], origins[name] = value, f"{place} {variable}"
+    rows = {row.name: row for row in SETTINGS}
+    for name, value in (flags or {}).items():
+        if value is not None:
+            values[name], origins[name] = checked(rows[name], value, f"--{name.replace('_', '-')}"), "flag"
+    return Settings(**values, origins=origins)  # type: ignore[arg-type]  # each value went through its row's reader
+
+
+def redacted(url: str) -> str:
+    """A store URL without its password, for people and logs."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+
+
+def masked(row: Setting, value: object) -> object:
+    """A value as it may be shown: secrets are not, and of a store's URL not the password."""
+    if row.name == "store":
+        return redacted(str(value))
+    return "***" if row.secret and value else value

@@ -1,0 +1,127 @@
+"""Settings in the environment and in ``.env``."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+from flowrunner.config.files import checked
+from flowrunner.config.readers import read_store
+from flowrunner.config.settings import DEFAULT_STORE, SETTINGS
+from flowrunner.errors import ConfigurationError
+
+FILE = "_FILE"
+_PARTS = (
+    "FLOWRUNNER_STORAGE_TYPE", "FLOWRUNNER_POSTGRES_HOST", "FLOWRUNNER_POSTGRES_PORT", "FLOWRUNNER_POSTGRES_DATABASE", "FLOWRUNNER_POSTGRES_USER",
+    "FLOWRUNNER_POSTGRES_PASSWORD", "FLOWRUNNER_POSTGRES_SSL_MODE", "FLOWRUNNER_DYNAMODB_REGION", "FLOWRUNNER_DYNAMODB_ENDPOINT",
+    "FLOWRUNNER_DYNAMODB_TABLE_PREFIX",
+)  # fmt: skip
+_OTHERS = (
+    *("FLOWRUNNER_CONFIG", "FLOWRUNNER_TRACEBACK", "FLOWRUNNER_CRASH_AT", "FLOWRUNNER_IDEMPOTENCY_KEY"),
+    *("FLOWRUNNER_TOKEN", "FLOWRUNNER_TOKEN_FILE", "FLOWRUNNER_PROFILE", "FLOWRUNNER_USERNAME"),  # of client commands
+)
+
+
+def dotenv(path: Path) -> Mapping[str, str]:
+    """``NAME=value`` lines; ``export``, quotes and comments as shells have them, nothing is expanded."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from None
+    found: dict[str, str] = {}
+    for line in lines:
+        match = re.fullmatch(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^#]*?))\s*(?:#.*)?", line)
+        if match:
+            name, *values = match.groups()
+            found[name] = next((value for value in values if value is not None), "")
+    return found
+
+
+def from_variables(source: Mapping[str, str]) -> Iterator[tuple[str, object, str]]:
+    """The settings among these variables: name, value, variable. Raises ConfigurationError.
+
+    A secret may be in a file instead, which ``NAME_FILE`` names (as Docker and Kubernetes hand secrets over). A variable that
+    is almost the name of a setting is an error; other programs' ``FLOWRUNNER_*`` are left alone.
+    """
+    _refuse_misspelt(source)
+    composed = _composed_store(source)
+    if composed is not None:
+        yield "store", read_store(composed), "FLOWRUNNER_STORAGE_TYPE"
+    for row in SETTINGS:
+        for variable in row.variables:
+            value = _value(source, variable) if row.secret else source.get(variable, "")
+            # A Kubernetes service called "flowrunner" sets FLOWRUNNER_PORT=tcp://10.0.0.1:8080 in every pod beside it.
+            if value and not (row.name == "port" and value.startswith("tcp://")):
+                yield row.name, checked(row, value, variable), variable
+                break
+
+
+def known_variables() -> frozenset[str]:
+    """Every variable that means something."""
+    own = {variable for row in SETTINGS for variable in row.variables}
+    files = {f"{variable}{FILE}" for row in SETTINGS if row.secret for variable in row.variables}
+    return frozenset(own | files | {*_PARTS, f"FLOWRUNNER_POSTGRES_PASSWORD{FILE}", *_OTHERS})
+
+
+def _value(source: Mapping[str, str], variable: str) -> str:
+    """A secret from its variable or from the file that ``NAME_FILE`` names."""
+    given, named = source.get(variable, ""), source.get(f"{variable}{FILE}", "")
+    if not named or f"{variable}{FILE}" == "FLOWRUNNER_MASTER_KEY_FILE":  # a setting of its own: that file is made if it is not there
+        return given
+    if given:
+        raise ConfigurationError(f"{variable} and {variable}{FILE} are both set.", remedy="Leave one of them out.")
+    return read_secret_file(Path(named), f"{variable}{FILE}")
+
+
+def read_secret_file(path: Path, named: str) -> str:
+    """The first line of a file that only its owner reads (under /run/secrets the platform sees to that). Raises ConfigurationError."""
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{named}: {path} cannot be read: {error}.") from None
+    if mode & 0o077 and not path.is_relative_to("/run/secrets"):
+        raise ConfigurationError(f"{named}: others than its owner can read {path}.", remedy=f"chmod 600 {path}")
+    return text.splitlines()[0].strip() if text.strip() else ""
+
+
+def _refuse_misspelt(source: Mapping[str, str]) -> None:
+    known = known_variables()
+    for variable in source:
+        if variable.startswith("FLOWRUNNER_") and variable not in known:
+            close = difflib.get_close_matches(variable, known, n=1, cutoff=0.9)
+            if close:
+                raise ConfigurationError(f"{variable} is no setting.", remedy=f"Did you mean {close[0]}?")
+
+
+def _composed_store(source: Mapping[str, str]) -> str | None:
+    """The store URL that the source documents' separate variables mean."""
+    kind = source.get("FLOWRUNNER_STORAGE_TYPE", "").lower()
+
+    def part(name: str, default: str = "") -> str:
+        return source.get(name, "") or default
+
+    match kind:
+        case "":
+            return None
+        case "memory":
+            return "memory:"
+        case "sqlite":
+            return DEFAULT_STORE
+        case "postgres" | "postgresql":
+            secret = _value(source, "FLOWRUNNER_POSTGRES_PASSWORD")
+            user = quote(part("FLOWRUNNER_POSTGRES_USER", "flowrunner"), safe="") + (f":{quote(secret, safe='')}" if secret else "")
+            place = f"{part('FLOWRUNNER_POSTGRES_HOST', 'localhost')}:{part('FLOWRUNNER_POSTGRES_PORT', '5432')}"
+            database, mode = quote(part("FLOWRUNNER_POSTGRES_DATABASE", "flowrunner"), safe=""), part("FLOWRUNNER_POSTGRES_SSL_MODE")
+            return f"postgresql://{user}@{place}/{database}" + (f"?sslmode={quote(mode)}" if mode else "")
+        case "dynamodb":
+            query = {"endpoint": part("FLOWRUNNER_DYNAMODB_ENDPOINT"), "prefix": part("FLOWRUNNER_DYNAMODB_TABLE_PREFIX", "flowrunner_")}
+            region = part("FLOWRUNNER_DYNAMODB_REGION", "us-west-2")
+            return f"dynamodb://{region}?{urlencode({name: value for name, value in query.items() if value})}"
+        case _:
+            raise ConfigurationError(f"FLOWRUNNER_STORAGE_TYPE: {kind!r} must be one of memory, sqlite, postgres, dynamodb.")

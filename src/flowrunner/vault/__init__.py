@@ -1,0 +1,1 @@
+"""Secrets: sealed in the store, opened at the last moment, never shown."""
