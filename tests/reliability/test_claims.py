@@ -69,7 +69,7 @@ async def test_each_claim_has_one_winner(shared_url):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_ten_thousand_claims(postgres_urls, record):
-    """R15: four processes, ten thousand claims. (A thousand on the stand-in for DynamoDB take minutes: it does one request at a time.)"""
+    """R15: four processes, ten thousand claims; the stand-in for DynamoDB, one request at a time, would take an hour."""
     total = fenced = 0
     while total < 10_000:
         claims, lost = await hammer(postgres_urls(), 4, 4, 150)
