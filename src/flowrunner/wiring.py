@@ -30,7 +30,7 @@ from flowrunner.engine.engine import Engine
 from flowrunner.engine.erasing import Eraser
 from flowrunner.engine.feed import Feed
 from flowrunner.engine.points import Point, no_point
-from flowrunner.errors import InvalidDefinition, NotFound, StoreUnavailable
+from flowrunner.errors import FlowRunnerError, InvalidDefinition, NotFound, StoreUnavailable
 from flowrunner.identity.jwt import ForeignIssuer
 from flowrunner.identity.sealed import AccessKeyResealer
 from flowrunner.identity.service import FirstRun, Identity
@@ -155,7 +155,14 @@ class Application:
         await self._tasks.start(stack)
         for engine in (self._express, self.engine):
             await engine.start(stack)
-        await self.identity.accounts.finish_deletions()
+        stack.push_async_callback(_ended, asyncio.create_task(self._finish_deletions()))
+
+    async def _finish_deletions(self) -> None:
+        """Go on with accounts that a server began to delete; whoever is served meanwhile does not wait for it."""
+        try:
+            await self.identity.accounts.finish_deletions()
+        except FlowRunnerError as error:
+            self._report("accounts_not_deleted", {"error": error.message})
 
     async def _open_accounts(self, stack: AsyncExitStack) -> None:
         await self.vault.start()
@@ -191,6 +198,11 @@ class Application:
         if arn is None or arn.account != account or await self.store.definitions.activity(account, arn.name) is None:
             raise NotFound("activity", activity_arn)
         return await self.engine.next_activity_task(activity_arn, worker=worker, wait_seconds=ACTIVITY_POLL_SECONDS)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def build(settings: Settings, *, clock: Clock | None = None, point: Point = no_point) -> Application:
