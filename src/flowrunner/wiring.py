@@ -155,14 +155,15 @@ class Application:
         await self._tasks.start(stack)
         for engine in (self._express, self.engine):
             await engine.start(stack)
-        stack.push_async_callback(_ended, asyncio.create_task(self._finish_deletions()))
+        stack.push_async_callback(_ended, asyncio.create_task(self._finish_what_was_begun()))
 
-    async def _finish_deletions(self) -> None:
-        """Go on with accounts that a server began to delete; whoever is served meanwhile does not wait for it."""
-        try:
-            await self.identity.accounts.finish_deletions()
-        except FlowRunnerError as error:
-            self._report("accounts_not_deleted", {"error": error.message})
+    async def _finish_what_was_begun(self) -> None:
+        """Go on with deletions of accounts and rotations of keys that a server began; whoever is served meanwhile does not wait for it."""
+        for what, work in (("accounts_not_deleted", self.identity.accounts.finish_deletions), ("keys_not_rotated", self.vault.rotation.resume)):
+            try:
+                await work()
+            except FlowRunnerError as error:
+                self._report(what, {"error": error.message})
 
     async def _open_accounts(self, stack: AsyncExitStack) -> None:
         await self.vault.start()
