@@ -14,7 +14,7 @@ import structlog
 from litestar.types import ASGIApp
 
 from flowrunner.api.app import create_app
-from flowrunner.api.aws import AwsEndpoint, BearerOr, Development, Service, Signed
+from flowrunner.api.aws import AwsEndpoint, BearerOr, Development, KnownOr, Service, Signed
 from flowrunner.api.denials import Denials
 from flowrunner.api.identify import DevAuthenticator, GateAuthenticator
 from flowrunner.api.openings import Openings
@@ -93,7 +93,7 @@ class Application:
         signed = Signed(self.identity.gate.access_key, clock=clock, randomness=os.urandom, regions={settings.region})
         aws = AwsEndpoint(
             service,
-            Development(settings.account) if settings.dev else BearerOr(self.identity.gate, signed),
+            KnownOr(self.identity.gate, Development(settings.account)) if settings.dev else BearerOr(self.identity.gate, signed),
             stopping=self.stopping,
             limiter=limiter,
             denials=Denials(self.identity.audit),
