@@ -83,7 +83,11 @@ def test_first_run(site):
         connect(stream, proxy=None)
     assert refused.value.response.status_code == 401
 
-    # a restart, and one without the key
+    restarted(site, key_file, lambda: finished(first, execution))
+
+
+def restarted(site, key_file, finds_the_run):
+    """A start without the master key is refused and tells what to restore; with it everything is there again."""
     port = int(site.url.rpartition(":")[2])
     assert site.stop() == 0
     key = key_file.read_bytes()
@@ -98,6 +102,6 @@ def test_first_run(site):
     key_file.chmod(0o600)
     site.start(port=port)
     assert site.run("secret", "get", "API_KEY", "--reveal").stdout.strip() == "canary-4711"
-    assert finished(first, execution)["status"] == "SUCCEEDED"
+    assert finds_the_run()["status"] == "SUCCEEDED"
     assert site.stop() == 0
     assert "flr_" not in site.said
