@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 
 CANARIES = 40
 RUNS = "/api/v2/workflows/runs"
-SUITE = importlib.util.spec_from_file_location("vault_executions", Path(__file__).parent.parent / "vault" / "test_executions.py")
+SUITE = importlib.util.spec_from_file_location("vault_executions", Path(__file__).parent.parent / "vault" / "test_secret_executions.py")
 canaries = importlib.util.module_from_spec(SUITE)  # what tasks do with secrets, and how these may be spelt
 SUITE.loader.exec_module(canaries)
 server = canaries.server  # echoes what tasks send
