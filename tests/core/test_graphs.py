@@ -7,6 +7,7 @@ from play import START, identity_of
 
 from flowrunner.core import facts
 from flowrunner.core.commands import RunAttempt
+from flowrunner.core.draw import as_dot, as_mermaid, graph_of
 from flowrunner.core.machine import Machine
 from flowrunner.core.program import (
     Branch,
@@ -453,3 +454,14 @@ def test_notes_are_no_events(play):
     ids = [record["id"] for record in played.records if "id" in record]
     assert ids == list(range(1, len(ids) + 1))
     assert played.machine.last_seq == len(played.records) > len(ids)
+
+
+def test_pictures():
+    """A workflow is drawn as its steps; the edges of a node carry their actions."""
+    drawn = as_mermaid(graph_of(graph_program(*DIAMOND)))
+    assert drawn.count("-->") == 6
+    assert '["a"]' in drawn
+    flowing = as_mermaid(graph_of(flow(node("n", {"left": "l", "success": "r"}), node("l", {}), node("r", {}))))
+    assert '-->|"left"|' in flowing
+    looping = as_dot(graph_of(loop_program(kind="count", count=Field(name="count", constant=1))))
+    assert "cluster" in looping
