@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from flowrunner.errors import FlowRunnerError, InvalidSecret, NotFound
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds import BUILT_IN
 from flowrunner.limits import MIB
 from flowrunner.ports.secrets import SecretSource
-from flowrunner.tasks.nodes.kind import NodeCall, NodeFailed, NodeKind, NodeResult
+from flowrunner.tasks.nodes.credentials import with_secret
+from flowrunner.tasks.nodes.kind import NodeCall, NodeKind, NodeResult
 from flowrunner.tasks.nodes.postgresserver import MODES, PostgresServer, Server
 from flowrunner.tasks.nodes.postgrestable import TABLE_OPERATIONS, on_table
 from flowrunner.tasks.nodes.reach import Reach
@@ -22,7 +22,7 @@ from flowrunner.tasks.nodes.reading import bad, choice, given, listing, optional
 from flowrunner.tasks.nodes.sqlitefile import SqliteFile, file_below
 from flowrunner.tasks.nodes.statements import Answer, Bounds, Database, Statement
 from flowrunner.tasks.nodes.threads import Threads
-from flowrunner.tasks.secrecy import SECRET_NOT_FOUND, SECRET_UNAVAILABLE, expose
+from flowrunner.tasks.secrecy import expose
 
 MOST_ROWS = 100_000
 ROWS = 10_000  # unless max_rows says otherwise
@@ -82,7 +82,7 @@ class DatabaseKind(NodeKind):
         return NodeResult(_changed(answer))
 
     async def _database(self, call: NodeCall) -> Database:
-        fields = await connection_fields(call, self._secrets)
+        fields = await with_secret(call, self._secrets)
         if _driver(fields) == _POSTGRES:
             return PostgresServer(server_of(fields), self._reach)
         name = text(fields, "path", "database", "dbname", "dsn").removeprefix("sqlite://").removeprefix("sqlite:").removeprefix("file:")
@@ -106,23 +106,6 @@ def bounds_of(params: Mapping[str, JSONValue]) -> Bounds:
         bytes=whole(params, "max_bytes", default=BYTES, low=1, high=MOST_BYTES),
         seconds=seconds(params, "timeout", default=SECONDS),
     )
-
-
-async def connection_fields(call: NodeCall, secrets: SecretSource) -> JSONObject:
-    """The parameters that say which database, over those of the secret (type database) that they name. Raises NodeFailed."""
-    name = optional_text(call.params, "secret", "connection")
-    if name is None:
-        return dict(call.params)
-    try:
-        revealed = await secrets.reveal(call.account, name)
-    except (NotFound, InvalidSecret) as error:
-        raise NodeFailed(error.message, error=SECRET_NOT_FOUND) from None
-    except FlowRunnerError as error:
-        raise NodeFailed(f"The secret {name!r} cannot be had now: {error}", error=SECRET_UNAVAILABLE) from None
-    expose(revealed.hidden)
-    if not isinstance(revealed.value, dict):
-        raise bad(f"The secret {name!r} is a simple one; a connection needs one of the type database.")
-    return {**revealed.value, **{name: value for name, value in call.params.items() if value is not None}}
 
 
 def server_of(fields: Mapping[str, JSONValue]) -> Server:
