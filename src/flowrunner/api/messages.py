@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from flowrunner.core.records import Record, details_key
 from flowrunner.ports.executions import Head, Status
+from flowrunner.views.records import moment
 
 VERSION = 1
 CACHE_BYTES = 8 * 1024 * 1024
@@ -50,11 +50,6 @@ TYPES: dict[str, str] = {
     "TaskSubmitFailed": "task_submit_failed",
 }
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-
-
-def moment(milliseconds: int) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def type_of(event_type: str) -> str:

@@ -13,7 +13,6 @@ from msgspec import UNSET, UnsetType
 
 from flowrunner.api.accounts import answer
 from flowrunner.api.identify import header
-from flowrunner.api.messages import moment
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.clock import SECOND
 from flowrunner.errors import ExpressionError, InvalidDocument
@@ -23,6 +22,7 @@ from flowrunner.vault.rotation import Report
 from flowrunner.vault.secret import Secret, SecretInfo, SecretType
 from flowrunner.vault.secrets import SecretQuery, StructuredChange
 from flowrunner.vault.types import TYPES, Schema
+from flowrunner.views.records import moment
 
 METADATA = ("description", "tags", "expires_at")
 MAX_PAGE = 1000
