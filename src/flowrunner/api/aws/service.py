@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flowrunner.api.aws.faults import AwsFault, invalid_arn, no_execution, no_machine
-from flowrunner.asl.findings import format_aws
 from flowrunner.asl.parse import Parsed, parse_definition
 from flowrunner.definitions.entries import is_ours
 from flowrunner.errors import InvalidDefinition
 from flowrunner.identity.principal import Principal
 from flowrunner.ids import Arn, parse_arn
 from flowrunner.limits import AWS, Limits
+from flowrunner.reading.findings import format_aws
 
 if TYPE_CHECKING:
     from flowrunner.clock import Clock
