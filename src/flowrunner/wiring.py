@@ -270,6 +270,7 @@ def _registry(settings: Settings, functions: Mapping[str, Function], limits: Lim
         limits=limits,
         clock=clock,
         secrets=application.vault.secrets,
+        documents=application.store.documents,
     )
 
 
