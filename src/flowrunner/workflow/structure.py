@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flowrunner.core.program import Branch, Case, Field, LoopWork, State, SwitchWork, Template
@@ -12,7 +12,7 @@ from flowrunner.lang.environment import Environment
 from flowrunner.reading.findings import Place
 from flowrunner.workflow.fields import BRANCH, INVALID_VALUE, LOOP, MISSING_FIELD, read_object, shown
 from flowrunner.workflow.steps import STRUCTURES, Compiling, Step, branch_of, graph_of, state_of
-from flowrunner.workflow.templates import LoopEnded, Outputs
+from flowrunner.workflow.templates import LoopEnded, Outputs, Returned
 
 DEFAULT = "default"
 MOST_ITERATIONS = 100  # unless the author says otherwise
@@ -160,7 +160,9 @@ def _body(compiling: Compiling, step: Step, given: JSONObject, place: Place) -> 
     if step.type == "loop":
         compiling.found.error(step.place, "'children' is missing: the steps of the loop.", MISSING_FIELD)
         return Branch(start_at="nothing", states={})
-    return branch_of(compiling, Step(step.id, step.place, inner, step.type, step.config))
+    branch = branch_of(compiling, Step(step.id, step.place, inner, step.type, step.config))
+    states = {name: replace(state, output=Returned()) if name == step.id else state for name, state in branch.states.items()}
+    return Branch(start_at=branch.start_at, states=states)
 
 
 STRUCTURES.update({"group": _group, "branch": _branch, "loop": _loop})

@@ -227,6 +227,15 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Returned:
+    """What a step has returned, as the output of its branch."""
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The value."""
+        return result_of(states_of(environment))
+
+
+@dataclass(frozen=True, slots=True)
 class LoopEnded:
     """What a loop gives."""
 
