@@ -21,6 +21,8 @@ JSONObject = dict[str, JSONValue]
 MAX_DEPTH = 128  # containers within containers; orjson itself stops at 254, Python's own parser at the recursion limit
 _LONG_NUMBER = re.compile(r"[0-9]{19}")  # 2^63 has 19 digits
 _LONG_NUMBER_BYTES = re.compile(rb"[0-9]{19}")
+_MEMBER = re.compile(r'"[ \t\r\n]*:')
+_MEMBER_BYTES = re.compile(rb'"[ \t\r\n]*:')
 MAX_DIGITS = 1000  # of one number; CPython refuses 4,300 with a ValueError, AWS's parser (Jackson) 1,000
 
 
@@ -65,10 +67,50 @@ def _bounded_int(digits: str) -> int:
 
 
 def _finite(digits: str) -> float:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError("number too long")
     number = float(digits)
     if math.isinf(number):
         raise ValueError("number out of range")
     return number
+
+
+def repeated_name(text: str | bytes, value: JSONValue) -> str | None:
+    """The first name that an object of this JSON text has twice; None when each is there once. `value` is what was read from the text.
+
+    Each member of an object stands in the text as a quotation mark before a colon, so when there are no more of these than members
+    in the value, nothing repeats. Only where strings hold such signs, too, the text is read again.
+    """
+    marks = len((_MEMBER if isinstance(text, str) else _MEMBER_BYTES).findall(text))  # type: ignore[arg-type]  # each with its own kind
+    if marks < 2 or marks == _members(value):
+        return None
+    try:
+        json.loads(text, object_pairs_hook=_unique)
+    except _Repeated as found:
+        return str(found)
+    return None
+
+
+class _Repeated(Exception):  # a signal within this module
+    """A name repeats."""
+
+
+def _unique(pairs: list[tuple[str, JSONValue]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Repeated(next(name for place, name in enumerate(names) if name in names[:place]))
+
+
+def _members(value: JSONValue) -> int:
+    count, stack = 0, [value]
+    while stack:
+        part = stack.pop()
+        if type(part) is dict:
+            count += len(part)
+            stack.extend(part.values())
+        elif type(part) is list:
+            stack.extend(part)
+    return count
 
 
 def dumps(value: JSONValue) -> str:

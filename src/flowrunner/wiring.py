@@ -71,7 +71,7 @@ class Application:
         self._express_store = open_store("memory:", clock=clock)
         self.vault = Vault(
             self.store.documents,
-            _key_source(settings),
+            key_source(settings),
             clock=clock,
             randomness=os.urandom,
             resealers=(AccessKeyResealer(),),
@@ -211,7 +211,7 @@ def compile_revision(revision: Revision) -> Program:
     return parsed.program
 
 
-def _key_source(settings: Settings) -> KeySource:
+def key_source(settings: Settings) -> KeySource:
     """Master keys: stated by the operator, or made once beside the store; a store in memory has one of its own."""
     named = settings.master_key_file if "master_key_file" in settings.origins else None
     keys = [settings.master_key, *settings.previous_master_keys] if settings.master_key is not None else []

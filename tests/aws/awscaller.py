@@ -17,6 +17,7 @@ from flowrunner.clock import SystemClock
 from flowrunner.engine.engine import Engine
 from flowrunner.errors import InvalidDefinition
 from flowrunner.limits import AWS
+from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import Failed, TaskHandler
 from flowrunner.stores.memory.store import MemoryStore
 
@@ -44,10 +45,10 @@ def compiled(revision):
     return parsed.program
 
 
-async def make_service(stack: AsyncExitStack, **settings: Any) -> Service:
+async def make_service(stack: AsyncExitStack, store: Store | None = None, **settings: Any) -> Service:
     clock = SystemClock()
     common = {"compiler": compiled, "tasks": NoTasks(), "clock": clock, "randomness": os.urandom, "region": REGION}
-    store = MemoryStore()
+    store = store or MemoryStore()
     express = Engine(store=MemoryStore(), **common)
     engine = Engine(store=store, express=express, **common)
     await store.start(stack)

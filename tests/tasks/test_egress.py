@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import defaultdict
 
 import pytest
 from aiohttp import web
@@ -40,7 +41,38 @@ SPELLINGS = [
     "http://127.0.0.1?@example.com:{port}/", "http://127.0.0.1;example.com:{port}/", "http://[v1.fe80::a]:{port}/", "http://private.test:{port}/", "http://both.test:{port}/",
     "http://mapped.test:{port}/", "http://scoped.test:{port}/", "https://private.test:{port}/",
 ]  # fmt: skip
+HOSTS = (
+    # IPv4, in whatever C libraries, browsers and shells have taken
+    "127.0.0.1", "127.0.0.0", "127.1.1.1", "127.127.127.127", "127.0.0.1.", "127.0.0.1..", "127.00.00.01", "127.000.000.001", "0127.0.0.1", "00127.0.0.1",
+    "0177.0.0.01", "0177.1", "0x7f.1", "0X7F.0.0.1", "0x7f.0.1", "0x7f.0x1", "0x7F000001", "0x07f000001", "0x00000000007f000001", "017700000001", "0017700000001",
+    "2130706433.", "02130706433", "4294967295", "4294967296", "425.510.425.510", "2886729729", "3232235521", "2852039166", "0xA9FEA9FE", "0251.0376.0251.0376",
+    "0xa9.0xfe.0xa9.0xfe", "169.254.43518", "169.16689662", "169.254.169.254.", "169.254.170.2", "168.63.129.16.0x0", "0.0.0.1", "00.00.00.00", "0x0.0x0", "0x", "0x.0x.0x.0x",
+    "127.0.0.1e0", "1.27e8", "-1", "127.0.0.-1", "+127.0.0.1", "127,0,0,1", "127_0_0_1.1", "127.0.0.1:1", "127.0.0.1%20", "127.0.0.1%09", "127.0.0.1%2f", "127.0.0.1%23",
+    # IPv4 in IPv6 clothes, and IPv6 of all sorts
+    "[::ffff:7f00:0001]", "[::FFFF:127.0.0.1]", "[0000:0000:0000:0000:0000:ffff:7f00:0001]", "[::ffff:0:7f00:1]", "[::ffff:0:127.0.0.1]", "[::7f00:1]", "[::ffff:10.0.0.1]",
+    "[::ffff:0a00:0001]", "[::ffff:c0a8:1]", "[::ffff:a9fe:a9fe]", "[::ffff:0.0.0.0]", "[64:ff9b::10.0.0.1]", "[64:ff9b::a9fe:a9fe]", "[64:ff9b:1:7f00:1::]", "[2002:a9fe:a9fe::]",
+    "[2002:7f00:0001::1]", "[2002:c0a8:0001::]", "[2001::7f00:1]", "[2001:0:0:0:0:0:80ff:fffe]", "[2001:10::1]", "[2001:20::1]", "[::1%1]", "[::1%25]", "[::1%25lo0]",
+    "[0::1]", "[::0001]", "[::0:1]", "[0:0::0:1]", "[::00000001]", "[1::]", "[::2]", "[fe80::]", "[fe80::1]", "[febf::1]", "[feff::1]", "[fd00:ec2::254]", "[fdff::1]",
+    "[ff01::1]", "[ff05::2]", "[ffff::1]", "[4000::1]", "[e000::1]", "[0100::]", "[::1]]", "[[::1]]", "[::1", "::1]", "[]", "[:]", "[::1].", "[::1]a", "[::ffff:127.1]", "[::ffff:0x7f.1]",
+    "[::ffff:127.0.0.01]", "[::ffff:2130706433]", "[::%31]", "[::127.1]", "[12345::1]", "[1:2:3:4:5:6:7:8:9]", "[g::1]",
+    # names that are this machine, or no names
+    "localhost", "LocalHost", "localhost..", "l%6fcalhost", "loc\u0430lhost", "\uff4cocalhost", "localhost\u3002", "localho\u017ft", "localhost%00", "localhost%00.example.com",
+    "localhost%E3%80%82", "private.test", "PRIVATE.TEST", "private.test.", "priv%61te.test", "\uff50rivate.test", "private\uff0etest", "private\uff61test", "private\u00adtest.test",
+    "both.test", "mapped.test", "nat64.test", "sixtofour.test", "unspecified.test", "metadata.test", "multicast.test", "broadcast.test", "zoned.test", "later.test",
+    "127.0.0.1\u3002", "\uff10x7f.1", "\u2488\u2488", "\u00b9\u00b2\u2077.0.0.1", "\u09e7\u09e8\u09ed.0.0.1", "\U0001d7cf\U0001d7d0\U0001d7d5.0.0.1", "127\uff0e0\uff0e0\uff0e1", "127.0.0.\u2460",
+    "a@127.0.0.1", "a:b@[::1]", ":@127.0.0.1", "%40127.0.0.1", "example.com%40127.0.0.1", "example.com#@127.0.0.1", "127.0.0.1\\.example.com", "127.0.0.1\tx", "127.0.0.1\n", "127.0.0.1\x00", "\x7f127.0.0.1",
+    "127.0.0.1.localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "127.0.0.1.nip.io", "127-0-0-1.nip.io", "localtest.me", "kubernetes.default.svc", "metadata.google.internal",
+    "host.docker.internal", "*", "*.test", "..", ".", "a" * 64 + ".test", ("a." * 130) + "test", "xn--", "xn--127-.0.0.1", "_", "-", "a..localhost", "$(id)", "`id`", "{a}", "<a>", '"a"', "'a'", "a|b", "a^b", "a~b",
+)  # fmt: skip
 NAMES = {
+    "nat64.test": ["64:ff9b::7f00:1"],
+    "sixtofour.test": ["2002:7f00:1::"],
+    "unspecified.test": ["0.0.0.0"],
+    "metadata.test": ["169.254.169.254"],
+    "multicast.test": ["224.0.0.1"],
+    "broadcast.test": ["255.255.255.255"],
+    "zoned.test": ["::1%lo"],
+    "later.test": ["93.184.216.34", "2606:4700::1111", "::1"],
     "private.test": ["127.0.0.1"],
     "both.test": ["93.184.216.34", "127.0.0.1"],  # one public address does not make the other good
     "mapped.test": ["::ffff:127.0.0.1"],
@@ -121,6 +153,32 @@ async def test_no_spelling_connects(client, listener, spelling):
     with pytest.raises(EgressRefused):
         await guarded.request("GET", spelling.replace("{port}", str(port)), headers={}, seconds=5)
     assert seen == []
+
+
+async def test_no_host_connects(client, stack):
+    """Nothing that stands for this machine, a private network or no host at all is connected to: on IPv4 and IPv6, at any address of ours."""
+    seen = []
+
+    async def accept(reader, writer):
+        seen.append(writer.get_extra_info("sockname"))
+        writer.close()
+
+    server = await asyncio.start_server(accept, "0.0.0.0", 0)
+    await stack.enter_async_context(server)
+    port = server.sockets[0].getsockname()[1]
+    if socket.has_ipv6:
+        await stack.enter_async_context(await asyncio.start_server(accept, "::", port, family=socket.AF_INET6))
+    guarded = await client(names=Names(defaultdict(lambda: ["127.0.0.1"], NAMES)))  # a resolver at its worst: whatever it is asked is here
+    for scheme in ("http", "https"):
+        for host in HOSTS:
+            with pytest.raises(EgressRefused):
+                await guarded.request("GET", f"{scheme}://{host}:{port}/", headers={}, seconds=5)
+    assert seen == []
+
+
+def test_there_are_three_hundred_spellings():
+    """The lists are not shortened by accident."""
+    assert len({*SPELLINGS, *(f"http://{host}:{{port}}/" for host in HOSTS)}) >= 300
 
 
 async def test_the_listener_would_see_it(client, listener):

@@ -14,7 +14,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from flowrunner.api.accounts import ACCOUNT, Caller, answer, own
-from flowrunner.api.bodies import body_of
+from flowrunner.api.bodies import body_of, object_of
 from flowrunner.api.identify import actor_of
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.api.secretshapes import (
@@ -40,7 +40,6 @@ from flowrunner.api.secretshapes import (
 from flowrunner.errors import InvalidDocument, InvalidSecret, NotFound
 from flowrunner.identity.audit import AuditLog
 from flowrunner.identity.permissions import Permission
-from flowrunner.jsonvalue import loads
 from flowrunner.vault.secret import SecretType
 from flowrunner.vault.secrets import SecretQuery, StructuredChange
 from flowrunner.vault.vault import Vault
@@ -214,7 +213,7 @@ def _typed(vault: Vault, path: str, kind: SecretType, write_of: _WriteOf) -> lis
     async def create(request: Caller, account: FromPath[str], key: FromPath[str]) -> Response[bytes]:
         """Make a secret of this type: its fields, and beside them description, tags and expires_at."""
         mine, name = own(request, account), name_of(request, key)
-        fields = loads(await request.body() or b"{}")
+        fields = await object_of(request)
         if not isinstance(fields, dict):
             raise InvalidDocument("The body must be a JSON object.")
         about = msgspec.convert({part: fields.pop(part) for part in METADATA if part in fields}, Metadata)

@@ -17,6 +17,7 @@ from flowrunner.cli import (
     db,
     dbmove,
     definitions,
+    doctor,
     environment,
     executions,
     keys,
@@ -34,7 +35,7 @@ EXAMPLES = """\b
   flowrunner run order.asl.json --follow    one run here, without a server
   eval "$(flowrunner env)"                  point the AWS SDKs and CLI at the server
 
-Exit codes: 0 success, 1 the run failed, db check found something (or something unexpected happened), 2 usage, 3 definition or input
+Exit codes: 0 success, 1 the run failed, db check or doctor found something (or something unexpected happened), 2 usage, 3 definition or input
 invalid, 4 not found, 5 denied, 6 server or store unreachable, 7 the run timed out, 8 the run was stopped, 124 --timeout passed, 130 interrupted.
 """
 
@@ -46,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for commands in (serving.COMMANDS, running.COMMANDS, definitions.COMMANDS, executions.COMMANDS, environment.COMMANDS, login.COMMANDS):
+for commands in (serving.COMMANDS, running.COMMANDS, definitions.COMMANDS, executions.COMMANDS, environment.COMMANDS, login.COMMANDS, doctor.COMMANDS):
     for name, command in commands.items():
         app.command(name)(command)
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., Any]]]] = {

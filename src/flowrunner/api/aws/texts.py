@@ -10,8 +10,9 @@ import json
 import re
 
 from flowrunner.errors import InvalidDocument
-from flowrunner.jsonvalue import MAX_DEPTH, MAX_DIGITS, depth, loads
+from flowrunner.jsonvalue import MAX_DEPTH, MAX_DIGITS, depth, loads, repeated_name
 
+SHOWN_CHARACTERS = 200  # of a name in a message
 _WORD = re.compile(r"[A-Za-z_$][\w$]*")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _VALUES = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
@@ -29,19 +30,20 @@ def json_fault(text: str) -> str | None:
     # Depth costs a walk; it cannot be exceeded by fewer opening brackets than that.
     if text.count("[") + text.count("{") > MAX_DEPTH and depth(value) > MAX_DEPTH:
         return f"Document nesting depth exceeds the maximum allowed ({MAX_DEPTH})"
-    return None
+    name = repeated_name(text, value)
+    return None if name is None else f"Duplicate field '{name[:SHOWN_CHARACTERS]}'"
 
 
 def _message(text: str) -> str:
     try:
-        json.loads(text, parse_constant=_refuse)
+        json.loads(text, parse_constant=_refuse, parse_int=_bounded, parse_float=_bounded)
     except json.JSONDecodeError as error:
         return _at(text, error.pos, error.msg)
     except _Constant as found:
         return f"Unrecognized token '{found}': was expecting {_VALUES}"
     except RecursionError:
         return f"Document nesting depth exceeds the maximum allowed ({MAX_DEPTH})"
-    except ValueError:  # CPython's limit for the digits of an integer
+    except ValueError:
         return f"Number value length exceeds the maximum allowed ({MAX_DIGITS})"
     return "Invalid UTF-16 surrogate in a string, or a number out of range"
 
@@ -52,6 +54,12 @@ class _Constant(Exception):
 
 def _refuse(name: str) -> None:
     raise _Constant(name.removeprefix("-"))
+
+
+def _bounded(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(digits[:20])
+    return 0
 
 
 def _at(text: str, position: int, problem: str) -> str:
