@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ from flowrunner.ports.observe import NullObserver
 from flowrunner.stores.memory.store import MemoryStore
 from flowrunner.testing.clock import ManualClock
 from flowrunner.testing.identities import made_identity
+from flowrunner.vault.keys import KeySource
+from flowrunner.vault.vault import Vault
 
 PASSWORD = "correct horse battery"
 OPERATOR, ONE, TWO, NONE = "000000000001", "111111111111", "222222222222", "333333333333"
@@ -58,7 +61,9 @@ async def accounts_world(registration="closed", **settings):
             "store": store, "feed": Feed(store.executions, clock), "aws": no_aws, "authenticator": GateAuthenticator(identity.gate), "region": "us-east-1",
             "observer": NullObserver(), "stopping": asyncio.Event(), "clock": clock, "identity": identity, "registration": registration,
         }  # fmt: skip
-        app = create_app(**{**values, **settings})
+        vault = Vault(store.documents, KeySource(randomness=os.urandom), clock=clock, randomness=os.urandom)
+        await vault.start()
+        app = create_app(**{**values, "vault": vault, **settings})
         client = await stack.enter_async_context(httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost"))
         world = World(identity, client, clock, app)
         first = await identity.first_run(OPERATOR)

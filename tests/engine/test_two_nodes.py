@@ -59,7 +59,7 @@ async def nodes():
 
         async def node(**options):
             way = Way(store.executions)
-            seen = SimpleNamespace(url="memory:", capabilities=store.capabilities, executions=way, definitions=store.definitions)
+            seen = SimpleNamespace(url="memory:", capabilities=store.capabilities, executions=way, definitions=store.definitions, documents=store.documents)
             bench = Bench(seen, clock=clock, **options)
             bench.way = way
             bench.is_cut_off = lambda: not way.open.is_set()

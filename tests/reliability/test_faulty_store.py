@@ -1,5 +1,6 @@
 """R6: a store that refuses, does and denies it, or answers late changes nothing of what executions come to: engine cases."""
 
+import contextlib
 import json
 import sys
 from collections import Counter
@@ -11,7 +12,9 @@ import pytest
 
 from flowrunner.clock import SystemClock
 from flowrunner.engine.live import ExecutionAlreadyExists
-from flowrunner.errors import StoreUnavailable
+from flowrunner.errors import DocumentConflict, StoreUnavailable
+from flowrunner.ports.documents import Document, Put
+from flowrunner.stores.memory import MemoryStore
 from flowrunner.stores.open import open_store
 from flowrunner.testing.clock import ManualClock
 from flowrunner.testing.faultystore import Faults, faulty
@@ -48,7 +51,7 @@ async def play(case, url, rate, seed, kept_warm):
         await store.start(stack)
         faults = Faults(rate=0, seed=seed, late_seconds=0.002)
         way = faulty(store.executions, faults, SystemClock())  # the bench waits for the store before it moves its own clock
-        seen = SimpleNamespace(url=url, capabilities=store.capabilities, executions=way, definitions=store.definitions)
+        seen = SimpleNamespace(url=url, capabilities=store.capabilities, executions=way, definitions=store.definitions, documents=store.documents)
         bench = Bench(seen, kept_warm=kept_warm, clock=clock, seed=seed)
         bench.handler.table = {name: list(outcomes) for name, outcomes in case.get("answers", {}).items()}
         await bench.engine.start(stack)
@@ -113,3 +116,18 @@ async def test_a_store_that_fails_changes_no_outcome_four_hundred_times(case, re
         for seed in range(seeds):
             total += await play(case, "memory:", rate, seed, kept_warm=1000 * (seed % 2))
     record("R6", {"calls": total["calls"], "faults": total.total() - total["calls"]})
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_documents_through_a_faulty_way(seed):
+    """Whoever reads again after an unknown outcome adds each of its additions exactly once."""
+    store = MemoryStore(clock=ManualClock())
+    of = faulty(store.documents, Faults(rate=0.4, seed=seed, late_seconds=0), SystemClock())
+    done = 0
+    while done < 50:
+        with contextlib.suppress(StoreUnavailable, DocumentConflict):
+            there = await of.get("123456789012", "user", "counter")
+            done = int(there.body) if there else 0
+            await of.write([Put(Document(account="123456789012", kind="user", id="counter", body=b"%d" % (done + 1), version=there.version if there else 0))])
+    last = await store.documents.get("123456789012", "user", "counter")
+    assert int(last.body) == last.version
