@@ -190,6 +190,16 @@ async def test_too_many_headers_are_refused(headers):
         await connection.closed()
 
 
+async def test_headers_are_counted_over_all_their_pieces():
+    """Two pieces that are small enough are too large together, whether or not a line ends between them."""
+    for first, second in ((b"A: " + b"b" * 15_000 + b"\r\n", b"B: " + b"c" * 5_000 + b"\r\n\r\n"), (b"A: " + b"b" * 15_000, b"b" * 5_000 + b"\r\n\r\n")):
+        async with served() as port, connected(port, HEALTHY + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + first) as connection:
+            assert (await connection.answer())[0] == 200
+            connection.writer.write(second)
+            problem(await connection.answer(), 431, "headers_too_large")
+            await connection.closed()
+
+
 async def test_headers_within_the_limits_are_taken():
     """A hundred of them, or nearly 16 KiB."""
     async with served() as port, connected(port) as connection:
@@ -309,14 +319,19 @@ async def test_trailers_say_nothing():
         assert b"MissingAction" in body
 
 
-async def test_pipelined_requests_are_answered_in_order_and_bounded():
-    """A few may wait; thousands of them close the connection."""
+async def test_pipelined_requests_are_answered_in_order_and_bounded(caplog, capsys):
+    """A few may wait; thousands of them close the connection, and whatever was under way ends without a fault."""
     async with served() as port:
         async with connected(port, HEALTHY * 20) as connection:
             assert [(await connection.answer())[0] for _ in range(20)] == [200] * 20
         async with connected(port) as connection:
             await connection.pour(HEALTHY * 10_000, 1)
             await connection.closed()
+        for broken in (b"GARBAGE\r\n\r\n", b"G" * 20_000, b"POST / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"):
+            async with connected(port, AWS + b"Content-Length: 2\r\n\r\n{}" + HEALTHY * 3 + broken) as connection:
+                await connection.closed()
+    assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
+    assert "Traceback" not in "".join(capsys.readouterr())
 
 
 async def test_connections_of_one_address_are_limited():

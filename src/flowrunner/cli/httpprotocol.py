@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from flowrunner.api.problems import PROBLEM, Problem, of_status
 from flowrunner.cli.door import Door
@@ -54,11 +54,13 @@ class HttpProtocol(HttpToolsProtocol):
         self._door = door
         self._address: str | None = None  # counted at the door under this
         self._begun = self._in_body = self._discarding = False
-        self._size = 0  # bytes of headers that are not complete
+        self._size = 0  # bytes of headers that are not complete, beside those they began with
+        self._most = 0  # how many bytes the headers that are read now can have: what they came with may be others'
         self._received = self._body_size = 0  # bytes since the headers: all, and of the body
         self._watched = _IDLE
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
+        self._running: RequestResponseCycle | None = None  # the request that is answered now; `cycle` is the one that is read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Count the connection, or refuse it; its first request is awaited from now on."""
@@ -85,6 +87,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         begun, in_body = self._begun, self._in_body
+        self._most = len(data) + (self._most if begun else 0)
         if in_body:
             self._received += len(data)
         try:
@@ -121,8 +124,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; a trailer is dropped, for whatever it says would come after the checks."""
-        if not self._in_body:
-            super().on_header(name, value)
+        if self._in_body:
+            return
+        if len(self.headers) == MAX_HEADERS:
+            raise _Refused(TOO_MANY_HEADERS)  # at once: what was received together may hold 40,000 of them
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Check the headers, and start the request."""
@@ -135,6 +141,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._deadline = self.loop.time() + self._door.body_seconds
         if self.cycle is not None:
             self.cycle.transport = self._closing  # type: ignore[assignment]  # all that a cycle asks of it
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         """Pass on a part of the body."""
@@ -167,6 +177,9 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._watch(_IDLE)
         self._discarding = True
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True  # to the application its caller has gone
+            self._running.message_event.set()
         if not self._begun and not self._in_body:
             self._cut()
             return
@@ -185,33 +198,29 @@ class HttpProtocol(HttpToolsProtocol):
             self._address = None
 
     def _check(self) -> None:
-        if _over(self.url, self.headers):
+        if self._most > MAX_HEADER_BYTES and _over(self.url, self.headers):
             raise _Refused(TOO_MANY_HEADERS)
-        names = [name for name, _ in self.headers]
+        named = dict(self.headers)
         version = self.parser.get_http_version()
-        hosts = names.count(b"host")
-        if hosts > 1 or (hosts == 0 and version != "1.0"):
+        if b"host" not in named:
+            if version != "1.0":
+                raise _Refused(NO_HOST)
+        elif len(named) != len(self.headers) and sum(name == b"host" for name, _ in self.headers) > 1:
             raise _Refused(NO_HOST)
-        framed = b"transfer-encoding" in names
-        if framed and (version == "1.0" or b"content-length" in names):
+        framed, sized = b"transfer-encoding" in named, b"content-length" in named
+        if framed and (sized or version == "1.0"):
             raise _Refused(AMBIGUOUS)
         # After an upgrade nothing is parsed, so a body would never come.
-        if (framed or b"content-length" in names) and self.parser.should_upgrade():
+        if (framed or sized) and self.parser.should_upgrade():
             raise _Refused(NO_UPGRADE)
 
     def _refuse(self, problem: Problem) -> None:
         """Answer a request that is not read any further, unless another answer is due first; then close."""
         if self._discarding or self.transport.is_closing():
             return
-        cycle = self.cycle
-        due = cycle is not None and not cycle.response_complete
-        if due:
-            cycle.disconnected = True  # to the application its caller has gone
-            cycle.message_event.set()
-        if not self.pipeline and not (due and (cycle.response_started or not self._in_body)):
+        running = self._running
+        if running is None or running.response_complete or (running is self.cycle and self._in_body and not running.response_started):
             self.transport.write(_wire(problem))
-        for waiting, _ in self.pipeline:
-            waiting.disconnected = True
         self.pipeline.clear()
         self._begun = True  # there is more to come, or may be
         self.finish()
@@ -257,7 +266,7 @@ class _Closing:
 
 
 def _over(url: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
-    return len(headers) > MAX_HEADERS or len(url) + sum(len(name) + len(value) + 4 for name, value in headers) > MAX_HEADER_BYTES
+    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers) > MAX_HEADER_BYTES
 
 
 def _wire(problem: Problem) -> bytes:
