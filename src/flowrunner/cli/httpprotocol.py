@@ -49,10 +49,10 @@ TOO_MANY_CONNECTIONS = of_status(429, "This address has too many connections ope
 class HttpProtocol(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, *arguments: Any, door: Door, **options: Any) -> None:
+    def __init__(self, *arguments: Any, door: Door, counted: str | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._door = door
-        self._address: str | None = None  # counted at the door under this
+        self._address: str | None = counted  # at the door under this
         self._begun = self._in_body = self._discarding = False
         self._size = 0  # bytes of headers that are not complete, beside those they began with
         self._most = 0  # how many bytes the headers that are read now can have: what they came with may be others'
@@ -66,19 +66,20 @@ class HttpProtocol(HttpToolsProtocol):
         """Count the connection, or refuse it; its first request is awaited from now on."""
         super().connection_made(transport)
         self._closing = _Closing(self)
-        address = self.client[0] if self.client else ""
-        if not self._door.enter(address):
-            self._discarding = True
-            transport.write(_wire(TOO_MANY_CONNECTIONS))
-            transport.close()
-            return
-        self._address = address
+        if self._address is None:
+            address = self.client[0] if self.client else ""
+            if not self._door.enter(address):
+                self._discarding = True
+                transport.write(_wire(TOO_MANY_CONNECTIONS))
+                transport.close()
+                return
+            self._address = address
         self._watch(_HEADERS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._watch(_IDLE)
-        self._leave()
+        self.forget()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -192,7 +193,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.close()
         self.loop.call_later(CUT_SECONDS, self.transport.abort)
 
-    def _leave(self) -> None:
+    def forget(self) -> None:
+        """Count this connection no more."""
         if self._address is not None:
             self._door.leave(self._address)
             self._address = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 from collections.abc import Iterator
 from functools import partial
@@ -13,6 +14,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from flowrunner.cli.door import Door
 from flowrunner.cli.httpprotocol import HttpProtocol
+from flowrunner.cli.securelistener import SecureListener
 
 PING_SECONDS = 54.0  # the source documents: a ping each 54 s,
 PONG_SECONDS = 6.0  # an answer within 60 s, or the connection closes
@@ -48,8 +50,32 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.loop.call_later(CUT_SECONDS, self.transport.abort)
 
 
+class Configuration(uvicorn.Config):
+    """Uvicorn's configuration, with a TLS context that is made already."""
+
+    def __init__(self, *arguments: Any, tls: ssl.SSLContext | None, door: Door, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.tls, self.door = tls, door
+
+
 class Server(uvicorn.Server):
-    """Uvicorn without hands on the process's signals."""
+    """Uvicorn without hands on the process's signals, and with our own way to TLS."""
+
+    config: Configuration
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on these sockets."""
+        tls, door = self.config.tls, self.config.door
+        if tls is None:
+            await super().startup(sockets=sockets)
+            return
+        await super().startup(sockets=[])
+
+        def make(address: str) -> HttpProtocol:
+            return HttpProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state, door=door, counted=address)
+
+        listeners = [SecureListener(one, make, tls=tls, door=door, backlog=self.config.backlog) for one in sockets or ()]
+        self.servers.extend(listeners)  # type: ignore[arg-type]  # uvicorn closes them, no more
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -57,25 +83,13 @@ class Server(uvicorn.Server):
         yield
 
 
-class _Configuration(uvicorn.Config):
-    """Uvicorn's configuration with a TLS context that is made already."""
-
-    def __init__(self, *arguments: Any, tls: ssl.SSLContext | None, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._tls = tls
-
-    def load(self) -> None:
-        """Load what uvicorn loads, and our context."""
-        super().load()
-        self.ssl = self._tls
-
-
-def configuration(application: Any, *, drain_seconds: float, tls: ssl.SSLContext | None = None, door: Door | None = None) -> uvicorn.Config:
+def configuration(application: Any, *, drain_seconds: float, tls: ssl.SSLContext | None = None, door: Door | None = None) -> Configuration:
     """How uvicorn serves an ASGI application here."""
     door = door or Door()
-    return _Configuration(
+    return Configuration(
         application,
         tls=tls,
+        door=door,
         loop="none",
         http=partial(HttpProtocol, door=door),
         ws=partial(SocketProtocol, door=door),
