@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from flowrunner.api.proxies import Proxies
 from flowrunner.config import Settings
+from flowrunner.limits import MIB, PROFILES
 from flowrunner.wiring import per_peer
+
+HELD_BYTES = 32 * MIB
+LARGE_BODIES = 4  # of the largest allowed size, that many may be on their way at once
+
+
+class Holder(Protocol):
+    """A connection with a request that is not whole, or that waits for the answer to an earlier one."""
+
+    def give_way(self) -> None:
+        """Drop what was received, and close."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -15,14 +28,19 @@ class Door:
     """Limits of connections, and their count by address. Times are in seconds.
 
     `connections` is how many one address may have open, None for any number; whom `exempt` names (proxies, which speak for many) is not counted.
+    `held_bytes` is what all connections together may hold of requests that are not whole: a thousand bodies that stop just before
+    their end are a gigabyte otherwise.
     """
 
     connections: int | None = None
     header_seconds: float = 10.0
     body_seconds: float = 30.0
     idle_seconds: float = 60.0
+    held_bytes: int = HELD_BYTES
     exempt: Callable[[str], bool] = Proxies().trusts
     _open: dict[str, int] = field(default_factory=dict)
+    _holders: dict[Holder, int] = field(default_factory=dict)  # those that began first are first
+    held: int = 0  # bytes, at the moment
 
     @classmethod
     def of(cls, settings: Settings) -> Door:
@@ -32,6 +50,7 @@ class Door:
             header_seconds=settings.header_seconds,
             body_seconds=settings.body_seconds,
             idle_seconds=settings.idle_seconds,
+            held_bytes=max(HELD_BYTES, LARGE_BODIES * PROFILES[settings.limits].request_bytes),
             exempt=Proxies(settings.trusted_proxies).trusts,
         )
 
@@ -54,3 +73,13 @@ class Door:
     def open(self, address: str) -> int:
         """How many connections of this address are open."""
         return self._open.get(address, 0)
+
+    def hold(self, holder: Holder, size: int) -> None:
+        """Note how many bytes a connection holds now. Beyond the limit those give way that began first: who is honest has long ended."""
+        self.held += size - self._holders.get(holder, 0)
+        if size:
+            self._holders[holder] = size
+        else:
+            self._holders.pop(holder, None)
+        while self.held > self.held_bytes and len(self._holders) > 1:
+            next(iter(self._holders)).give_way()

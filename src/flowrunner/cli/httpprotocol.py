@@ -19,7 +19,8 @@ from flowrunner.cli.door import Door
 
 MAX_HEADER_BYTES = 16 * 1024  # request line and headers of one request; nginx and Apache take 8 KiB per line
 MAX_HEADERS = 100  # Apache's LimitRequestFields
-MAX_PIPELINED = 64  # requests that wait for the answer to an earlier one
+MAX_PIPELINED = 64  # requests that wait for the answer to an earlier one,
+MAX_WAITING_BYTES = MAX_HEADER_BYTES  # and bytes of their headers
 MIN_BODY_RATE = 500  # bytes in a second, beyond the first `body_seconds`; Apache's RequestReadTimeout
 MAX_FRAMING = 64 * 1024  # bytes of chunk sizes, extensions and trailers, beyond eight for each byte of a body
 LINGER_SECONDS = 2.0  # how long what still comes is thrown away, so that the answer is not lost by a reset
@@ -43,6 +44,7 @@ NO_UPGRADE = of_status(400, "A request with a body cannot be upgraded.")
 TOO_MANY_HEADERS = of_status(431, f"A request has at most {MAX_HEADERS} headers and {MAX_HEADER_BYTES} bytes of them.")
 SLOW_HEADERS = of_status(408, "The headers of the request did not come in time.")
 SLOW_BODY = of_status(408, "The body of the request came too slowly.")
+BUSY = of_status(503, "The server has too many requests that are not whole; others came later and are.", headers={"retry-after": "1"})
 TOO_MANY_CONNECTIONS = of_status(429, "This address has too many connections open.", headers={"retry-after": "1"})
 
 
@@ -56,10 +58,14 @@ class HttpProtocol(HttpToolsProtocol):
         self._begun = self._in_body = self._discarding = False
         self._size = 0  # bytes of headers that are not complete, beside those they began with
         self._most = 0  # how many bytes the headers that are read now can have: what they came with may be others'
+        self._requests = 0  # that began here
         self._received = self._body_size = 0  # bytes since the headers: all, and of the body
         self._watched = _IDLE
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
+        self._unread: asyncio.TimerHandle | None = None  # until when an answer that waits must have been read on
+        self._holding = False  # something that the door knows of
+        self._waiting = 0  # bytes of headers of the requests that wait, from when the first of them did
         self._running: RequestResponseCycle | None = None  # the request that is answered now; `cycle` is the one that is read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -79,6 +85,8 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._watch(_IDLE)
+        self._hold(0)
+        self.resume_writing()
         self.forget()
         super().connection_lost(exc)
 
@@ -87,7 +95,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._discarding:
             return
         self._unset_keepalive_if_required()
-        begun, in_body = self._begun, self._in_body
+        begun, in_body, earlier = self._begun, self._in_body, self._requests
         self._most = len(data) + (self._most if begun else 0)
         if in_body:
             self._received += len(data)
@@ -96,6 +104,7 @@ class HttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             if self._should_upgrade():
                 self._watch(_IDLE)
+                self.resume_writing()
                 self.handle_websocket_upgrade()  # which takes over the count, too
                 self._address = None
                 return
@@ -104,8 +113,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(reason.problem if isinstance(reason, _Refused) else BAD)
             return
         if self._begun:
-            self._size += len(data) if begun else 0
-            if self._size > MAX_HEADER_BYTES or _over(self.url, self.headers):
+            self._size += len(data) if begun and earlier == self._requests else 0
+            if self._size > MAX_HEADER_BYTES or _size(self.url, self.headers) > MAX_HEADER_BYTES:
                 self._refuse(TOO_MANY_HEADERS)
                 return
         if in_body and self._in_body and self._received > MAX_FRAMING + 9 * self._body_size:
@@ -116,11 +125,14 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             under_way = self.cycle is not None and not self.cycle.response_complete
             self._watch(_HEADERS if self._begun or not under_way else _IDLE)
+        if self._in_body or self.pipeline or self._holding:
+            self._hold(self._held())
 
     def on_message_begin(self) -> None:
         """Take up the next request."""
         super().on_message_begin()
         self._begun, self._size = True, 0
+        self._requests += 1
         self._deadline = self.loop.time() + self._door.header_seconds
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -134,9 +146,11 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Check the headers, and start the request."""
         self._check()
-        if len(self.pipeline) >= MAX_PIPELINED:
+        waiting = len(self.pipeline)
+        if waiting >= MAX_PIPELINED or self._waiting > MAX_WAITING_BYTES:
             raise _Refused(BAD)
         super().on_headers_complete()
+        self._waiting = self._waiting + _size(self.url, self.headers) if len(self.pipeline) > waiting else 0
         self._begun, self._in_body = False, True
         self._received = self._body_size = 0
         self._deadline = self.loop.time() + self._door.body_seconds
@@ -150,7 +164,8 @@ class HttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Pass on a part of the body."""
         self._body_size += len(body)
-        self._deadline += len(body) / MIN_BODY_RATE
+        # A megabyte at once buys no half hour of silence after it.
+        self._deadline = min(self._deadline + len(body) / MIN_BODY_RATE, self.loop.time() + self._door.body_seconds)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -166,6 +181,28 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._in_body and self.cycle.response_complete:
             self.finish()
+        elif self._holding:
+            self._hold(self._held())
+
+    def pause_writing(self) -> None:
+        """The client reads its answer more slowly than it comes: from now on it must read on."""
+        super().pause_writing()
+        if self._unread is None:
+            self._unread = self.loop.call_later(self._door.body_seconds, self._reads_on, self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """It has read nearly all."""
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _reads_on(self, before: int) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        if before - waiting < MIN_BODY_RATE * self._door.body_seconds:
+            self.transport.abort()
+        else:
+            self._unread = self.loop.call_later(self._door.body_seconds, self._reads_on, waiting)
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection, also when its client does not read the last answer."""
@@ -177,10 +214,13 @@ class HttpProtocol(HttpToolsProtocol):
         if self._discarding or self.transport.is_closing():
             return
         self._watch(_IDLE)
+        self._hold(0)
         self._discarding = True
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True  # to the application its caller has gone
             self._running.message_event.set()
+        if self.cycle is not None:
+            self.cycle.body.clear()
         if not self._begun and not self._in_body:
             self._cut()
             return
@@ -200,7 +240,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._address = None
 
     def _check(self) -> None:
-        if self._most > MAX_HEADER_BYTES and _over(self.url, self.headers):
+        if self._most > MAX_HEADER_BYTES and _size(self.url, self.headers) > MAX_HEADER_BYTES:
             raise _Refused(TOO_MANY_HEADERS)
         named = dict(self.headers)
         version = self.parser.get_http_version()
@@ -226,6 +266,23 @@ class HttpProtocol(HttpToolsProtocol):
         self.pipeline.clear()
         self._begun = True  # there is more to come, or may be
         self.finish()
+
+    # --- what is held
+
+    def give_way(self) -> None:
+        """Make room for others."""
+        self._refuse(BUSY)
+        self._hold(0)
+
+    def _held(self) -> int:
+        """Bytes of a body that is not whole, and of requests that wait."""
+        waiting = self._waiting + sum(len(cycle.body) for cycle, _ in self.pipeline) if self.pipeline else 0
+        return waiting + (self._body_size if self._in_body else 0)
+
+    def _hold(self, size: int) -> None:
+        if size or self._holding:
+            self._holding = size > 0
+            self._door.hold(self, size)
 
     # --- time
 
@@ -267,8 +324,8 @@ class _Closing:
         self.close = protocol.finish
 
 
-def _over(url: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
-    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers) > MAX_HEADER_BYTES
+def _size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
+    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
 
 
 def _wire(problem: Problem) -> bytes:
