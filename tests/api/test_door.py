@@ -46,7 +46,7 @@ async def served(door=None, tls=None, application=None, **changes):
         aws=AwsEndpoint(service, Development(ACCOUNT), stopping=stopping),
         authenticator=DevAuthenticator(ACCOUNT),
         region="us-east-1",
-        observer=NullObserver(),
+        observer=changes.pop("observer", NullObserver()),
         stopping=stopping,
         clock=clock,
         **changes,

@@ -1,14 +1,16 @@
-"""What connections hold together is bounded, whatever they begin and do not end."""
+"""What connections hold together is bounded, whatever they begin and do not end; what is refused is counted."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 
 import pytest
 from test_door import AWS, HEALTHY, connected, healthy_beside, problem, served
 
 from flowrunner.cli.door import Door
+from flowrunner.ports.observe import NullObserver
 
 LARGE = 30_000_000
 
@@ -78,3 +80,53 @@ async def test_who_does_not_read_is_cut(pause):
         while rest:
             rest -= len(await connection.reader.readexactly(min(rest, 500_000)))
             await asyncio.sleep(pause)
+
+
+async def test_all_connections_together_are_limited():
+    """So that the process keeps files to work with: the one too many is told to come again, whoever it is."""
+    door = Door(all_connections=2, exempt=lambda _address: True)
+    async with served(door) as port, connected(port, HEALTHY) as one, connected(port, HEALTHY) as other:
+        assert [(await each.answer())[0] for each in (one, other)] == [200, 200]
+        async with connected(port) as third:
+            answer = await third.answer()
+            problem(answer, 503, "service_unavailable")
+            assert answer[1]["retry-after"] == "1"
+        one.writer.close()
+        while door.count == 2:
+            await asyncio.sleep(0.01)
+        async with connected(port, HEALTHY) as third:
+            assert (await third.answer())[0] == 200
+    assert door.count == 0
+
+
+class Counting(NullObserver):
+    """Counts refusals."""
+
+    def __init__(self):
+        self.refusals = Counter()
+
+    def on_refused(self, code):
+        self.refusals[code] += 1
+
+
+REFUSED = {
+    b"nonsense\r\n\r\n": "bad_request",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 200 + b"\r\n": "headers_too_large",
+    b"GET / HTTP/1.1\r\nHost: ": "request_timeout",
+    AWS + b"Content-Length: 9\r\n\r\n{": "request_timeout",
+    AWS + b"Content-Length: 99999999\r\n\r\n": "too_large",
+    AWS + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}": "unsupported_media_type",
+    AWS.replace(b"localhost", b"evil.example") + b"Content-Length: 2\r\n\r\n{}": "access_denied",
+    HEALTHY: None,
+    b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n": None,
+}
+
+
+@pytest.mark.parametrize("sent", REFUSED, ids=lambda sent: str(REFUSED[sent]))
+async def test_each_refusal_is_counted_once(sent):
+    """Wherever it is refused, under the code of its problem; what is only wrong or not there is not counted."""
+    observer = Counting()
+    door = Door(header_seconds=0.2, body_seconds=0.2, refused=observer.on_refused)
+    async with served(door, observer=observer, only_loopback_hosts=True) as port, connected(port, sent) as connection:
+        await connection.answer()
+    assert observer.refusals == ({} if REFUSED[sent] is None else {REFUSED[sent]: 1})

@@ -40,7 +40,9 @@ async def host(settings: Settings, announce: Callable[[Application, str], None],
         listener = stack.enter_context(contextlib.closing(_listener(settings.host, settings.port)))
         application = build(settings, point=_crash_at(settings))
         await application.start(stack)
-        server = Server(configuration(application.asgi, drain_seconds=settings.drain_seconds, tls=secure, door=Door.of(settings)))
+        server = Server(
+            configuration(application.asgi, drain_seconds=settings.drain_seconds, tls=secure, door=Door.of(settings, application.metrics.on_refused))
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, _stop, application, server, number)  # the second one does not wait
         serving = asyncio.create_task(server.serve(sockets=[listener]))

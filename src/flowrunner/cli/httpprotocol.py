@@ -45,7 +45,6 @@ TOO_MANY_HEADERS = of_status(431, f"A request has at most {MAX_HEADERS} headers 
 SLOW_HEADERS = of_status(408, "The headers of the request did not come in time.")
 SLOW_BODY = of_status(408, "The body of the request came too slowly.")
 BUSY = of_status(503, "The server has too many requests that are not whole; others came later and are.", headers={"retry-after": "1"})
-TOO_MANY_CONNECTIONS = of_status(429, "This address has too many connections open.", headers={"retry-after": "1"})
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -74,9 +73,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._closing = _Closing(self)
         if self._address is None:
             address = self.client[0] if self.client else ""
-            if not self._door.enter(address):
+            problem = self._door.enter(address)
+            if problem is not None:
                 self._discarding = True
-                transport.write(_wire(TOO_MANY_CONNECTIONS))
+                self._door.refused(problem.code)
+                transport.write(_wire(problem))
                 transport.close()
                 return
             self._address = address
@@ -200,6 +201,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _reads_on(self, before: int) -> None:
         waiting = self.transport.get_write_buffer_size()
         if before - waiting < MIN_BODY_RATE * self._door.body_seconds:
+            self._door.refused("dropped")
             self.transport.abort()
         else:
             self._unread = self.loop.call_later(self._door.body_seconds, self._reads_on, waiting)
@@ -260,6 +262,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Answer a request that is not read any further, unless another answer is due first; then close."""
         if self._discarding or self.transport.is_closing():
             return
+        self._door.refused(problem.code)
         running = self._running
         if running is None or running.response_complete or (running is self.cycle and self._in_body and not running.response_started):
             self.transport.write(_wire(problem))

@@ -53,10 +53,11 @@ class SecureListener:
             except OSError:
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
-            if self._door.enter(address):
+            if self._door.enter(address) is None:
                 self._spawn(self._agree(connection, address))
             else:
-                connection.close()  # without TLS there is no way to say why
+                self._door.refused("dropped")  # without TLS there is no way to say why
+                connection.close()
 
     async def _agree(self, connection: socket.socket, address: str) -> None:
         """Agree on TLS; then the connection is its protocol's."""
@@ -74,4 +75,5 @@ class SecureListener:
                 agreed = True
         finally:
             if not agreed:
+                self._door.refused("dropped")
                 protocol.forget()
