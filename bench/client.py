@@ -3,7 +3,8 @@
     python bench/client.py load PORT CONNECTIONS SECONDS < request.json
     python bench/client.py lone PORT SAMPLES < request.json
 
-`request.json` is ``{"target": ..., "body": ..., "observe": bool}``. It prints one JSON object; times are seconds.
+`request.json` is ``{"target": ..., "body": ..., "observe": bool}``, for `load` also ``"headers"`` to send along and ``"keys"``, an access key id
+and its secret: then requests are signed (Signature V4) by botocore, anew every second, as far as a signature's time goes. It prints one JSON object; times are seconds.
 It writes prepared bytes and looks at no more of an answer than its status and length, about 15 µs a request.
 """
 
@@ -13,7 +14,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -23,10 +24,33 @@ HEAD_END = b"\r\n\r\n"
 PAUSE_SECONDS = 0.005  # between lone executions
 
 
-def request_bytes(target: str, body: bytes) -> bytes:
+def request_bytes(target: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
     """One POST as it goes over the wire."""
-    head = f"POST / HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-amz-json-1.0\r\nx-amz-target: AWSStepFunctions.{target}\r\ncontent-length: {len(body)}"
+    more = "".join(f"\r\n{name}: {value}" for name, value in (headers or {}).items())
+    head = f"POST / HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-amz-json-1.0\r\nx-amz-target: AWSStepFunctions.{target}\r\ncontent-length: {len(body)}{more}"
     return head.encode() + HEAD_END + body
+
+
+def signed(port: int, target: str, body: bytes, keys: Sequence[str]) -> Callable[[], bytes]:
+    """What gives the request with a signature of the current second."""
+    from botocore.auth import SigV4Auth  # noqa: PLC0415 - only signed loads pay for it
+    from botocore.awsrequest import AWSRequest  # noqa: PLC0415 - as above
+    from botocore.credentials import Credentials  # noqa: PLC0415 - as above
+
+    signer = SigV4Auth(Credentials(*keys), "states", "us-east-1")
+    made: tuple[int, bytes] = (0, b"")
+
+    def current() -> bytes:
+        nonlocal made
+        second = int(time.time())
+        if made[0] != second:
+            given = {"Host": "127.0.0.1", "Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"AWSStepFunctions.{target}"}
+            request = AWSRequest("POST", f"http://127.0.0.1:{port}/", headers=given, data=body)
+            signer.add_auth(request)
+            made = (second, request_bytes(target, body, {name: request.headers[name] for name in ("X-Amz-Date", "Authorization")}))
+        return made[1]
+
+    return current
 
 
 class Connection(asyncio.Protocol):
@@ -61,7 +85,7 @@ class Connection(asyncio.Protocol):
         self._answered(self, status, body)
 
 
-async def load(port: int, connections: int, seconds: float, request: bytes) -> dict[str, Any]:
+async def load(port: int, connections: int, seconds: float, request: Callable[[], bytes]) -> dict[str, Any]:
     """A closed loop: each connection sends as soon as it was answered, for so many seconds. No answer is abandoned."""
     loop = asyncio.get_running_loop()
     latencies: list[float] = []
@@ -76,7 +100,7 @@ async def load(port: int, connections: int, seconds: float, request: bytes) -> d
             failures.append(f"{status} {body[:200].decode(errors='replace')}")
         if not over and not failures:
             sent[connection] = now
-            connection.transport.write(request)
+            connection.transport.write(request())
         elif not sent:
             finished.set()
 
@@ -89,7 +113,7 @@ async def load(port: int, connections: int, seconds: float, request: bytes) -> d
     began = time.perf_counter()
     for connection in opened:
         sent[connection] = began
-        connection.transport.write(request)
+        connection.transport.write(request())
     try:
         await asyncio.wait_for(finished.wait(), seconds)
     except TimeoutError:
@@ -143,9 +167,10 @@ def sampled(values: list[float], most: int = 20_000) -> list[float]:
 
 def main() -> None:
     given = json.loads(sys.stdin.read())
-    request = request_bytes(given["target"], given["body"].encode())
     kind, port = sys.argv[1], int(sys.argv[2])
-    work = load(port, int(sys.argv[3]), float(sys.argv[4]), request) if kind == "load" else lone(port, int(sys.argv[3]), request, observe=given["observe"])
+    request = request_bytes(given["target"], given["body"].encode(), given.get("headers"))
+    current = signed(port, given["target"], given["body"].encode(), given["keys"]) if given.get("keys") else lambda: request
+    work = load(port, int(sys.argv[3]), float(sys.argv[4]), current) if kind == "load" else lone(port, int(sys.argv[3]), request, observe=given["observe"])
     print(json.dumps(uvloop.run(work)))
 
 

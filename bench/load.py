@@ -30,11 +30,13 @@ class Load:
     p99: float
 
 
-def call(port: int, operation: str, **request: Any) -> dict[str, Any]:
-    """One operation of the AWS API; raises BenchError for an error answer."""
+def call(port: int, operation: str, *, token: str = "", **request: Any) -> dict[str, Any]:
+    """One operation of the AWS API, with an API token if there is one; raises BenchError for an error answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=CALL_SECONDS)
     try:
-        headers = {"X-Amz-Target": f"AWSStepFunctions.{operation}", "Content-Type": "application/x-amz-json-1.0"}
+        headers = {"X-Amz-Target": f"AWSStepFunctions.{operation}", "Content-Type": "application/x-amz-json-1.0"} | (
+            {"Authorization": f"Bearer {token}"} if token else {}
+        )
         connection.request("POST", "/", json.dumps(request), headers)
         answer = connection.getresponse()
         body = answer.read()
@@ -83,8 +85,13 @@ def _by_wrk(wrk: str, port: int, body: str, target: str, *, connections: int, se
     return Load(int(done[1]), float(done[2]) * WRK_UNITS[done[3]], shares["50"], shares["99"])
 
 
-def _by_client(port: int, body: str, target: str, *, connections: int, seconds: float) -> Load:
-    told = _client(["load", str(port), str(connections), str(seconds)], {"target": target, "body": body})
+def load_as(port: int, body: str, caller: dict[str, Any], *, connections: int, seconds: float) -> Load:
+    """Starts by a caller with credentials: `caller` has ``headers`` or ``keys`` (see client.py)."""
+    return _by_client(port, body, "StartExecution", connections=connections, seconds=seconds, **caller)
+
+
+def _by_client(port: int, body: str, target: str, *, connections: int, seconds: float, **caller: Any) -> Load:
+    told = _client(["load", str(port), str(connections), str(seconds)], {"target": target, "body": body, **caller})
     if told["failures"]:
         raise BenchError(f"{len(told['failures'])} requests failed, the first with {told['failures'][0]}")
     return Load(told["answered"], told["seconds"], percentile(told["latencies"], 50), percentile(told["latencies"], 99))

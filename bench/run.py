@@ -4,6 +4,7 @@
     python bench/run.py --json report.json   the same, with every repetition's numbers in a file
     python bench/run.py --only flowrunner --repetitions 5
     python bench/run.py --smoke              are the floors kept? some 12 s; exit 1 if not
+    python bench/run.py --auth               W1 with an API token, and with signed requests, beside W1 with --dev; exit 1 below the goals
     python bench/run.py --store postgres     W1 on PostgreSQL beside DBOS and PgQueuer on the same server; exit 1 below the goals
 
 Numbers are medians [lowest..highest] over the repetitions; ratios are taken within each repetition. On a shared machine rank by
@@ -89,6 +90,7 @@ def arguments_of(given: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--smoke", action="store_true", help="one short run against the floors; exit 1 below them")
+    parser.add_argument("--auth", action="store_true", help="W1 with credentials, beside W1 without")
     parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite", help="postgres: W1 beside DBOS and PgQueuer on one server")
     parser.add_argument("--repetitions", type=int, default=3, metavar="N", help="interleaved repetitions (3)")
     parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="length of each W1 load, seconds (5)")
@@ -104,6 +106,12 @@ def main(given: list[str] | None = None) -> int:
     arguments = arguments_of(given)
     try:
         with tempfile.TemporaryDirectory(prefix="flowrunner-bench-", dir=arguments.folder) as folder:
+            if arguments.auth:
+                import auth  # noqa: PLC0415 - beside this file
+
+                report = auth.compare(Path(folder), repetitions=arguments.repetitions, seconds=arguments.seconds)
+                print(json.dumps(report, indent=2))
+                return 1 if report["missed"] else 0
             if arguments.store == "postgres":
                 import postgres  # noqa: PLC0415 - needs the driver
 

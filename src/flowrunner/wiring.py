@@ -14,7 +14,7 @@ import structlog
 from litestar.types import ASGIApp
 
 from flowrunner.api.app import create_app
-from flowrunner.api.aws import AwsEndpoint, BearerOr, Development, Service, Signed
+from flowrunner.api.aws import AwsEndpoint, BearerOr, Development, KnownOr, Service, Signed
 from flowrunner.api.denials import Denials
 from flowrunner.api.identify import DevAuthenticator, GateAuthenticator
 from flowrunner.api.openings import Openings
@@ -30,7 +30,7 @@ from flowrunner.engine.engine import Engine
 from flowrunner.engine.erasing import Eraser
 from flowrunner.engine.feed import Feed
 from flowrunner.engine.points import Point, no_point
-from flowrunner.errors import InvalidDefinition, NotFound, StoreUnavailable
+from flowrunner.errors import FlowRunnerError, InvalidDefinition, NotFound, StoreUnavailable
 from flowrunner.identity.jwt import ForeignIssuer
 from flowrunner.identity.sealed import AccessKeyResealer
 from flowrunner.identity.service import FirstRun, Identity
@@ -93,7 +93,7 @@ class Application:
         signed = Signed(self.identity.gate.access_key, clock=clock, randomness=os.urandom, regions={settings.region})
         aws = AwsEndpoint(
             service,
-            Development(settings.account) if settings.dev else BearerOr(self.identity.gate, signed),
+            KnownOr(self.identity.gate, Development(settings.account)) if settings.dev else BearerOr(self.identity.gate, signed),
             stopping=self.stopping,
             limiter=limiter,
             denials=Denials(self.identity.audit),
@@ -155,7 +155,15 @@ class Application:
         await self._tasks.start(stack)
         for engine in (self._express, self.engine):
             await engine.start(stack)
-        await self.identity.accounts.finish_deletions()
+        stack.push_async_callback(_ended, asyncio.create_task(self._finish_what_was_begun()))
+
+    async def _finish_what_was_begun(self) -> None:
+        """Go on with deletions of accounts and rotations of keys that a server began; whoever is served meanwhile does not wait for it."""
+        for what, work in (("accounts_not_deleted", self.identity.accounts.finish_deletions), ("keys_not_rotated", self.vault.rotation.resume)):
+            try:
+                await work()
+            except FlowRunnerError as error:
+                self._report(what, {"error": error.message})
 
     async def _open_accounts(self, stack: AsyncExitStack) -> None:
         await self.vault.start()
@@ -191,6 +199,11 @@ class Application:
         if arn is None or arn.account != account or await self.store.definitions.activity(account, arn.name) is None:
             raise NotFound("activity", activity_arn)
         return await self.engine.next_activity_task(activity_arn, worker=worker, wait_seconds=ACTIVITY_POLL_SECONDS)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def build(settings: Settings, *, clock: Clock | None = None, point: Point = no_point) -> Application:

@@ -203,6 +203,29 @@ async def test_nobody_gives_more_than_they_have(world):
     assert (await world("DELETE", f"/accounts/{ONE}/users/{world.users[OWNER]}", token=ADMIN)).status_code == 403
 
 
+async def test_operators_are_more_than_owners(world):
+    """Another owner of the operator's account sets no password of the operator, takes no role, ends and makes no credential of it."""
+    (operator,) = await world.identity.users.page(OPERATOR)
+    token = (await world("POST", f"/accounts/{OPERATOR}/tokens", {}, token="operator")).json()["id"]
+    body = {"username": "second", "password": PASSWORD, "role": "owner"}
+    assert (await world("POST", f"/accounts/{OPERATOR}/users", body, token="operator")).status_code == 201
+    second = {"basic": ("second", PASSWORD)}
+    for method, path, given in (
+        ("PATCH", f"/users/{operator.id}", {"password": "another good one"}),
+        ("PATCH", f"/users/{operator.id}", {"role": "viewer"}),
+        ("DELETE", f"/users/{operator.id}", None),
+        ("DELETE", f"/tokens/{token}", None),
+        ("POST", "/tokens", {"user": operator.id}),
+        ("POST", "/access-keys", {"user": operator.id}),
+    ):
+        assert (await world(method, f"/accounts/{OPERATOR}{path}", given, **second)).status_code == 403, path
+    scopes = sorted(role_permissions(Role.OWNER))
+    narrow = (await world("POST", f"/accounts/{OPERATOR}/tokens", {"scopes": scopes}, token="operator")).json()["token"]
+    child = (await world("POST", f"/accounts/{OPERATOR}/tokens", {}, token=narrow)).json()
+    assert child["scopes"] == scopes  # all of an owner, and not an operator's
+    assert (await world("POST", f"/accounts/{OPERATOR}/access-keys", {}, token=narrow)).status_code == 403
+
+
 async def test_the_last_owner_stays(world):
     """Conflict, for removal and for another role."""
     path = f"/accounts/{ONE}/users/{world.users[OWNER]}"

@@ -31,6 +31,7 @@ def sessions(request, tmp_path_factory):
         yield {page: pool.submit(go_through, page, tmp_path_factory.mktemp(page.stem)) for page in WITH_BLOCKS if page in chosen}
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("page", WITH_BLOCKS, ids=name_of)
 def test_the_blocks_of_a_page_run(page, sessions):
     """A reader who does what the page says, in an empty folder, sees what the page says."""

@@ -152,6 +152,7 @@ def test_rs256_by_public_key(clock, pair):
     assert issuer.issued(token)
     found = issuer.read(token)
     assert (found.account, found.subject, found.role) == (ACCOUNT, "ada", Role.EDITOR)
+    assert found.expires_at == clock.now() + 660_000  # with the leeway, so that nobody refuses it earlier
     assert not issuer.issued(logins(clock).issue(ACCOUNT, user()))
 
 

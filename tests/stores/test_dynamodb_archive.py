@@ -56,7 +56,7 @@ async def test_from_one_table_to_another(store, dynamodb):
         assert await other.archive.executions(None, 10) == found
         assert await other.definitions.machines(example_machine().account) == [example_machine()]
         sizes = [await archive.size() for archive in (source, other.archive)]
-        assert [{**size, "bytes": 0} for size in sizes] == [{"executions": 3, "revisions": 1, "machines": 1, "activities": 1, "bytes": 0}] * 2
+        assert [{**size, "bytes": 0} for size in sizes] == [{"executions": 3, "revisions": 1, "machines": 1, "activities": 1, "documents": 0, "bytes": 0}] * 2
         one = await stepped(other, large(1).head, write={"facts": b"next", "fact_number": 220, "closed": tuple(range(120))})
         assert (await other.executions.load(one.id)).facts[-1] == b"next"
 

@@ -306,7 +306,7 @@ async def test_damage_that_is_found_later(path, open_sqlite, monkeypatch):
     monkeypatch.setattr(sqlite_file, "CHECKED_WHOLE_BYTES", 1000)
     await make(open_sqlite, path, 300)
     data = bytearray(path.read_bytes())
-    for page in range(4096 * 30, len(data), 4096):
+    for page in range(4096 * 40, len(data), 4096):
         data[page : page + 8] = b"\xee" * 8
     path.write_bytes(data)
     async with open_sqlite(path) as store:

@@ -14,13 +14,13 @@ from flowrunner.api.accounts import ACCOUNT, Caller, answer, own
 from flowrunner.api.bodies import body_of
 from flowrunner.api.identify import actor_of
 from flowrunner.api.messages import moment
-from flowrunner.api.users import check_grant
+from flowrunner.api.users import check_user
 from flowrunner.errors import AccessDenied, InvalidDocument, NotFound
 from flowrunner.identity import entries
 from flowrunner.identity.entries import Token, User
 from flowrunner.identity.permissions import Permission
 from flowrunner.identity.service import Identity
-from flowrunner.identity.users import Users, may_grant
+from flowrunner.identity.users import Users, permissions_of
 
 
 class NewToken(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -75,7 +75,7 @@ async def _whose(request: Caller, users: Users, account: str, user: str | None) 
         return request.user.user
     if Permission.CREDENTIALS_WRITE not in request.user.permissions:
         raise AccessDenied
-    check_grant(request, (await users.get(account, user)).role)
+    check_user(request, await users.get(account, user))
     return user
 
 
@@ -83,7 +83,7 @@ async def _check_revocation(request: Caller, users: Users, account: str, user: s
     """Raise AccessDenied unless the credential of this user is the caller's to end: nobody locks out who can do more."""
     if user != request.user.user:
         with contextlib.suppress(NotFound):  # a user who is gone is nobody's better
-            check_grant(request, (await users.get(account, user)).role)
+            check_user(request, await users.get(account, user))
 
 
 def _visible(request: Caller) -> str | None:
@@ -139,7 +139,7 @@ def _key_pairs(identity: Identity) -> list[HTTPRouteHandler]:
         """Make an AWS key pair; its secret is in this answer only. A token with fewer permissions than its user makes none."""
         number, given = own(request, account), await body_of(request, NewAccessKey)
         user = await _whose(request, users, number, given.user)
-        if user == request.user.user and not may_grant(request.user.permissions, (await users.get(number, user)).role):
+        if user == request.user.user and not permissions_of(await users.get(number, user)) <= request.user.permissions:
             raise AccessDenied("A key pair can do all that its user can, and this credential cannot.")
         issued = await credentials.issue_access_key(number, user, actor_of(request.scope, request.user), name=given.name, seconds=_seconds(given.expires_in))
         assert isinstance(issued.entry, entries.AccessKey)  # noqa: S101 - what was asked for
@@ -160,7 +160,7 @@ def _within(request: Caller, scopes: list[str] | None, user: User) -> list[str] 
     """Scopes that are no wider than the caller's own credential."""
     mine = request.user.permissions
     if scopes is None:
-        return None if may_grant(mine, user.role) else sorted(mine)
+        return None if permissions_of(user) <= mine else sorted(mine)
     if not set(scopes) <= mine:
         raise AccessDenied(f"This credential does not have {', '.join(sorted(set(scopes) - mine))}.")
     return scopes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from flowrunner.errors import AccessDenied
 from flowrunner.identity.entries import User
 from flowrunner.identity.permissions import Permission, Role
 from flowrunner.identity.service import Identity
-from flowrunner.identity.users import may_grant
+from flowrunner.identity.users import may_grant, permissions_of
 
 
 class NewUser(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -47,6 +48,12 @@ def check_grant(request: Caller, role: Role) -> None:
     """Raise AccessDenied unless the caller can do all that this role can: nobody gives or takes away more than they have."""
     if not may_grant(request.user.permissions, role):
         raise AccessDenied(f"Only who can do all that {'an' if role[0] in 'aeo' else 'a'} {role} can may do this.")
+
+
+def check_user(request: Caller, user: User) -> None:
+    """Raise AccessDenied unless the caller can do all that this user can (an operator can more than its role says)."""
+    if not permissions_of(user) <= request.user.permissions:
+        raise AccessDenied("Only who can do all that this user can may do this.")
 
 
 def routes(identity: Identity) -> list[HTTPRouteHandler]:
@@ -80,22 +87,20 @@ def routes(identity: Identity) -> list[HTTPRouteHandler]:
         """Change role or password of a user who can do no more than the caller."""
         number, given = own(request, account), await body_of(request, UserChange)
         changed = await users.get(number, user)
-        check_grant(request, changed.role)
-        actor = actor_of(request.scope, request.user)
+        check_user(request, changed)
+        actor, check = actor_of(request.scope, request.user), partial(check_user, request)
         if given.role is not None:
             check_grant(request, given.role)
-            changed = await users.change_role(number, user, given.role, actor)
+            changed = await users.change_role(number, user, given.role, actor, check=check)
         if given.password is not None:
-            changed = await users.change_password(number, user, given.password, actor)
+            changed = await users.change_password(number, user, given.password, actor, check=check)
         gate.forget()
         return answer(shown_user(changed))
 
     @delete(f"{ACCOUNT}/users/{{user:str}}", permission=Permission.USERS_WRITE, operation_id="deleteUser", status_code=204)
     async def delete_user(request: Caller, account: FromPath[str], user: FromPath[str]) -> None:
         """Remove a user with its tokens and keys."""
-        number = own(request, account)
-        check_grant(request, (await users.get(number, user)).role)
-        await users.delete(number, user, actor_of(request.scope, request.user))
+        await users.delete(own(request, account), user, actor_of(request.scope, request.user), check=partial(check_user, request))
         gate.forget()
 
     return [list_users, create_user, describe_user, change_user, delete_user]

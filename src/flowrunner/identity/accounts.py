@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -132,7 +133,8 @@ class Accounts:
                     continue
         kept = await self._entries.accounts.get(SYSTEM, account)
         if kept is not None:
-            await self._audit.write(account, SERVER, "account:deleted", account, [kept.remove()])
+            with contextlib.suppress(DocumentConflict):  # another server has come to this point first
+                await self._audit.write(account, SERVER, "account:deleted", account, [kept.remove()])
 
     async def _kept(self, account: str) -> Kept[Account]:
         kept = await self._entries.account(account)

@@ -24,6 +24,8 @@ HEAD = "audit-head"
 ROOM = CHANGES - 2  # changes that fit into a write beside its entry
 TRIES = 100  # others append at the same time; each try that fails let one of them through
 REFUSALS_A_MINUTE = 20  # entries about refusals, for each account and address; the rest is only counted
+ALL_REFUSALS_A_MINUTE = 200  # for each account, from wherever: a log cannot be emptied, so it must not be filled either
+EVERYBODY = "*"
 KEPT_ADDRESSES = 10_000
 
 _entry = msgspec.json.Decoder(AuditEntry).decode
@@ -69,16 +71,22 @@ class AuditLog:
         raise DocumentConflict(len(changes))
 
     async def refused(self, account: str, actor: Actor, action: str, target: str = "", *, detail: str = "", result: str = "denied") -> None:
-        """Append a refusal, unless this address has had its share of them this minute."""
-        key, minute = (account, actor.address), self._clock.now() // MINUTE
+        """Append a refusal, unless this address, or all of them together, had their share of the account's log this minute."""
+        counts = [self._counted((account, address)) for address in (actor.address, EVERYBODY)]
+        if counts[0] <= REFUSALS_A_MINUTE and counts[1] <= ALL_REFUSALS_A_MINUTE:
+            last = counts[0] == REFUSALS_A_MINUTE or counts[1] == ALL_REFUSALS_A_MINUTE
+            more = " Further refusals of this minute are not listed." if last else ""
+            await self.write(account, actor, action, target, result=result, detail=detail + more)
+
+    def _counted(self, key: tuple[str, str]) -> int:
+        """How many refusals this is in its minute."""
+        minute = self._clock.now() // MINUTE
         then, count = self._refusals.pop(key, (minute, 0))
         count = count + 1 if then == minute else 1
         self._refusals[key] = (minute, count)
         if len(self._refusals) > KEPT_ADDRESSES:
             self._refusals.popitem(last=False)
-        if count <= REFUSALS_A_MINUTE:
-            more = " Further refusals of this minute are not listed." if count == REFUSALS_A_MINUTE else ""
-            await self.write(account, actor, action, target, result=result, detail=detail + more)
+        return count
 
     async def page(self, account: str, *, after: int = 0, limit: int = 100) -> list[AuditEntry]:
         """Entries in order, numbers above `after`."""

@@ -85,7 +85,7 @@ class Logins:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """What a foreign token says."""
+    """What a foreign token says; `expires_at` is with the leeway."""
 
     account: str
     subject: str
@@ -167,7 +167,7 @@ class ForeignIssuer:
         role = claims.get("role", Role.VIEWER.value)
         if account is None or not is_account(account) or role not in list(Role) or not isinstance(claims.get("sub", ""), str):
             raise Unauthenticated
-        return Visitor(account, claims.get("sub", ""), Role(role), int(claims["exp"] * SECOND))
+        return Visitor(account, claims.get("sub", ""), Role(role), int((claims["exp"] + LEEWAY_SECONDS) * SECOND))
 
 
 def _decoded(token: str, key: Any, algorithm: str, *, issuer: str, audience: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from flowrunner.clock import Clock
@@ -15,6 +17,7 @@ from flowrunner.identity.tokens import Randomness, new_id
 from flowrunner.ports.documents import Change, Put
 
 LONGEST_NAME = 128
+Check = Callable[[User], None]  # raises what keeps somebody from changing this user, as it is when it is changed
 
 
 class Users:
@@ -64,17 +67,17 @@ class Users:
         kept = await self._entries.users.find(username_alias(username))
         return None if kept is None or await self._entries.account(kept.account) is None else kept
 
-    async def change_role(self, account: str, user: str, role: Role, actor: Actor) -> User:
-        """Another role; everything that was issued to the user follows it. Raises NotFound, Conflict (the last owner)."""
-        kept = await self._kept(account, user)
+    async def change_role(self, account: str, user: str, role: Role, actor: Actor, *, check: Check = lambda _: None) -> User:
+        """Another role; everything that was issued to the user follows it. Raises NotFound, Conflict (the last owner), and what `check` does."""
+        kept = await self._kept(account, user, check)
         guard = await self._other_owner(account, kept) if kept.entry.role is Role.OWNER and role is not Role.OWNER else []
         changed = msgspec.structs.replace(kept.entry, role=role, updated_at=self._clock.now())
         await self._write(account, actor, "user:role", user, [kept.put(changed), *guard], detail=role)
         return changed
 
-    async def change_password(self, account: str, user: str, password: str, actor: Actor, *, current: str | None = None) -> User:
+    async def change_password(self, account: str, user: str, password: str, actor: Actor, *, current: str | None = None, check: Check = lambda _: None) -> User:
         """Another password; with `current` only if that is the old one. All log-ins end. Raises NotFound, AccessDenied, InvalidDocument, Overloaded."""
-        kept = await self._kept(account, user)
+        kept = await self._kept(account, user, check)
         if current is not None and not await self._passwords.check(kept.entry.password, current):
             raise AccessDenied("The current password is another one.")
         self._check(password, kept.entry.username)
@@ -98,9 +101,9 @@ class Users:
             except DocumentConflict:
                 return
 
-    async def delete(self, account: str, user: str, actor: Actor) -> None:
-        """Remove a user with its tokens and keys. Raises NotFound, Conflict (the last owner)."""
-        kept = await self._kept(account, user)
+    async def delete(self, account: str, user: str, actor: Actor, *, check: Check = lambda _: None) -> None:
+        """Remove a user with its tokens and keys. Raises NotFound, Conflict (the last owner), and what `check` does."""
+        kept = await self._kept(account, user, check)
         guard = await self._other_owner(account, kept) if kept.entry.role is Role.OWNER else []
         await self._write(account, actor, "user:delete", user, [kept.remove(), *guard])
         for token in await self._entries.tokens.all(account):
@@ -123,10 +126,11 @@ class Users:
                 return [kept.unchanged()]
         raise Conflict("An account keeps an owner: make somebody else one first, or delete the account.")
 
-    async def _kept(self, account: str, user: str) -> Kept[User]:
+    async def _kept(self, account: str, user: str, check: Check = lambda _: None) -> Kept[User]:
         kept = await self._entries.users.get(account, user)
         if kept is None:
             raise NotFound("user", user)
+        check(kept.entry)
         return kept
 
     async def _write(self, account: str, actor: Actor, action: str, user: str, changes: list[Change], *, taken: str | None = None, detail: str = "") -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from flowrunner.clock import MINUTE, SECOND, SystemClock
 from flowrunner.errors import AccessDenied, Conflict, InvalidDocument, NotFound, Overloaded, Unauthenticated
+from flowrunner.identity.audit import ALL_REFUSALS_A_MINUTE
 from flowrunner.identity.permissions import OPERATOR, Permission, Role, role_permissions
 from flowrunner.identity.principal import Actor
 from flowrunner.identity.service import Identity
@@ -290,6 +291,16 @@ class AuditStoreConformance(_WithIdentity):
         identity_clock.jump(MINUTE / SECOND)
         await identity.audit.refused(account, ACTOR, "login")
         assert len(await identity.audit.page(account)) == 1 + 21
+
+    async def test_refusals_from_many_addresses_are_bounded(self, identity: Identity) -> None:
+        """Nor can many strangers."""
+        account, _ = await _opened(identity)
+        for number in range(ALL_REFUSALS_A_MINUTE + 20):
+            await identity.audit.refused(account, Actor("", f"192.0.2.{number}"), "login")
+        entries = await identity.audit.page(account, limit=1000)
+        assert len(entries) == 1 + ALL_REFUSALS_A_MINUTE
+        assert "not listed" in entries[-1].detail
+        assert await identity.audit.verify(account) is None
 
     async def test_what_is_written_stays(self, identity: Identity) -> None:
         """The store refuses to change or remove an entry."""
