@@ -141,6 +141,33 @@ def depth(value: JSONValue, limit: int = MAX_DEPTH) -> int:
     return deepest
 
 
+def exceeds(value: JSONValue, most: int) -> bool:
+    """Whether the JSON text of a value surely has more than `most` bytes.
+
+    A small tree of parts that are shared may stand for gigabytes of text: they are counted as often as they would be written, and no
+    further than `most`.
+    """
+    size, stack = 0, [value]
+    while stack:
+        part = stack.pop()
+        kind = type(part)
+        if kind is str:
+            size += len(part) + 2
+        elif kind is dict:
+            size += 1 + 4 * len(part) + sum(map(len, part))
+        elif kind is list:
+            size += 1 + len(part)
+        else:
+            size += 1
+        if size > most:
+            return True
+        if kind is dict:
+            stack.extend(part.values())
+        elif kind is list:
+            stack.extend(part)
+    return False
+
+
 class Payload:
     """A JSON value beside its text; each is made from the other at most once.
 
