@@ -36,10 +36,10 @@ def _compare(run: Run, scope: Scope, test: Comparison, document: JSONValue) -> b
     if test.operator == "IsPresent":
         return _present(run, scope, test.variable, document) is test.operand
     value = _variable(run, scope, test.variable, document)
-    if type(value) is str and len(value) > _LONG:
+    if test.operator == "StringMatches" and type(value) is str and len(value) > _LONG:
         run.meter.take(len(value) // _LONG)
         if run.meter.left < 0:
-            raise runtime(scope, "The rules of the state compare more text than one state may.")
+            raise runtime(scope, "The rules of the state search more text than one state may.")
     if isinstance(test.operand, Path):
         return COMPARE[test.operator.removesuffix("Path")](value, _variable(run, scope, test.operand, document))
     return COMPARE[test.operator](value, test.operand)

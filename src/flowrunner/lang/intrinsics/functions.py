@@ -26,16 +26,22 @@ MAX_DATA = 10_000  # characters the Base64 and hash functions take (AWS)
 MIN_INTEGER, MAX_INTEGER = -(2**31), 2**31 - 1  # Java int
 HASHES = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-384": "sha384", "SHA-512": "sha512"}
 
+_ANY = 1 << 62  # whatever there is, nobody looks at it
+
 Arguments = list[JSONValue]
 
 
 class Function(NamedTuple):
-    """A function and how many arguments it takes. `pace` is how many characters of text it takes or gives in a microsecond, about."""
+    """A function and how many arguments it takes.
+
+    `characters` and `members` are how many of them it takes or gives in a microsecond (measured), which is a step of the meter.
+    """
 
     call: Callable[[Arguments, Entropy], JSONValue]
     least: int
     most: int
-    pace: int = 256
+    characters: int = 256
+    members: int = 32
 
     def steps(self, arguments: Arguments, result: JSONValue) -> int:
         """What a call has cost, in steps of the meter."""
@@ -43,9 +49,9 @@ class Function(NamedTuple):
         for value in (*arguments, result):
             kind = type(value)
             if kind is str:
-                total += len(value) // self.pace
+                total += len(value) // self.characters
             elif kind is list or kind is dict:
-                total += len(value) >> 1
+                total += len(value) // self.members
         return total
 
 
@@ -227,21 +233,21 @@ MANY = 256  # arguments in one field, all calls together; ours, bounds what one 
 
 FUNCTIONS: dict[str, Function] = {
     "States.Format": Function(_format, 1, MANY),
-    "States.StringToJson": Function(_string_to_json, 1, 1, 8),
+    "States.StringToJson": Function(_string_to_json, 1, 1, characters=8),
     "States.JsonToString": Function(_json_to_string, 1, 1),
     "States.Array": Function(_array_of, 0, MANY),
     "States.ArrayPartition": Function(_array_partition, 2, 2),
-    "States.ArrayContains": Function(_array_contains, 2, 2),
+    "States.ArrayContains": Function(_array_contains, 2, 2, members=4),
     "States.ArrayRange": Function(_array_range, 3, 3),
-    "States.ArrayGetItem": Function(_array_get_item, 2, 2),
-    "States.ArrayLength": Function(_array_length, 1, 1),
-    "States.ArrayUnique": Function(_array_unique, 1, 1),
+    "States.ArrayGetItem": Function(_array_get_item, 2, 2, members=_ANY),
+    "States.ArrayLength": Function(_array_length, 1, 1, members=_ANY),
+    "States.ArrayUnique": Function(_array_unique, 1, 1, members=4),
     "States.Base64Encode": Function(_base64_encode, 1, 1),
     "States.Base64Decode": Function(_base64_decode, 1, 1),
     "States.Hash": Function(_hash, 2, 2),
     "States.JsonMerge": Function(_json_merge, 3, 3),
     "States.MathRandom": Function(_math_random, 2, 3),
     "States.MathAdd": Function(_math_add, 2, 2),
-    "States.StringSplit": Function(_string_split, 2, 2, 32),
+    "States.StringSplit": Function(_string_split, 2, 2, characters=32),
     "States.UUID": Function(_uuid, 0, 0),
 }
