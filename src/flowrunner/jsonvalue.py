@@ -141,31 +141,45 @@ def depth(value: JSONValue, limit: int = MAX_DEPTH) -> int:
     return deepest
 
 
-def exceeds(value: JSONValue, most: int) -> bool:
-    """Whether the JSON text of a value surely has more than `most` bytes.
+def weight(value: JSONValue) -> int:
+    """How many bytes the JSON text of a value has, about and at least: what is escaped and the digits of numbers are not counted.
 
-    A small tree of parts that are shared may stand for gigabytes of text: they are counted as often as they would be written, and no
-    further than `most`.
+    A small tree of parts that are shared may stand for gigabytes of text. Each part is looked at once, and counted as often as it would
+    be written.
     """
-    size, stack = 0, [value]
+    if type(value) is str:
+        return len(value) + 2
+    weights: dict[int, int] = {}
+    stack = [value]
     while stack:
-        part = stack.pop()
+        part = stack[-1]
         kind = type(part)
-        if kind is str:
-            size += len(part) + 2
-        elif kind is dict:
-            size += 1 + 4 * len(part) + sum(map(len, part))
-        elif kind is list:
-            size += 1 + len(part)
-        else:
-            size += 1
-        if size > most:
-            return True
+        total = 1
+        unknown: list[JSONValue] = []
         if kind is dict:
-            stack.extend(part.values())
-        elif kind is list:
-            stack.extend(part)
-    return False
+            total += 4 * len(part) + sum(map(len, part))
+            members = part.values()
+        else:
+            members = part if kind is list else ()
+            total += len(members)
+        for member in members:
+            kind = type(member)
+            if kind is str:
+                total += len(member) + 2
+            elif kind is list or kind is dict:
+                known = weights.get(id(member))
+                if known is None:
+                    unknown.append(member)
+                else:
+                    total += known
+            else:
+                total += 1
+        if unknown:
+            stack.extend(unknown)  # and then this part again
+        else:
+            weights[id(part)] = total
+            stack.pop()
+    return weights[id(value)]
 
 
 class Payload:

@@ -30,6 +30,25 @@ async def test_pipelined_headers_are_bounded():
             await connection.closed()
 
 
+async def test_a_pipeline_that_never_runs_dry_is_served():
+    """What was answered does not count: a client may always have some requests on their way."""
+    permits = asyncio.Semaphore(0)
+
+    async def answer(_scope, _receive, send):
+        await permits.acquire()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    request = HEALTHY.replace(b"\r\n\r\n", b"\r\nA: " + b"a" * 900 + b"\r\n\r\n")
+    async with served(application=answer) as port, connected(port, request * 5) as connection:
+        for _ in range(60):
+            permits.release()
+            assert (await connection.answer())[0] == 200
+            connection.writer.write(request)
+        for _ in range(5):
+            permits.release()
+
+
 async def test_bodies_that_stop_give_way():
     """What all of them hold together is bounded: those that began first are told to come again, who is honest is not disturbed."""
     door = Door(held_bytes=1024 * 1024)

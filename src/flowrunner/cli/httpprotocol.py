@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import deque
 from http import HTTPStatus
 from typing import Any
 
@@ -64,7 +65,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._deadline = 0.0
         self._unread: asyncio.TimerHandle | None = None  # until when an answer that waits must have been read on
         self._holding = False  # something that the door knows of
-        self._waiting = 0  # bytes of headers of the requests that wait, from when the first of them did
+        self._sizes: deque[int] = deque()  # bytes of headers of the requests that wait, and of some before them
         self._running: RequestResponseCycle | None = None  # the request that is answered now; `cycle` is the one that is read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -148,10 +149,11 @@ class HttpProtocol(HttpToolsProtocol):
         """Check the headers, and start the request."""
         self._check()
         waiting = len(self.pipeline)
-        if waiting >= MAX_PIPELINED or self._waiting > MAX_WAITING_BYTES:
+        if waiting >= MAX_PIPELINED or (waiting and self._waiting() > MAX_WAITING_BYTES):
             raise _Refused(BAD)
         super().on_headers_complete()
-        self._waiting = self._waiting + _size(self.url, self.headers) if len(self.pipeline) > waiting else 0
+        if len(self.pipeline) > waiting:
+            self._sizes.append(_size(self.url, self.headers))
         self._begun, self._in_body = False, True
         self._received = self._body_size = 0
         self._deadline = self.loop.time() + self._door.body_seconds
@@ -279,8 +281,14 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _held(self) -> int:
         """Bytes of a body that is not whole, and of requests that wait."""
-        waiting = self._waiting + sum(len(cycle.body) for cycle, _ in self.pipeline) if self.pipeline else 0
+        waiting = self._waiting() + sum(len(cycle.body) for cycle, _ in self.pipeline) if self.pipeline else 0
         return waiting + (self._body_size if self._in_body else 0)
+
+    def _waiting(self) -> int:
+        """Bytes of headers of the requests that wait."""
+        while len(self._sizes) > len(self.pipeline):
+            self._sizes.popleft()  # those that were first are answered first
+        return sum(self._sizes)
 
     def _hold(self, size: int) -> None:
         if size or self._holding:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import cast
 
 from flowrunner.errors import BudgetExceeded, ExpressionSyntaxError, PathNotFound, ResultTooLarge
-from flowrunner.jsonvalue import MAX_DEPTH, JSONValue, dumps, exceeds
+from flowrunner.jsonvalue import MAX_DEPTH, JSONValue, dumps, weight
 from flowrunner.lang.environment import Environment
 from flowrunner.lang.intrinsics import ArgumentNotFound, Intrinsic, compile_intrinsic
 from flowrunner.lang.jsonpath import Path, compile_path
@@ -67,7 +67,7 @@ class Template:
         if self._build is None:
             return self.value
         value = self._build(environment)
-        if self._many and exceeds(value, environment.most_bytes):
+        if self._many and weight(value) > environment.most_bytes:
             raise ResultTooLarge
         return value
 

@@ -200,12 +200,17 @@ class _Parser:
 
 
 def _called(function: Function, arguments: list[JSONValue], environment: Environment) -> JSONValue:
-    """The result of a function, paid for."""
+    """The result of a function. It is paid for before the call, for one call alone may take minutes; then the result is."""
+    _pay(environment, function.price(arguments))
     result = function.call(arguments, environment.entropy)
-    environment.meter.take(function.steps(arguments, result))
+    _pay(environment, function.price_of(result))
+    return result
+
+
+def _pay(environment: Environment, steps: int) -> None:
+    environment.meter.take(steps)
     if environment.meter.left < 0:
         raise BudgetExceeded(f"The functions of the state took more than {STEPS_PER_STATE} steps.")
-    return result
 
 
 def _count(least: int, most: int) -> str:

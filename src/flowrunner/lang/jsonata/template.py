@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Literal
 
 from flowrunner.errors import ExpressionError, ExpressionSyntaxError, ResultTooLarge
-from flowrunner.jsonvalue import JSONValue, exceeds
+from flowrunner.jsonvalue import JSONValue, weight
 from flowrunner.lang.environment import Environment
 from flowrunner.lang.jsonata import UNDEFINED, UNSUPPORTED, JsonataExpression, compile_expression
 
 FailureKind = Literal["undefined", "error", "unsupported"]
 
 _OPEN, _CLOSE = "{%", "%}"
-_PATH = re.compile(r"\{%[\w\s.$]*%\}")
+_PATH = re.compile(r"\{%\s*\$?\w+(\s*\.\s*\w+)*\s*%\}")  # no variable behind a dot: `items.$large` is as many copies of it as there are items
 
 
 class TemplateFailure(ExpressionError):
@@ -65,7 +65,7 @@ class JsonataTemplate:
         if self._build is None:
             return self.source
         value = self._build(environment)
-        if self._makes and exceeds(value, environment.most_bytes):
+        if self._makes and weight(value) > environment.most_bytes:
             raise ResultTooLarge
         return value
 
