@@ -27,6 +27,11 @@ class TestPostgresStore(ExecutionStoreConformance, DefinitionStoreConformance, D
         async with opened() as store:
             yield store
 
+    @pytest.mark.slow
+    async def test_pages_of_every_size(self, store):
+        """Thousands of queries; shorter logs are enough for every day."""
+        await super().test_pages_of_every_size(store)
+
 
 class TestPostgresDocuments(DocumentStoreConformance, DurableDocumentsConformance):
     @pytest.fixture

@@ -30,6 +30,7 @@ from flowrunner.engine.points import VARIABLE
 SECONDS_TO_START = 60.0
 SECONDS_TO_STOP = 30.0
 LOOK_SECONDS = 0.02
+MASTER_KEY = "00" * 32  # of all servers on one store
 LEASE_SECONDS = 1.5  # of the servers under test: a takeover is to be seen soon
 
 
@@ -148,7 +149,8 @@ class Server:
         self._was_ready = False
         arguments = ["serve", "--dev", "--quiet", "--port", str(self.port), "--store", self.store, "--config", str(self._config)]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FLOWRUNNER_")}
-        told = {"FLOWRUNNER_LEASE_SECONDS": str(self._lease_seconds), "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        shared = {"FLOWRUNNER_MASTER_KEY": MASTER_KEY, "FLOWRUNNER_LEASE_SECONDS": str(self._lease_seconds)}
+        told = shared | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         if crash_at:
             told[VARIABLE] = crash_at
         self._pid, self._end = await self._nursery.fork(arguments=arguments, environment=kept | told | environment, folder=self.folder, log=self.log)
