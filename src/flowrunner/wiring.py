@@ -164,6 +164,8 @@ class Application:
                 await work()
             except FlowRunnerError as error:
                 self._report(what, {"error": error.message})
+            except Exception:  # noqa: BLE001 - nobody awaits this task: a fault of ours must not vanish with it
+                self._log.exception(what)
 
     async def _open_accounts(self, stack: AsyncExitStack) -> None:
         await self.vault.start()
