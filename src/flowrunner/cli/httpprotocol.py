@@ -16,6 +16,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from flowrunner.api.problems import PROBLEM, Problem, of_status
+from flowrunner.cli.answers import Answers
 from flowrunner.cli.door import Door
 
 MAX_HEADER_BYTES = 16 * 1024  # request line and headers of one request; nginx and Apache take 8 KiB per line
@@ -71,7 +72,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Count the connection, or refuse it; its first request is awaited from now on."""
         super().connection_made(transport)
-        self._closing = _Closing(self)
+        self._answers = Answers(transport, self.finish)
         if self._address is None:
             address = self.client[0] if self.client else ""
             problem = self._door.enter(address)
@@ -158,7 +159,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._received = self._body_size = 0
         self._deadline = self.loop.time() + self._door.body_seconds
         if self.cycle is not None:
-            self.cycle.transport = self._closing  # type: ignore[assignment]  # all that a cycle asks of it
+            self.cycle.transport = self._answers  # type: ignore[assignment]  # all that a cycle asks of it
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
@@ -178,6 +179,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request; what is left of a body that nobody wanted is not waited for."""
+        self._answers.flush()
         if self._discarding or self.transport.is_closing():
             self.server_state.total_requests += 1
             return
@@ -217,6 +219,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Close once the answer is out; what the client still sends is thrown away for a while first."""
         if self._discarding or self.transport.is_closing():
             return
+        self._answers.flush()
         self._watch(_IDLE)
         self._hold(0)
         self._discarding = True
@@ -265,6 +268,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._discarding or self.transport.is_closing():
             return
         self._door.refused(problem.code)
+        self._answers.flush()
         running = self._running
         if running is None or running.response_complete or (running is self.cycle and self._in_body and not running.response_started):
             self.transport.write(_wire(problem))
@@ -322,17 +326,6 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(SLOW_HEADERS)
         else:
             self.finish()
-
-
-class _Closing:
-    """A transport as a request sees it: closing it does not lose the answer."""
-
-    __slots__ = ("close", "is_closing", "write")
-
-    def __init__(self, protocol: HttpProtocol) -> None:
-        self.write = protocol.transport.write
-        self.is_closing = protocol.transport.is_closing
-        self.close = protocol.finish
 
 
 def _size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
