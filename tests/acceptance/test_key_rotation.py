@@ -101,6 +101,7 @@ class Users:
                 except ClientError as error:
                     pytest.fail(f"the key pair was refused while keys are rotated: {error}")
                 else:
+                    # botocore takes headers without their body for an answer; the server sends both at once, so a kill cannot part them.
                     self.accepted.append(told["executionArn"])
 
         async with asyncio.TaskGroup() as group:
