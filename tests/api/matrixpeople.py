@@ -62,6 +62,8 @@ async def people(application):
     made = [await maker.bearer(role.value, ONE, role) for role in Role]
     made += [await maker.bearer("narrow", ONE, Role.OWNER, scopes=NARROW)]
     made += [await maker.bearer(f"other {role}", TWO, role) for role in (Role.OWNER, Role.ADMIN)]
+    (admin,) = await maker.users.page(OPERATOR)
+    await maker.users.change_password(OPERATOR, admin.id, PASSWORD, SERVER)
     first = f"Bearer {application.first_run.token.secret}"
     made += [Caller("operator", OPERATOR, role_permissions(Role.OWNER) | OPERATORS, EVERYWHERE, first)]
     made += [*await _otherwise(maker, ONE, "", Role.EDITOR), *await _otherwise(maker, TWO, "other ", Role.OWNER)]
