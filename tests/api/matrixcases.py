@@ -56,7 +56,12 @@ MEMBERS = {
 NAMES = {"CreateActivity": "{activity}", "CreateStateMachine": "{machine}"}
 # What a handler demands beyond the permission: (operation, whether the caller has it).
 BEYOND = {"refreshToken": lambda caller: caller.login}
-OVER_ALL = {"listAccounts": Permission.ACCOUNTS_READ, "describeAccount": Permission.ACCOUNTS_READ, "changeAccount": Permission.ACCOUNTS_WRITE, "deleteAccount": Permission.ACCOUNTS_WRITE}
+OVER_ALL = {
+    "listAccounts": Permission.ACCOUNTS_READ,
+    "describeAccount": Permission.ACCOUNTS_READ,
+    "changeAccount": Permission.ACCOUNTS_WRITE,
+    "deleteAccount": Permission.ACCOUNTS_WRITE,
+}
 READING = frozenset({Permission.MACHINES_READ, Permission.EXECUTIONS_READ, Permission.SECRETS_LIST, Permission.SECRETS_READ, Permission.USERS_READ, Permission.ACCOUNT_READ, Permission.AUDIT_READ, Permission.ACCOUNTS_READ})  # fmt: skip
 READING_POSTS = {"searchSecrets", "createSocketTicket"}  # a search that has a body; what lets a reader open a socket
 NOBODYS = "nobody's"
@@ -82,8 +87,7 @@ class Case:
     def templates(self):
         """(path, body) of each spelling, plain first."""
         spelt = [(self.path, self.body)]
-        for more in self.names:
-            spelt.append((self.path + more, self.body) if isinstance(more, str) else (self.path, {**(self.body or {}), **more}))
+        spelt += [(self.path + more, self.body) if isinstance(more, str) else (self.path, {**(self.body or {}), **more}) for more in self.names]
         if "{run}" in self.path:
             spelt.append((self.path.replace("{run}", EXECUTION), self.body))
         return spelt
@@ -155,8 +159,8 @@ def absent(values):
     for name, value in values.items():
         if name.startswith("page of "):
             text = base64.urlsafe_b64decode(value).decode()
-            for other in mine:
-                text = text.replace(values[other], mine[other])
+            for other, changed in mine.items():
+                text = text.replace(values[other], changed)
             mine[name] = base64.urlsafe_b64encode(text.encode()).decode()
     return {**mine, "account": values["account"]}
 

@@ -136,7 +136,11 @@ async def test_a_handler_that_looks_into_other_accounts_is_found(monkeypatch):
     async with matrix_world(monkeypatch) as world:
         worlds.append(world)
         _, wrong = await isolation(world, planted_cases(world))
-    assert {sign for sign in ("shows", "tells what is there", "answers 200") if any(sign in one for one in wrong)} == {"shows", "tells what is there", "answers 200"}
+    assert {sign for sign in ("shows", "tells what is there", "answers 200") if any(sign in one for one in wrong)} == {
+        "shows",
+        "tells what is there",
+        "answers 200",
+    }
 
 
 async def test_a_handler_that_changes_other_accounts_is_found(monkeypatch):
