@@ -96,7 +96,7 @@ class Scripts:
         limits = scope.limits
         code = [part["source"] for part in parts]
         host = any(_REACHES_HOST.search(source) for source in code)
-        names = dict.fromkeys(USUAL) | scope.names
+        names = {**dict.fromkeys(USUAL), **scope.names}
         for name in scope.names:
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} cannot be the name of a variable of a script.")
@@ -138,7 +138,7 @@ class _Questions:
 
     async def answer(self, letter: bytes, content: bytes) -> bytes | None:
         """The answer to a frame of the worker; None when it wants none."""
-        asked = loads(content) if content else None
+        asked = loads(content or b"null")
         match letter:
             case b"l":
                 level, message = asked
