@@ -69,6 +69,8 @@ class JavaScript:
     def __call__(self, call):
         params = call["params"]
         source = params.get("script") or params.get("condition_script")
+        if source is None:
+            return {"output": call["input"], "action": "success"}
         names = {**{name: call.get(name, {}) for name in ("results", "shared", "variables")}, "input": call["input"], "secrets": self.secrets}
         names |= {"args": self.filled(params.get("args"), names), **{name: call["input"][name] for name in call.get("names", ())}}
         return {"output": self.run(source, names), "action": "success"}

@@ -1,4 +1,4 @@
-"""Commands about definitions: ``validate`` and ``graph``."""
+"""Commands about definitions: ``validate``, ``graph`` and ``schema``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ import typer
 from flowrunner.cli.options import Json, Output, Quiet, form_of
 from flowrunner.cli.output import INVALID, Ended, Form, as_json, finding, print_text, say, show_rows
 from flowrunner.cli.source import read_source, sound_program
+
+
+class Schema(StrEnum):
+    """What there is a schema of."""
+
+    flow = "flow"
 
 
 class Drawing(StrEnum):
@@ -81,4 +87,18 @@ def graph(
             print_text(draw.as_mermaid(found))
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"validate": validate, "graph": graph}
+def schema(
+    form: Annotated[Schema, typer.Argument(metavar="FORMAT", help="The format.")],
+) -> None:
+    """Print the JSON Schema of a format, for editors: what they complete and check a definition by.
+
+    Example: flowrunner schema flow > flow.schema.json
+    """
+    from flowrunner.flow.schema import flow_schema  # noqa: PLC0415  # --help does not pay for it
+    from flowrunner.kinds import KINDS  # noqa: PLC0415  # as above
+
+    schemas = {Schema.flow: lambda: flow_schema(KINDS)}
+    print_text(as_json(schemas[form]()) + "\n")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"validate": validate, "graph": graph, "schema": schema}
