@@ -16,14 +16,16 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Scope, Send
 
-from flowrunner.api import accounts, credentials, health, runs, streams, users
+from flowrunner.api import accounts, credentials, eventstreams, health, runs, socket_v1, streams, users
 from flowrunner.api import secrets as secret_routes
 from flowrunner.api.denials import Denials
+from flowrunner.api.fanout import Channels, Follower
 from flowrunner.api.identify import PUBLIC, Authenticator, check_routes, header, host_allowed, origin_allowed
 from flowrunner.api.openings import Openings
 from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status
 from flowrunner.api.proxies import Proxies
 from flowrunner.api.ratelimits import RateLimiter, retry_after
+from flowrunner.api.sessions import SEND_SECONDS, Sessions
 from flowrunner.clock import Clock
 from flowrunner.errors import AccessDenied, FlowRunnerError
 from flowrunner.identity.principal import Principal
@@ -45,7 +47,7 @@ _log = structlog.get_logger("flowrunner.api")
 def create_app(
     *,
     store: Store,
-    feed: streams.Follower,
+    feed: Follower,
     aws: ASGIApp,
     authenticator: Authenticator,
     region: str,
@@ -56,7 +58,7 @@ def create_app(
     allowed_origins: tuple[str, ...] = (),
     only_loopback_hosts: bool = False,
     limiter: RateLimiter | None = None,
-    send_seconds: float = streams.SEND_SECONDS,
+    send_seconds: float = SEND_SECONDS,
     identity: Identity | None = None,
     vault: Vault | None = None,
     registration: Literal["open", "closed"] = "closed",
@@ -69,20 +71,14 @@ def create_app(
     streams end; `identity` brings the routes of accounts, which anybody may make with open `registration`, `vault` those of secrets; a subscriber that takes nothing for `send_seconds` is cut. With `only_loopback_hosts` a request must name this machine in its Host (for servers that let anybody in).
     `limiter` counts the requests of each account: under the AWS operation that a route names in `counts_as`, else under its permission.
     """
-    shared = streams.Streams(
-        executions=store.executions,
-        feed=feed,
-        observer=observer,
-        stopping=stopping,
-        clock=clock,
-        authenticator=authenticator,
-        send_seconds=send_seconds,
-        openings=openings,
-    )
+    sessions = Sessions(observer=observer, stopping=stopping, clock=clock, authenticator=authenticator, send_seconds=send_seconds, openings=openings)
+    live = sessions, Channels(executions=store.executions, feed=feed, observer=observer), store.executions
     handlers = [
         *health.routes(store=store, stopping=stopping, metrics=metrics),
         *runs.routes(executions=store.executions, region=region),
-        *streams.routes(shared),
+        *streams.routes(*live),
+        *eventstreams.routes(*live),
+        *socket_v1.routes(*live),
         *([] if identity is None else [*accounts.routes(identity, registration=registration), *users.routes(identity), *credentials.routes(identity)]),
         *([] if vault is None else secret_routes.routes(vault, None if identity is None else identity.audit)),
     ]

@@ -13,7 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from flowrunner.api.identify import RUNS_READ
-from flowrunner.api.messages import STATUSES, V2_STATUS, moment
+from flowrunner.api.messages import STATUSES
 from flowrunner.api.page import cursor, limit_of, place_of
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.engine.live import arn_of, name_of
@@ -21,6 +21,8 @@ from flowrunner.errors import NotFound
 from flowrunner.identity.principal import Principal
 from flowrunner.ids import parse_arn
 from flowrunner.ports.executions import ExecutionQuery, ExecutionStore, Head, Status
+from flowrunner.views.records import moment
+from flowrunner.views.stream import V2_STATUS
 
 RUNS = "/api/v2/workflows/runs"
 ENDED = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"})

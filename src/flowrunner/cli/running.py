@@ -85,14 +85,14 @@ async def _follow(application: Application, run_id: str, shown: Progress | None)
     from flowrunner.api.messages import Renderer  # noqa: PLC0415  # as above
     from flowrunner.jsonvalue import loads  # noqa: PLC0415  # as above
 
-    renderer = Renderer()
+    renderer = Renderer(run_id, "whole")
     async for batch in application.feed.follow(run_id):
         for seq, record in batch:
-            if shown is not None:
-                shown.show(loads(renderer.message(run_id, seq, record)))
+            if shown is not None and (message := renderer.message(seq, record)) is not None:
+                shown.show(loads(message))
     head = await application.store.executions.head(run_id)
     if shown is not None and head is not None:
-        shown.show(loads(renderer.end(head)))
+        shown.show(loads(renderer.last(head)))
 
 
 def _tell(answer: dict[str, Any], form: Form, *, quiet: bool) -> None:
