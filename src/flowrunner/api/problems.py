@@ -32,7 +32,7 @@ _CODES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What went wrong with a request. `errors` are objects with `message` and, where known, `pointer`, `line`, `column`."""
+    """What went wrong with a request. `errors` are objects with `message` and, where known, `pointer`, `line`, `column`, `hint`."""
 
     status: int
     code: str
@@ -96,6 +96,7 @@ def as_error(found: Diagnostic) -> dict[str, Any]:
         "pointer": found.pointer,
         "line": found.line,
         "column": found.column,
+        "hint": found.hint,
     }
 
 
