@@ -20,7 +20,6 @@ from flowrunner.api.identify import DevAuthenticator, GateAuthenticator
 from flowrunner.api.openings import Openings
 from flowrunner.api.proxies import Proxies
 from flowrunner.api.ratelimits import Buckets, RateLimiter
-from flowrunner.asl.findings import format_aws
 from flowrunner.asl.parse import parse_definition
 from flowrunner.clock import Clock, SystemClock
 from flowrunner.config import DEFAULT_STORE, Settings
@@ -39,6 +38,7 @@ from flowrunner.limits import AWS_RATES, PROFILES, Limits, Rate
 from flowrunner.ports.definitions import Revision
 from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import ChildStart
+from flowrunner.reading.findings import format_aws
 from flowrunner.stores.open import open_store
 from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.function_files import file_faults
@@ -270,6 +270,7 @@ def _registry(settings: Settings, functions: Mapping[str, Function], limits: Lim
         limits=limits,
         clock=clock,
         secrets=application.vault.secrets,
+        documents=application.store.documents,
     )
 
 

@@ -44,15 +44,15 @@ def read_text(file: str) -> str:
 
 def read_source(file: str) -> Source:
     """Read and check a definition, JSON or YAML by its name."""
-    from flowrunner.asl.findings import for_people  # noqa: PLC0415  # --help does not pay for it
     from flowrunner.asl.parse import parse_definition  # noqa: PLC0415  # as above
+    from flowrunner.reading.findings import for_people  # noqa: PLC0415  # --help does not pay for it
 
     text = read_text(file)
     is_yaml = file.endswith((".yaml", ".yml"))
     program, diagnostics = parse_definition(text, syntax="yaml" if is_yaml else "json")
     if is_yaml and program is not None:
-        from flowrunner.asl.document import read_document  # noqa: PLC0415  # as above
         from flowrunner.jsonvalue import dumps  # noqa: PLC0415  # as above
+        from flowrunner.reading.document import read_document  # noqa: PLC0415  # as above
 
         text = dumps(read_document(text, "yaml").value)
     return Source(file, machine_name(file), text, program, for_people(diagnostics))

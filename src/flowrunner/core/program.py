@@ -334,13 +334,15 @@ class Program:
     """A whole definition, compiled.
 
     With `notes` the log also tells what authors of flows and workflows follow (core/notes.py): nodes, variables, loops. `variables` are those
-    that an execution begins with; with `shares_variables` every state assigns to the execution, not to its own branch.
+    that an execution begins with. With `shares_variables` every state assigns to the execution, not to its own branch, and the members of the
+    input's ``variables`` come first. `steps` is the number of labelled nodes of a graph: with it, progress is the share of them that has ended.
     """
 
     root: Branch
     notes: bool = False
     shares_variables: bool = False
     variables: Mapping[str, JSONValue] = field(default_factory=dict)
+    steps: int = 0
     language: Language = "JSONPath"
     timeout_seconds: int | None = None
     comment: str | None = None

@@ -65,14 +65,15 @@ class EgressPolicy:
         self._allow = tuple(_allowance(entry) for entry in allow)
         self._ports = ports
 
-    def check(self, host: str, port: int, address: Address) -> None:
-        """Raise EgressRefused unless `host`, which is at `address`, may be connected to."""
+    def check(self, host: str, port: int, address: Address, *, ports: frozenset[int] | None = None) -> None:
+        """Raise EgressRefused unless `host`, which is at `address`, may be connected to; `ports` are those that another protocol has."""
         address = plain_address(address)
         if any(one.covers(host, port, address) for one in self._allow):
             return
         if is_special(address):
             raise EgressRefused(f"{host} is at {address}, which is not public.", remedy="The operator may allow it: [http] allow.")
-        if self._ports is not None and port not in self._ports:
+        open_ports = self._ports if ports is None else ports
+        if open_ports is not None and port not in open_ports:
             raise EgressRefused(f"Port {port} of {host} is not among the allowed ports.", remedy="The operator may allow it: [http] allow.")
 
 
@@ -134,10 +135,11 @@ def destination(text: str, base: URL | None = None) -> Destination:
     if url.raw_user is not None or url.raw_password is not None:
         raise EgressRefused("A URL with a user name is not allowed.", remedy="Use a header or a connection.")
     host = host.lower().rstrip(".")
-    return Destination(url, host, port, _address(host))
+    return Destination(url, host, port, address_of(host))
 
 
-def _address(host: str) -> Address | None:
+def address_of(host: str) -> Address | None:
+    """The address that `host` spells, None for a name. Raises EgressRefused for unusual spellings, and for what is neither."""
     last = host.rpartition(".")[2]
     if ":" in host or _NUMBER.fullmatch(last):
         try:
@@ -147,5 +149,5 @@ def _address(host: str) -> Address | None:
             pass
         raise EgressRefused(f"The host {host} is an unusual spelling of an address.", remedy="Write it as 192.0.2.1 or [2001:db8::1].")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in host.split(".")):
-        raise EgressRefused("The URL's host is no name.")
+        raise EgressRefused(f"The host {host[:253]!r} is no name.")
     return None

@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 from flowrunner.clock import Clock, SystemClock
 from flowrunner.errors import ConfigurationError
 from flowrunner.limits import AWS, Limits
+from flowrunner.ports.documents import DocumentStore
 from flowrunner.ports.secrets import NoSecrets, SecretSource
 from flowrunner.ports.tasks import ExecutionStarter, TaskCall, TaskHandler, TaskOutcome
 from flowrunner.tasks.answers import UUIDs, failed
@@ -26,6 +27,10 @@ from flowrunner.tasks.invoke import Background, FunctionTask, NoSuchFunction, fu
 from flowrunner.tasks.invokers import LONGEST, EndpointFunctions, LocalFunctions, UrlFunctions
 from flowrunner.tasks.mocks import Mocks, MockTask
 from flowrunner.tasks.nested import SFN_ACTIONS, Callbacks, SfnTask, StartExecutionTask
+from flowrunner.tasks.nodes.builtin import NodeServices, built_in
+from flowrunner.tasks.nodes.scripting import NoScripts, Scripting, Scripts
+from flowrunner.tasks.nodes.table import NodeTable
+from flowrunner.tasks.nodes.task import NodeTask
 from flowrunner.tasks.secrecy import Guarded
 from flowrunner.tasks.worker_pool import DEFAULT_SIZE, WorkerPool
 
@@ -49,7 +54,8 @@ class Registry:
     `starter` and `callbacks` reach the engine. `policy` guards requests that a definition asks for; targets that the operator
     configured (function URLs, `endpoint_url`) are trusted by their exact host and port. `function_seconds` ends functions that state no timeout.
     `handlers` are more services, by
-    ``service`` or ``service:action`` (they win over built-in ones). `secrets` is where references and connections are resolved. Nothing runs before `start`.
+    ``service`` or ``service:action`` (they win over built-in ones). `secrets` is where references and connections are resolved. `scripts` runs
+    the JavaScript of nodes, `documents` keep what they store. Nothing runs before `start`.
     """
 
     def __init__(
@@ -69,6 +75,8 @@ class Registry:
         uuids: UUIDs = random_uuid,
         handlers: Mapping[str, TaskHandler] | None = None,
         secrets: SecretSource | None = None,
+        scripts: Scripts | None = None,
+        documents: DocumentStore | None = None,
     ) -> None:
         clock = clock or SystemClock()
         self._secrets = secrets or NoSecrets()
@@ -78,7 +86,8 @@ class Registry:
         self._pool = WorkerPool(workers)
         self._background = Background()
         size = limits.payload_bytes or 16 * 1024 * 1024
-        self._client = GuardedClient(policy or EgressPolicy(), max_bytes=size)
+        policy = policy or EgressPolicy()
+        self._client = GuardedClient(policy, max_bytes=size)
         urls = [one.url for one in self._functions.values() if one.url] + ([endpoint_url] if endpoint_url else [])
         self._trusted = GuardedClient(EgressPolicy([_place(url) for url in urls], ports=frozenset()), max_bytes=size)
 
@@ -91,8 +100,11 @@ class Registry:
         self._mock = MockTask(self._mocks)
         self._nothing = Nothing()
         sfn = SfnTask(starter, callbacks, uuids=uuids)
+        scripting = Scripting(scripts or NoScripts(), self._secrets)
+        self.nodes = NodeTable(built_in(NodeServices(clock=clock, client=self._client, policy=policy, scripting=scripting, documents=documents)))
         self._services: dict[str, TaskHandler] = {
             "states:startExecution": StartExecutionTask(starter, clock=clock, uuids=uuids),
+            "flowrunner": NodeTask(self.nodes, scripting),
             "http:invoke": HttpTask(self._client, connections or VaultConnections(self._secrets, self._client, clock)),
             **{f"aws-sdk:sfn:{action}": sfn for action in SFN_ACTIONS},
             **(handlers or {}),

@@ -1,0 +1,90 @@
+"""Whether parameters are what a kind asks for: the part of JSON Schema that `info` uses, with messages that name place and remedy."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from flowrunner.jsonvalue import JSONObject, JSONValue
+
+_EXPRESSION = re.compile(r"\$\{|\{\{")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`pointer` (RFC 6901, below the parameters) and what is wrong there. `severe`: it cannot work; else it is only unknown."""
+
+    pointer: str
+    message: str
+    severe: bool = True
+
+
+def is_open(value: JSONValue) -> bool:
+    """Whether a value is an expression that will be something else at run time."""
+    return isinstance(value, str) and _EXPRESSION.search(value) is not None
+
+
+def findings(schema: JSONObject, value: JSONValue, *, expressions: bool = True, pointer: str = "") -> Iterator[Finding]:
+    """Everything that is wrong with `value`; where it has an expression (and `expressions` are allowed), anything may come of it."""
+    if expressions and is_open(value):
+        return
+    allowed = schema.get("type")
+    names = [allowed] if isinstance(allowed, str) else allowed
+    if names is not None and not any(is_type(value, name) for name in names):
+        yield Finding(pointer, f"must be {_listed([_ARTICLE[name] for name in names])}, not {_ARTICLE[type_of(value)]}")
+        return
+    if "enum" in schema and value not in schema["enum"]:
+        yield Finding(pointer, f"must be one of {', '.join(map(str, schema['enum']))}{_meant(value, schema['enum'])}")
+    if "minimum" in schema and isinstance(value, int | float) and value < schema["minimum"]:
+        yield Finding(pointer, f"must be {schema['minimum']} or more")
+    if isinstance(value, list) and "items" in schema:
+        for index, item in enumerate(value):
+            yield from findings(schema["items"], item, expressions=expressions, pointer=f"{pointer}/{index}")
+    if isinstance(value, dict):
+        yield from _of_object(schema, value, expressions, pointer)
+
+
+def _of_object(schema: JSONObject, value: JSONObject, expressions: bool, pointer: str) -> Iterator[Finding]:  # noqa: FBT001 - handed through
+    properties = schema.get("properties", {})
+    for name in schema.get("required", ()):
+        if name not in value:
+            yield Finding(pointer, f"{name} is missing: {properties.get(name, {}).get('description', '')}".rstrip(": "))
+    for name, part in value.items():
+        place = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+        if name in properties:
+            yield from findings(properties[name], part, expressions=expressions, pointer=place)
+        elif schema.get("additionalProperties") is False:
+            yield Finding(place, f"is not known here{_meant(name, list(properties))}", severe=False)
+
+
+_ARTICLE = {
+    "string": "a text", "number": "a number", "integer": "a whole number", "boolean": "true or false", "array": "a list", "object": "an object", "null": "null",
+}  # fmt: skip
+
+
+def type_of(value: JSONValue) -> str:
+    """JSON Schema's name for the type of a value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return "integer"
+    return {float: "number", str: "string", list: "array", dict: "object"}[type(value)]
+
+
+def is_type(value: JSONValue, name: str) -> bool:
+    """Whether a value is of the type with this name."""
+    found = type_of(value)
+    return found == name or (found == "integer" and name == "number")
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"
+
+
+def _meant(word: JSONValue, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1) if isinstance(word, str) else []
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,68 @@
+"""Kinds that check: assert, test-case."""
+
+from __future__ import annotations
+
+from flowrunner.kinds.info import KindInfo, anything, boolean, choice, fields, integer, listed, mapping, text
+
+ASSERTION_FAILED = "FlowRunner.AssertionFailed"
+# The comparisons and what each asks of `actual`.
+COMPARISONS = {
+    "equals": "is the same JSON value as `expected`; a number also equals its text",
+    "notEquals": "is not",
+    "contains": "is a text with `expected` in it, a list with it as an item, or an object with it as a name",
+    "notContains": "is not",
+    "regex": "is a text in which the regular expression `expected` (RE2) matches",
+    "exists": "is there and not null",
+    "notExists": "is absent or null",
+    "greaterThan": "is a number greater than `expected` (or a text that sorts after it)",
+    "lessThan": "is less than it",
+    "gte": "is greater or equal",
+    "lte": "is less or equal",
+    "arrayLength": "is a list with `expected` items",
+    "type": "is of the type `expected`: string, number, integer, boolean, array, object or null",
+}
+ASSERT = KindInfo(
+    name="assert",
+    title="Assert",
+    description="Checks values. All assertions are evaluated, each is reported, and one that does not hold fails the node.",
+    parameters=fields(
+        {
+            "assertions": listed(
+                "The checks.",
+                fields(
+                    {
+                        "type": choice("How `actual` is compared.", *COMPARISONS),
+                        "actual": anything("The value to check. Default: the input."),
+                        "expected": anything("What it is compared with."),
+                        "path": text("A path into `actual`, such as `items[0].name`."),
+                        "message": text("What to say when it does not hold."),
+                    },
+                    "type",
+                ),
+            ),
+            "stopOnFirst": boolean("Whether the first assertion that does not hold ends the checks.", default=False),
+        },
+        "assertions",
+    ),
+    outputs=fields(
+        {
+            "passed": boolean("Whether all hold."),
+            "total": integer("How many there are."),
+            "failed": integer("How many do not hold."),
+            "assertions": listed("Each with `type`, `path`, `actual`, `expected`, `passed`, `message`.", {"type": "object"}),
+        }
+    ),
+    errors=((ASSERTION_FAILED, "an assertion does not hold; the cause is the output as JSON text, after the first message"), ("FlowRunner.InvalidParameters", "an assertion cannot be evaluated")),
+    pure=True,
+)  # fmt: skip
+TEST_CASE = KindInfo(
+    name="test-case",
+    title="Test case",
+    description="Runs a stored test case as an execution of its own, with its assertions, and gives its result.",
+    aliases=("test_case",),
+    parameters=fields({"testId": text("The test case."), "variables": mapping("Its variables.")}, "testId"),
+    outputs=fields({"status": text("`passed`, `failed`, `error` or `skipped`."), "assertions": listed("As of an assert step."), "duration": integer("Milliseconds.")}, closed=False),
+    errors=((ASSERTION_FAILED, "the test case did not pass"), ("FlowRunner.NotFound", "there is no such test case")),
+    structural=True,
+)  # fmt: skip
+KINDS = (ASSERT, TEST_CASE)

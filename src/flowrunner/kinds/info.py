@@ -1,0 +1,117 @@
+"""What a kind of node or step is: its name, its parameters, what it gives, where it may go on, how it may fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flowrunner.jsonvalue import JSONObject, JSONValue
+
+NODE_FAILED = "FlowRunner.NodeFailed"  # the error of a kind that documents no other
+TIMEOUT = "States.Timeout"  # what the States Language calls a state that took too long
+_SCRIPT = "text/javascript"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindInfo:
+    """One kind.
+
+    `parameters` is a JSON Schema (2020-12) of the ``params`` of a node (the ``config`` of a step), `outputs` one of what it gives.
+    `actions` are the names of edges that it picks by itself; an empty tuple means any name. `errors` are (name, when) beside
+    ``States.Timeout``. `pure`: nothing can be seen of it outside, so it may simply be run again. `structural`: the front ends
+    make states of it, and no handler ever meets it. `aliases` are further names under which it may be written.
+    """
+
+    name: str
+    title: str
+    description: str
+    parameters: JSONObject
+    outputs: JSONObject
+    actions: tuple[str, ...] = ("success",)
+    errors: tuple[tuple[str, str], ...] = ()
+    pure: bool = False
+    structural: bool = False
+    aliases: tuple[str, ...] = ()
+
+    def scripts(self) -> frozenset[str]:
+        """The parameters that hold JavaScript: what looks like an expression in them is the script's own."""
+        return frozenset(name for name, part in self.parameters.get("properties", {}).items() if part.get("contentMediaType") == _SCRIPT)
+
+
+# --- the parts of a schema
+
+
+def text(description: str, **more: JSONValue) -> JSONObject:
+    """A text."""
+    return {"type": "string", "description": description, **more}
+
+
+def script(description: str) -> JSONObject:
+    """JavaScript: the body of a function, or one expression."""
+    return text(description, contentMediaType=_SCRIPT)
+
+
+def choice(description: str, *words: str, default: str | None = None) -> JSONObject:
+    """One of these words."""
+    return text(description, enum=list(words), **({} if default is None else {"default": default}))
+
+
+def integer(description: str, *, minimum: int | None = None, default: int | None = None) -> JSONObject:
+    """A whole number."""
+    return _number("integer", description, minimum, default)
+
+
+def number(description: str, *, minimum: float | None = None, default: float | None = None) -> JSONObject:
+    """A number."""
+    return _number("number", description, minimum, default)
+
+
+def boolean(description: str, *, default: bool | None = None) -> JSONObject:
+    """True or false."""
+    return {"type": "boolean", "description": description, **({} if default is None else {"default": default})}
+
+
+def duration(description: str, default: str | None = None) -> JSONObject:
+    """A number of seconds, or a text with units such as ``1m30s``."""
+    shown = f"{description} A number of seconds, or a text with units (ns, us, ms, s, m, h, d) such as `1m30s`."
+    return {"type": ["string", "number"], "description": shown, **({} if default is None else {"default": default})}
+
+
+def anything(description: str) -> JSONObject:
+    """Any JSON value."""
+    return {"description": description}
+
+
+def texts(description: str) -> JSONObject:
+    """A list of texts."""
+    return listed(description, {"type": "string"})
+
+
+def text_or_texts(description: str) -> JSONObject:
+    """One text or a list of texts."""
+    return {"type": ["string", "array"], "items": {"type": "string"}, "description": description}
+
+
+def listed(description: str, items: JSONObject | None = None) -> JSONObject:
+    """A list."""
+    return {"type": "array", "description": description, **({} if items is None else {"items": items})}
+
+
+def mapping(description: str) -> JSONObject:
+    """An object whose names are the author's."""
+    return {"type": "object", "description": description}
+
+
+def fields(properties: Mapping[str, JSONObject], *required: str, description: str | None = None, closed: bool = True) -> JSONObject:
+    """An object of these fields; `closed` allows no others."""
+    made: JSONObject = {"type": "object", "properties": dict(properties), "required": list(required), "additionalProperties": not closed}
+    return made if description is None else {"description": description, **made}
+
+
+def _number(kind: str, description: str, minimum: float | None, default: float | None) -> JSONObject:
+    made: JSONObject = {"type": kind, "description": description}
+    if minimum is not None:
+        made["minimum"] = minimum
+    if default is not None:
+        made["default"] = default
+    return made

@@ -1,0 +1,107 @@
+"""Kinds that keep and find data: store, database, dynamodb."""
+
+from __future__ import annotations
+
+from flowrunner.kinds.http import BAD_PARAMETERS, EGRESS
+from flowrunner.kinds.info import KindInfo, anything, boolean, choice, duration, fields, integer, listed, mapping, text, text_or_texts
+
+FILTERS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$contains")
+_TAKEN = ("FlowRunner.Conflict", "others changed it again and again at the same moment")
+_QUERY_OUTPUT = "`{items, count}`"
+
+STORE = KindInfo(
+    name="store",
+    title="Store",
+    description=(
+        "Keeps values of the account under keys, durably and apart from every other account. Each operation is atomic; `increment` and `append` "
+        "happen once even when an attempt is repeated."
+    ),
+    parameters=fields(
+        {
+            "operation": choice("What to do.", "get", "set", "delete", "list", "query", "increment", "append"),
+            "op": choice("The same, by its shorter name.", "get", "set", "delete", "list", "query", "increment", "append"),
+            "key": text("The key, up to 200 characters."),
+            "namespace": text("Keys of different namespaces do not meet.", default="default"),
+            "value": anything("What to set, or to append."),
+            "ttl": duration("For `set`: how long it is kept. Default: for ever."),
+            "default": anything("For `get`: what to give when there is nothing."),
+            "amount": {"type": ["integer", "number"], "description": "For `increment`: by how much.", "default": 1},
+            "max_length": integer("For `append`: the oldest items beyond this number are dropped.", minimum=1),
+            "prefix": text("For `list` and `query`: only keys that begin with it."),
+            "filter": mapping(f"For `query`: field (a path with dots) to value, or to operators: {', '.join(f'`{name}`' for name in FILTERS)}."),
+            "sort": text_or_texts("For `query`: the field to sort by; `-field` sorts downwards."),
+            "limit": integer("For `list` and `query`: the most that are given, up to 1,000.", minimum=1, default=100),
+        }
+    ),
+    outputs=anything(f"`get`: `{{key, value, found}}`. `set`, `increment`, `append`: `{{key, value}}`. `delete`: `{{key, deleted}}`. `list`: `{{keys, count}}`. `query`: {_QUERY_OUTPUT}, each item `{{key, value}}`."),
+    actions=("success", "not_found"),
+    errors=(BAD_PARAMETERS, _TAKEN, ("FlowRunner.StoreType", "what is there is no number (`increment`) or no list (`append`)"), ("States.DataLimitExceeded", "the value is larger than 256 KiB")),
+)  # fmt: skip
+DATABASE = KindInfo(
+    name="database",
+    title="Database",
+    aliases=("postgres", "sql"),
+    description=(
+        "Speaks to a PostgreSQL or SQLite database with parameters, never with texts put together. Several statements are one transaction. "
+        "A SQLite file must be in a folder that the operator has allowed."
+    ),
+    parameters=fields(
+        {
+            "driver": choice("The database.", "postgres", "postgresql", "sqlite", "sqlite3", default="postgres"),
+            "dsn": text("Its address: a URL for PostgreSQL, a path for SQLite. Or in parts:"),
+            "host": text("The server's host."),
+            "port": integer("Its port.", minimum=1, default=5432),
+            "user": text("The role."),
+            "password": text("Its password."),
+            "dbname": text("The database."),
+            "ssl_mode": text("As libpq has it.", default="prefer"),
+            "operation": choice("What to do.", "select", "execute", "transaction", "batch", "get", "set", "delete", "list", "query"),
+            "queryType": text("The same, as step workflows write it: `select`, `exec`, `insert`, `update`, `delete`."),
+            "query": text("The statement, with `$1` (PostgreSQL) or `?` (SQLite) for each argument."),
+            "args": listed("The arguments. For `batch`: a list of lists."),
+            "statements": listed("For `transaction`: `{query, args}`.", {"type": "object"}),
+            "table_name": text("For `get`, `set`, `delete`, `list`: the table of keys and values."),
+            "key": text("The key, likewise."),
+            "value": anything("The value, likewise."),
+            "limit": integer("The most rows that are given.", minimum=1, default=1000),
+            "timeout": duration("The longest it may take.", "60s"),
+            "idempotent": boolean("Whether it may be run again when nobody knows how it ended.", default=False),
+        }
+    ),
+    outputs=anything("`{rows, rowCount}` of a query, `{affected}` of a change, `{results, affected}` of a transaction or batch."),
+    actions=("success", "not_found"),
+    errors=(EGRESS, BAD_PARAMETERS, ("FlowRunner.DatabaseError", "the database refused the statement; the cause has its code and message"), ("FlowRunner.DatabaseUnreachable", "it could not be reached")),
+)  # fmt: skip
+DYNAMODB = KindInfo(
+    name="dynamodb",
+    title="DynamoDB",
+    description="Reads and writes items of a DynamoDB table.",
+    parameters=fields(
+        {
+            "operation": choice("What to do.", "get", "set", "put", "delete", "list", "query", "scan", "batch_write"),
+            "region": text("The region.", default="us-east-1"),
+            "endpoint": text("Another address than AWS's."),
+            "access_key": text("The credential's id."),
+            "secret_key": text("The credential's secret."),
+            "session_token": text("Of a temporary credential."),
+            "table_name": text("The table."),
+            "key": anything("The item's key: an object, or a text for the attribute `id`."),
+            "value": anything("The item, or the value to set in the attribute `value`."),
+            "items": listed("For `batch_write`: the items, any number; they are sent 25 at a time.", {"type": "object"}),
+            "deletes": listed("For `batch_write`: keys to delete."),
+            "ttl": duration("For `set`: how long it is kept, in the attribute `ttl`."),
+            "ttl_attribute": text("Its name.", default="ttl"),
+            "index": text("For `query`: the index."),
+            "key_condition": mapping("For `query`: attribute to value, or to `{$gt: ...}`, `{$begins_with: ...}`, `{$between: [...]}`."),
+            "filter": mapping("For `query` and `list`: as the store's."),
+            "limit": integer("The most items that are given.", minimum=1, default=100),
+            "consistent": boolean("Whether the read is strongly consistent.", default=False),
+        },
+        "operation",
+        "table_name",
+    ),
+    outputs=anything(f"`get`: `{{item, found}}`. `query`, `list`, `scan`: {_QUERY_OUTPUT}. Writes: `{{written}}`, `{{deleted}}`."),
+    actions=("success", "not_found"),
+    errors=(EGRESS, BAD_PARAMETERS, ("FlowRunner.DynamoDbError", "DynamoDB refused; the cause has its code and message"), ("FlowRunner.DatabaseUnreachable", "it could not be reached")),
+)  # fmt: skip
+KINDS = (STORE, DATABASE, DYNAMODB)

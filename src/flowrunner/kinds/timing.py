@@ -1,0 +1,64 @@
+"""Kinds about time: delay, wait, cron."""
+
+from __future__ import annotations
+
+from flowrunner.kinds.info import KindInfo, anything, choice, duration, fields, integer, number, script, text
+
+DELAY = KindInfo(
+    name="delay",
+    title="Delay",
+    description="Waits for a duration, durably: a waiting execution costs a row in the store and survives a restart.",
+    parameters=fields(
+        {
+            "duration": duration("How long."),
+            "unit": choice("The unit of a number in `duration`.", "ms", "s", "m", "h", default="s"),
+            "jitter": number("A random part of the duration, 0 to 1, that is added.", minimum=0),
+        },
+        "duration",
+    ),
+    outputs=anything("The input."),
+    pure=True,
+    structural=True,
+)
+WAIT = KindInfo(
+    name="wait",
+    title="Wait",
+    description="Waits for a duration, until a time, or until a condition holds that is evaluated again and again.",
+    parameters=fields(
+        {
+            "type": choice("What is waited for.", "duration", "until", "condition"),
+            "duration": duration("How long, for `duration`."),
+            "until_time": text("When, RFC 3339, for `until`."),
+            "condition": script("JavaScript, for `condition`: waits until it is true. It sees what scripts see, and `attempt`, from 1."),
+            "interval": duration("Between two evaluations of the condition.", "1s"),
+            "max_attempts": integer("The most evaluations of the condition.", minimum=1, default=60),
+            "timeout": duration("The longest to wait for the condition."),
+        }
+    ),
+    outputs=anything("The input; for a condition `{met, attempts}`."),
+    actions=("success", "timeout"),
+    errors=(("States.Timeout", "the condition did not come about in time"),),
+    pure=True,
+)
+CRON = KindInfo(
+    name="cron",
+    title="Schedule",
+    description="Makes, lists, shows and deletes schedules that start a flow, with five or six fields (seconds first) and a time zone.",
+    parameters=fields(
+        {
+            "operation": choice("What to do.", "schedule", "list", "get", "delete", default="schedule"),
+            "id": text("The schedule. Default when one is made: made of the flow's id."),
+            "schedule": text("When: `*/5 * * * *`, `0 */5 * * * *`, or `@hourly` and its like."),
+            "timezone": text("The time zone, by its IANA name.", default="UTC"),
+            "flow_id": text("The flow to start. Default: this one."),
+            "node_id": text("Kept with the schedule."),
+            "payload": anything("The input of the executions that it starts."),
+        }
+    ),
+    outputs=anything("The schedule, or the list of them, each with its last executions."),
+    errors=(
+        ("FlowRunner.InvalidParameters", "the schedule cannot be read; the cause names the field"),
+        ("FlowRunner.NotFound", "there is no such schedule or flow"),
+    ),
+)
+KINDS = (DELAY, WAIT, CRON)

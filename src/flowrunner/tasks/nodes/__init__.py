@@ -1,0 +1,1 @@
+"""Nodes of flows and steps of workflows that act outside: one table of kinds, one handler."""

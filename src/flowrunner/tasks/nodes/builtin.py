@@ -1,0 +1,29 @@
+"""The built-in kinds, made of what the server has to offer them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowrunner.clock import Clock
+from flowrunner.ports.documents import DocumentStore
+from flowrunner.tasks.client import GuardedClient
+from flowrunner.tasks.egress import EgressPolicy
+from flowrunner.tasks.nodes.kind import NodeKind
+from flowrunner.tasks.nodes.scripting import Scripting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeServices:
+    """What kinds may use. `client` sends requests where `policy` allows it; without `documents` there is no store."""
+
+    clock: Clock
+    client: GuardedClient
+    policy: EgressPolicy
+    scripting: Scripting
+    documents: DocumentStore | None = None
+
+
+def built_in(services: NodeServices) -> list[NodeKind]:
+    """One of each kind that this server can carry out."""
+    del services
+    return []
