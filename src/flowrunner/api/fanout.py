@@ -287,9 +287,6 @@ class Channels:
         self.observer = observer
         self._open: dict[tuple[str, str], Channel] = {}
 
-    def __len__(self) -> int:
-        return len(self._open)
-
     def subscribe(self, session: Session, head: Head, kind: str, make: Callable[[], Rendering], *, after: int, ended: Callable[[], None]) -> Subscription:
         """Let a socket follow a run from behind a sequence number on; `kind` names the rendering that `make` makes."""
         key = (head.id, kind)

@@ -145,6 +145,7 @@ class _Desk:
 
     def _say(self, session: Session, kind: str, execution: str, **more: Any) -> None:
         session.write(_message(kind, execution, moment(self._clock.now()), **more))
+        self._channels.observer.on_socket_messages(1)
 
 
 def _read(message: Mapping[str, Any]) -> dict[str, Any] | str:
