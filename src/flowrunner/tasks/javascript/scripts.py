@@ -59,9 +59,11 @@ class Scripts:
         """
         sources = [("prep", call.prep), ("main", call.source), ("post", call.post)]
         parts = [_part(role, source) for role, source in sources if source is not None]
-        hooked = call.prep is not None or call.post is not None
-        scope = replace(call.scope, names={"output": None, **call.scope.names}) if hooked else call.scope
-        reply = await self._ask(scope, parts, [""] * len(parts) if len(parts) == 1 else [role for role, source in sources if source is not None])
+        if len(parts) == 1:
+            reply = await self._ask(call.scope, parts, [""])
+        else:
+            scope = replace(call.scope, names={"output": None, **call.scope.names})
+            reply = await self._ask(scope, parts, [f"hook {part['role']}" if part["role"] != "main" else "" for part in parts])
         return ScriptOutcome(reply["value"], reply["defined"], reply["post"], reply.get("shared"))
 
     async def fill(self, value: JSONValue, scope: ScriptScope, *, skip: Collection[str] = ()) -> JSONValue:
@@ -88,7 +90,7 @@ class Scripts:
         values = iter((await self._ask(scope, parts, places))["values"] if parts else ())
         filled = {text: _assembled(parts_of(text), values) for text in texts}
         result = _replaced(given, filled)
-        return {key: result.pop(key) if key not in skip else child for key, child in value.items() if key in skip or key in result} | result if skip else result
+        return result | {key: child for key, child in value.items() if key in skip} if isinstance(value, dict) else result
 
     async def _ask(self, scope: ScriptScope, parts: list[_Part], places: list[str]) -> Any:
         limits = scope.limits
@@ -151,6 +153,8 @@ class _Questions:
     async def _secret(self, name: str) -> bytes:
         try:
             value = await self._scope.secret(name)
+        except ScriptFailed as failure:
+            return self._refuse(name, failure.error, failure.message)
         except (NotFound, InvalidSecret) as error:
             return self._refuse(name, SECRET_NOT_FOUND, f"There is no secret {name!r}." if isinstance(error, NotFound) else error.message)
         except FlowRunnerError as error:
