@@ -30,6 +30,7 @@ from flowrunner.ports.store import Store
 
 CANCELLED = "FlowRunner.Cancelled"
 MOST_OFFSET = 10_000
+RESERVED_IDS = frozenset({"runs", "validate"})  # what paths under /api/v2/workflows mean otherwise
 _NAMES = uuid.UUID("6f1e4d52-7c0b-5b8e-9a57-3d2f0c1a8e44")  # of executions that an Idempotency-Key names
 Caller = Request[Principal, Any, Any]
 
