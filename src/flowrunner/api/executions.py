@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -13,10 +12,10 @@ from litestar.params import FromPath
 from flowrunner.api.accounts import NO_STORE, answer
 from flowrunner.api.authoring import Authoring, Caller, by_of, next_link, page_of
 from flowrunner.api.contract import PAGED, Contract, Parameter
-from flowrunner.api.problems import Refused, of_status
+from flowrunner.api.filters import level_of, statuses_of
 from flowrunner.api.runs import locate
 from flowrunner.identity.permissions import Permission
-from flowrunner.ports.executions import Head, Status
+from flowrunner.ports.executions import Head
 from flowrunner.views.flow import V1_LEVELS, V1_STATUS, read_log_entries, read_status
 from flowrunner.views.records import failure_text, moment, shown_definition
 
@@ -62,23 +61,6 @@ class LogEntry(msgspec.Struct, kw_only=True):
     level: Literal["info", "warning", "error", "debug"]
     message: str
     data: Any
-
-
-def statuses_of(text: str | None, shown: Mapping[Status, str]) -> tuple[Status | None, ...]:
-    """The statuses that a filter means: an exact one (``TIMED_OUT``) or a shown one (``failed`` is two). Raises Refused."""
-    if text is None:
-        return (None,)
-    found = tuple(exact for exact, name in shown.items() if text in (exact, name))
-    if not found:
-        raise Refused(of_status(400, f"status must be one of {', '.join((*dict.fromkeys(shown.values()), *shown))}."))
-    return found
-
-
-def level_of(text: str | None, levels: tuple[str, ...]) -> str | None:
-    """The level that a filter names. Raises Refused."""
-    if text is not None and text not in levels:
-        raise Refused(of_status(400, f"level must be one of {', '.join(levels)}."))
-    return text
 
 
 def _info(head: Head) -> ExecutionInfo:
