@@ -27,7 +27,7 @@ _TOKEN = re.compile(
 _REGULAR_EXPRESSION = re.compile(r"/(?:\\[^\n]|\[(?:\\[^\n]|[^\]\\\n])*\]|[^/\\\[\n])+/\w*")
 _TEMPLATE_PART = re.compile(r"(?:\\.|\$(?!\{)|[^`\\$])*", re.DOTALL)
 # After these a slash begins a regular expression; after any other word it divides.
-_BEFORE_OPERAND = frozenset(["return", "typeof", "case", "in", "of", "delete", "void", "throw", "new", "instanceof", "do", "else", "yield", "await"])
+_BEFORE_OPERAND = frozenset("return typeof case in of delete void throw new instanceof do else yield await".split())
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 
 
