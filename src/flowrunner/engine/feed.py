@@ -42,7 +42,13 @@ class _Topic:
         """The records after this sequence number, or None when they are no longer kept."""
         if not self.chunks or self.chunks[0][0] > after + 1:
             return None
-        return [(first + place, record) for first, records in self.chunks for place, record in enumerate(records) if first + place > after]
+        return [
+            (first + place, record)
+            for first, records in self.chunks
+            if first + len(records) > after + 1  # most followers lack the newest chunk only
+            for place, record in enumerate(records)
+            if first + place > after
+        ]
 
     def move(self, last_seq: int, status: str) -> None:
         """The log is this long now: followers look."""
