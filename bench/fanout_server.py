@@ -3,7 +3,7 @@
     python bench/fanout_server.py flowrunner|broadcast PORT MESSAGES BURST
 
 Both serve one path and send the same texts of SIZE bytes; each tick of the loop has BURST of them. ``broadcast`` is a bare server of the
-websockets library with its `broadcast()`. What is sent may be WINDOW messages ahead of what followers have: each line on stdin is a number
+websockets library with its `broadcast()`. What is sent may be WINDOW ticks ahead of what followers have: each line on stdin is a number
 of messages that all who read have got. The line ``go N`` starts when N sockets are open.
 """
 
@@ -17,7 +17,7 @@ import orjson
 import uvloop
 
 SIZE = 300
-WINDOW = 128
+WINDOW = 48
 MARK = "@"  # once in every message: followers count it
 RUN = "0" * 31 + "1"
 
@@ -25,7 +25,8 @@ RUN = "0" * 31 + "1"
 class Pace:
     """Waits for followers."""
 
-    def __init__(self) -> None:
+    def __init__(self, burst: int) -> None:
+        self.burst = burst
         self.got = 0
         self.sockets = 0
         self.going = asyncio.Event()
@@ -45,8 +46,8 @@ class Pace:
                 self._moved.set()
 
     async def room(self, sent: int) -> None:
-        """Return once no more than WINDOW messages are on their way."""
-        while sent - self.got > WINDOW:
+        """Return once no more than WINDOW ticks' messages are on their way."""
+        while sent - self.got > WINDOW * self.burst:
             self._moved.clear()
             await self._moved.wait()
 
@@ -111,7 +112,9 @@ async def flowrunner(port: int, messages: int, burst: int, pace: Pace) -> None:
     for sent in range(0, messages, burst):
         await pace.room(sent)
         chunk = Chunk(head.last_seq + 1, burst, orjson.dumps([record] * burst))
-        head = await store.executions.commit(StepWrite(head=Head(**identity, status="RUNNING", started_at=0, epoch=head.epoch, last_seq=head.last_seq + burst), chunk=chunk))  # type: ignore[arg-type]
+        head = await store.executions.commit(
+            StepWrite(head=Head(**identity, status="RUNNING", started_at=0, epoch=head.epoch, last_seq=head.last_seq + burst), chunk=chunk)
+        )  # type: ignore[arg-type]
         feed.publish(head, chunk)
         await asyncio.sleep(0)
     await serving
@@ -120,7 +123,7 @@ async def flowrunner(port: int, messages: int, burst: int, pace: Pace) -> None:
 async def main() -> None:
     """Serve until the driver ends it."""
     kind, port, messages, burst = sys.argv[1], *map(int, sys.argv[2:])
-    pace = Pace()
+    pace = Pace(burst)
     listening = asyncio.create_task(pace.listen())
     await {"broadcast": broadcast, "flowrunner": flowrunner}[kind](port, messages, burst, pace)
     listening.cancel()

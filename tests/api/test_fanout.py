@@ -35,7 +35,7 @@ async def everything(raw):
 
 
 async def follow_with(count, steps):
-    """This many sockets on one run of this many steps; a third of them come in the middle of it."""
+    """So many sockets on one run of so many steps; a third of them come in the middle of it."""
     world = LiveWorld()
     await world.append(BEGIN)
     async with world.served(), contextlib.AsyncExitStack() as stack:
@@ -82,7 +82,9 @@ async def stalled(world):
     plain = small_window()
     await asyncio.get_running_loop().sock_connect(plain, world.address)
     request = f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    await asyncio.get_running_loop().sock_sendall(plain, (request + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n").encode())
+    await asyncio.get_running_loop().sock_sendall(
+        plain, (request + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n").encode()
+    )
     try:
         yield plain
     finally:

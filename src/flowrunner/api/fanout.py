@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import structlog
 
 from flowrunner.api.sessions import FAILED, Session
-from flowrunner.ports.executions import ExecutionStore, Head
+from flowrunner.ports.executions import Chunk, ExecutionStore, Head
 from flowrunner.ports.observe import Observer
 
 KEPT_BYTES = 512 * 1024  # of frames, per channel: who is further behind reads the store
@@ -53,6 +53,14 @@ class Follower(Protocol):
 
     def follow(self, execution: str, *, after: int = 0) -> AsyncIterator[list[tuple[int, dict[str, Any]]]]:
         """Batches after a sequence number, past then live; ends after the last record of an ended execution."""
+        ...
+
+    def tap(self, told: Callable[[Head, Chunk | None], None]) -> None:
+        """Call this after each commit of this node."""
+        ...
+
+    def untap(self, told: Callable[[Head, Chunk | None], None]) -> None:
+        """Call it no more."""
         ...
 
 
