@@ -51,10 +51,12 @@ class RawSocket:
             return None
 
     async def rest(self):
-        """Everything until the end."""
+        """Everything until the end; a close is answered."""
         frames = []
         while (found := await self.receive()) is not None:
             frames.append(found)
+            if found[0] == CLOSE:
+                self.send(frame(CLOSE, found[2]))
         return frames
 
 

@@ -264,9 +264,10 @@ async def test_three_executions_at_once_on_three_sockets():
             async for text in stream:
                 message = json.loads(text)
                 if message["type"] == "complete":
-                    return seen
+                    break
                 if message["type"] == "status":
                     seen.append(message["status"]["progress"])
+            return seen
 
     async with world.served():
         watched = asyncio.gather(*(watch(run) for run in (1, 2, 3)))
