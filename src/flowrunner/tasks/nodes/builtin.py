@@ -8,8 +8,11 @@ from flowrunner.clock import Clock
 from flowrunner.ports.documents import DocumentStore
 from flowrunner.tasks.client import GuardedClient
 from flowrunner.tasks.egress import EgressPolicy
+from flowrunner.tasks.nodes.checking import AssertKind
+from flowrunner.tasks.nodes.httprequest import HttpRequest
 from flowrunner.tasks.nodes.kind import NodeKind
 from flowrunner.tasks.nodes.scripting import Scripting
+from flowrunner.tasks.nodes.webhook import Webhook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,5 +28,5 @@ class NodeServices:
 
 def built_in(services: NodeServices) -> list[NodeKind]:
     """One of each kind that this server can carry out."""
-    del services
-    return []
+    client, clock = services.client, services.clock
+    return [AssertKind(), HttpRequest(client, clock), Webhook(client, clock)]
