@@ -36,7 +36,8 @@ from flowrunner.kinds import KINDS
 from flowrunner.limits import AWS_RATES, KIB, MIB, PROFILES
 from flowrunner.tasks import answers, client, egress, invokers, secrecy, worker_pool
 from flowrunner.tasks.javascript import calls, pool
-from flowrunner.tasks.nodes import kind, task
+from flowrunner.tasks.nodes import kind as node_kind
+from flowrunner.tasks.nodes import reach, task
 from flowrunner.telemetry.names import METRICS, PREFIX
 from flowrunner.wiring import ACTIVITY_POLL_SECONDS
 
@@ -268,7 +269,7 @@ def state_errors() -> list[str]:
     """The error names that FlowRunner itself gives to a failed state."""
     own = [
         value
-        for module in (faults, secrecy, calls, kind, task)
+        for module in (faults, secrecy, calls, node_kind, reach, task)
         for name, value in vars(module).items()
         if name.isupper() and isinstance(value, str) and value.startswith(("States.", "FlowRunner."))
     ]
