@@ -12,6 +12,8 @@ from flowrunner.tasks.nodes.checking import AssertKind
 from flowrunner.tasks.nodes.httprequest import HttpRequest
 from flowrunner.tasks.nodes.kind import NodeKind
 from flowrunner.tasks.nodes.scripting import Scripting
+from flowrunner.tasks.nodes.shelf import Shelf
+from flowrunner.tasks.nodes.storing import Store
 from flowrunner.tasks.nodes.webhook import Webhook
 
 
@@ -29,4 +31,7 @@ class NodeServices:
 def built_in(services: NodeServices) -> list[NodeKind]:
     """One of each kind that this server can carry out."""
     client, clock = services.client, services.clock
-    return [AssertKind(), HttpRequest(client, clock), Webhook(client, clock)]
+    kinds: list[NodeKind] = [AssertKind(), HttpRequest(client, clock), Webhook(client, clock)]
+    if services.documents is not None:
+        kinds.append(Store(Shelf(services.documents, clock)))
+    return kinds
