@@ -37,7 +37,7 @@ from flowrunner.limits import AWS_RATES, KIB, MIB, PROFILES
 from flowrunner.tasks import answers, client, egress, invokers, secrecy, worker_pool
 from flowrunner.tasks.javascript import calls, pool
 from flowrunner.tasks.nodes import kind as node_kind
-from flowrunner.tasks.nodes import reach, task
+from flowrunner.tasks.nodes import task
 from flowrunner.telemetry.names import METRICS, PREFIX
 from flowrunner.wiring import ACTIVITY_POLL_SECONDS
 
@@ -269,12 +269,12 @@ def state_errors() -> list[str]:
     """The error names that FlowRunner itself gives to a failed state."""
     own = [
         value
-        for module in (faults, secrecy, calls, node_kind, reach, task)
+        for module in (faults, secrecy, calls, node_kind, task)
         for name, value in vars(module).items()
         if name.isupper() and isinstance(value, str) and value.startswith(("States.", "FlowRunner."))
     ]
     of_kinds = [error for info in KINDS for error, _ in info.errors if error.startswith("FlowRunner.")]
-    return sorted({*own, *of_kinds, "FlowRunner.AccountDeleted", "FlowRunner.EgressRefused"})
+    return sorted({*own, *of_kinds, "FlowRunner.AccountDeleted", "FlowRunner.EgressRefused", "FlowRunner.MissingExtra"})
 
 
 def errors() -> str:

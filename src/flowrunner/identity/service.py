@@ -51,7 +51,7 @@ class Identity:
         issuers: Sequence[ForeignIssuer] = (),
         relaxed: bool = False,
         passwords: Passwords | None = None,
-        account_kinds: tuple[str, ...] = ("secret", "data-key"),
+        account_kinds: tuple[str, ...] = ("store", "secret", "data-key"),
     ) -> None:
         self._randomness = randomness
         self.entries = Entries(documents)
