@@ -44,6 +44,7 @@ from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.function_files import file_faults
 from flowrunner.tasks.functions import Function, read_functions
 from flowrunner.tasks.mocks import read_mocks
+from flowrunner.tasks.nodes.command import Programs
 from flowrunner.tasks.registry import Registry
 from flowrunner.telemetry.metrics import Metrics
 from flowrunner.vault.derive import derived_key
@@ -52,6 +53,7 @@ from flowrunner.vault.vault import Vault
 
 KEPT_EXPRESS = 10_000  # express executions live in memory; the oldest that have ended are forgotten
 BURST_SECONDS = 2  # of its rate an account may use at once
+DEV_PROGRAMS = ("echo",)
 ACTIVITY_POLL_SECONDS = 60.0  # AWS: GetActivityTask holds the connection this long
 
 
@@ -271,7 +273,14 @@ def _registry(settings: Settings, functions: Mapping[str, Function], limits: Lim
         clock=clock,
         secrets=application.vault.secrets,
         documents=application.store.documents,
+        programs=programs_of(settings),
     )
+
+
+def programs_of(settings: Settings) -> Programs:
+    """What nodes may start; for development the one program of the first examples, unless the operator says otherwise."""
+    allow = DEV_PROGRAMS if settings.dev and "command_allow" not in settings.origins else settings.command_allow
+    return Programs(allow, settings.command_folder)
 
 
 def _limiter(settings: Settings, clock: Clock, engine: Engine) -> RateLimiter | None:

@@ -28,6 +28,7 @@ from flowrunner.tasks.invokers import LONGEST, EndpointFunctions, LocalFunctions
 from flowrunner.tasks.mocks import Mocks, MockTask
 from flowrunner.tasks.nested import SFN_ACTIONS, Callbacks, SfnTask, StartExecutionTask
 from flowrunner.tasks.nodes.builtin import NodeServices, built_in
+from flowrunner.tasks.nodes.command import Programs
 from flowrunner.tasks.nodes.scripting import NoScripts, Scripting, Scripts
 from flowrunner.tasks.nodes.table import NodeTable
 from flowrunner.tasks.nodes.task import NodeTask
@@ -55,7 +56,7 @@ class Registry:
     configured (function URLs, `endpoint_url`) are trusted by their exact host and port. `function_seconds` ends functions that state no timeout.
     `handlers` are more services, by
     ``service`` or ``service:action`` (they win over built-in ones). `secrets` is where references and connections are resolved. `scripts` runs
-    the JavaScript of nodes, `documents` keep what they store. Nothing runs before `start`.
+    the JavaScript of nodes, `documents` keep what they store, `programs` are those they may start. Nothing runs before `start`.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Registry:
         secrets: SecretSource | None = None,
         scripts: Scripts | None = None,
         documents: DocumentStore | None = None,
+        programs: Programs | None = None,
     ) -> None:
         clock = clock or SystemClock()
         self._secrets = secrets or NoSecrets()
@@ -101,7 +103,8 @@ class Registry:
         self._nothing = Nothing()
         sfn = SfnTask(starter, callbacks, uuids=uuids)
         scripting = Scripting(scripts or NoScripts(), self._secrets)
-        self.nodes = NodeTable(built_in(NodeServices(clock=clock, client=self._client, policy=policy, scripting=scripting, documents=documents)))
+        services = NodeServices(clock=clock, client=self._client, policy=policy, scripting=scripting, programs=programs or Programs(), documents=documents)
+        self.nodes = NodeTable(built_in(services))
         self._services: dict[str, TaskHandler] = {
             "states:startExecution": StartExecutionTask(starter, clock=clock, uuids=uuids),
             "flowrunner": NodeTask(self.nodes, scripting),

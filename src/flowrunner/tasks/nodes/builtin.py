@@ -9,6 +9,7 @@ from flowrunner.ports.documents import DocumentStore
 from flowrunner.tasks.client import GuardedClient
 from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.nodes.checking import AssertKind
+from flowrunner.tasks.nodes.command import Command, Programs
 from flowrunner.tasks.nodes.httprequest import HttpRequest
 from flowrunner.tasks.nodes.kind import NodeKind
 from flowrunner.tasks.nodes.scripting import Scripting
@@ -19,19 +20,23 @@ from flowrunner.tasks.nodes.webhook import Webhook
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeServices:
-    """What kinds may use. `client` sends requests where `policy` allows it; without `documents` there is no store."""
+    """What kinds may use.
+
+    `client` sends requests where `policy` allows it; `programs` may be started; without `documents` there is no store.
+    """
 
     clock: Clock
     client: GuardedClient
     policy: EgressPolicy
     scripting: Scripting
+    programs: Programs
     documents: DocumentStore | None = None
 
 
 def built_in(services: NodeServices) -> list[NodeKind]:
     """One of each kind that this server can carry out."""
     client, clock = services.client, services.clock
-    kinds: list[NodeKind] = [AssertKind(), HttpRequest(client, clock), Webhook(client, clock)]
+    kinds: list[NodeKind] = [AssertKind(), Command(services.programs), HttpRequest(client, clock), Webhook(client, clock)]
     if services.documents is not None:
         kinds.append(Store(Shelf(services.documents, clock)))
     return kinds
