@@ -18,6 +18,7 @@ from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from flowrunner.limits import MIB
 
@@ -26,7 +27,7 @@ SEARCHED = "/usr/local/bin:/usr/bin:/bin"  # the child's PATH
 MARK = "FLOWRUNNER_CHILD"
 _PROCESSES = Path("/proc")
 _ROUNDS = 20  # of looking for what has left the group
-_CLOSING_SECONDS = 1.0  # that the pipes of a dead program may take to end
+_CLOSING_SECONDS = 2.0  # that a killed program and its pipes may take to end
 _LIMITS = {"RLIMIT_CORE": 0, "RLIMIT_NOFILE": 1024, "RLIMIT_FSIZE": 1024 * MIB}
 
 
@@ -49,7 +50,7 @@ class _Attendant(asyncio.SubprocessProtocol):
     def __init__(self) -> None:
         self.outputs = {1: bytearray(), 2: bytearray()}
         self.over = asyncio.Event()  # it has ended, or has written too much
-        self.exited = False
+        self.gone = asyncio.Event()
         self.silent = asyncio.Event()  # both pipes have ended
         self._open = {1, 2}
 
@@ -69,7 +70,7 @@ class _Attendant(asyncio.SubprocessProtocol):
 
     def process_exited(self) -> None:
         """It has ended."""
-        self.exited = True
+        self.gone.set()
         self.over.set()
 
     @property
@@ -85,37 +86,50 @@ async def run_child(program: str, arguments: Sequence[str], *, seconds: float, f
     mark = secrets.token_hex(16)
     environment = {"PATH": SEARCHED, "LANG": "C.UTF-8", MARK: mark}
     own = None if folder is not None else await asyncio.to_thread(tempfile.mkdtemp, prefix="flowrunner-")
+    read = None if stdin is None else await asyncio.to_thread(_file_of, stdin)
     try:
         transport, attendant = await asyncio.get_running_loop().subprocess_exec(
             _Attendant, program, *arguments,
-            stdin=DEVNULL if stdin is None else PIPE, stdout=PIPE, stderr=PIPE, cwd=own or folder, env=environment, start_new_session=True,
+            stdin=DEVNULL if read is None else read, stdout=PIPE, stderr=PIPE, cwd=own or folder, env=environment, start_new_session=True,
         )  # fmt: skip
-        return await _attended(transport, attendant, mark, seconds, stdin)
+        return await _attended(transport, attendant, mark, seconds)
     finally:
+        if read is not None:
+            read.close()
         if own is not None:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, own, ignore_errors=True))
 
 
-async def _attended(transport: asyncio.SubprocessTransport, attendant: _Attendant, mark: str, seconds: float, stdin: bytes | None) -> Ended:
-    pid = transport.get_pid()
-    _limit(pid)
+def _file_of(content: bytes) -> IO[bytes]:
+    """A file without a name to read from: a program that does not read it holds nobody up."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    file.write(content)
+    file.seek(0)
+    return file
+
+
+async def _attended(transport: asyncio.SubprocessTransport, attendant: _Attendant, mark: str, seconds: float) -> Ended:
+    _limit(transport.get_pid())
     try:
-        pipe = transport.get_pipe_transport(0)
-        if stdin is not None and isinstance(pipe, asyncio.WriteTransport):
-            pipe.write(stdin)  # what it does not read is dropped with the pipe
-            pipe.write_eof()
         async with asyncio.timeout(seconds):
             await attendant.over.wait()
     finally:
-        await asyncio.shield(_kill(pid, mark))
-        if attendant.exited and not attendant.is_too_much:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(attendant.silent.wait(), _CLOSING_SECONDS)
-        transport.close()
+        await asyncio.shield(_clear(transport, attendant, mark))
     if attendant.is_too_much:
         raise TooMuchOutput
     code = transport.get_returncode() or 0
     return Ended(code if code >= 0 else 128 - code, bytes(attendant.outputs[1]), bytes(attendant.outputs[2]))
+
+
+async def _clear(transport: asyncio.SubprocessTransport, attendant: _Attendant, mark: str) -> None:
+    """Kill all of it; wait until it has ended, and until what it wrote has come."""
+    await _kill(transport.get_pid(), mark)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSING_SECONDS):
+            await attendant.gone.wait()
+            if not attendant.is_too_much:
+                await attendant.silent.wait()
+    transport.close()
 
 
 async def _kill(pid: int, mark: str) -> None:
