@@ -35,6 +35,8 @@ ACCOUNT_KINDS = (
     "test-group",
     "test-result",
     "request",
+    "store",
+    "schedule",
 )
 
 
