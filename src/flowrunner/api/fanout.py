@@ -16,11 +16,14 @@ from typing import Any, Protocol
 import structlog
 
 from flowrunner.api.sessions import FAILED, Session
-from flowrunner.ports.executions import ExecutionStore, Head
+from flowrunner.ports.executions import Chunk, ExecutionStore, Head
 from flowrunner.ports.observe import Observer
 
 KEPT_BYTES = 512 * 1024  # of frames, per channel: who is further behind reads the store
 SLICE_BYTES = 256 * 1024  # about what is written to a socket in one go
+WRITE_SECONDS = 5e-6  # what one write to a socket costs, nearly all of it the system's
+MANY = 20  # sockets, from which on writes are spaced by what they cost
+LONGEST_REST_SECONDS = 0.005
 _log = structlog.get_logger("flowrunner.api")
 
 
@@ -50,6 +53,14 @@ class Follower(Protocol):
 
     def follow(self, execution: str, *, after: int = 0) -> AsyncIterator[list[tuple[int, dict[str, Any]]]]:
         """Batches after a sequence number, past then live; ends after the last record of an ended execution."""
+        ...
+
+    def tap(self, told: Callable[[Head, Chunk | None], None]) -> None:
+        """Call this after each commit of this node."""
+        ...
+
+    def untap(self, told: Callable[[Head, Chunk | None], None]) -> None:
+        """Call it no more."""
         ...
 
 
@@ -184,6 +195,9 @@ class Channel:
                 async for batch in batches:
                     await self._wanted.wait()
                     await self._deliver(batch)
+                    # Half of the time is for others, and what they bring meanwhile is one write: 1 ms for 200 sockets.
+                    if len(self._level) >= MANY:
+                        await asyncio.sleep(min(len(self._level) * WRITE_SECONDS, LONGEST_REST_SECONDS))
             head = await self._channels.executions.head(self._head.id)
         except Exception as error:  # noqa: BLE001  # whatever it is, followers are told that it is over
             self._fail(error)
@@ -286,9 +300,6 @@ class Channels:
         self.feed = feed
         self.observer = observer
         self._open: dict[tuple[str, str], Channel] = {}
-
-    def __len__(self) -> int:
-        return len(self._open)
 
     def subscribe(self, session: Session, head: Head, kind: str, make: Callable[[], Rendering], *, after: int, ended: Callable[[], None]) -> Subscription:
         """Let a socket follow a run from behind a sequence number on; `kind` names the rendering that `make` makes."""

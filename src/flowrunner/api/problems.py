@@ -34,7 +34,7 @@ _REFUSALS = frozenset({401, 403, 413, 415, 429, 503})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What went wrong with a request. `errors` are objects with `message` and, where known, `pointer`, `line`, `column`."""
+    """What went wrong with a request. `errors` are objects with `message` and, where known, `pointer`, `line`, `column`, `hint`."""
 
     status: int
     code: str
@@ -106,6 +106,7 @@ def as_error(found: Diagnostic) -> dict[str, Any]:
         "pointer": found.pointer,
         "line": found.line,
         "column": found.column,
+        "hint": found.hint,
     }
 
 

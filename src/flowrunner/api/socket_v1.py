@@ -11,10 +11,9 @@ from litestar.handlers import WebsocketRouteHandler
 
 from flowrunner.api.fanout import Channels
 from flowrunner.api.identify import RUNS_READ
+from flowrunner.api.overview import EVERYTHING, Overview, message_of
 from flowrunner.api.runs import locate
 from flowrunner.api.sessions import Listener, Session, Sessions
-from flowrunner.api.wire import frame
-from flowrunner.clock import Clock
 from flowrunner.core.records import Record
 from flowrunner.errors import NotFound, StoreError
 from flowrunner.identity.principal import Principal
@@ -46,7 +45,7 @@ class StatusRendering:
         """A status if it has changed, before it what the log says; behind it when that is the end."""
         changed = self._fold.take(seq, record) and record["type"] != "ExecutionStarted"  # the opening was that
         entry = log_entry(record)
-        made = [] if entry is None else [_message("log", self._id, entry["timestamp"], seq=seq, node_id=entry["node_id"], log=entry)]
+        made = [] if entry is None else [message_of("log", self._id, entry["timestamp"], seq=seq, node_id=entry["node_id"], log=entry)]
         if changed:
             made.insert(len(made) if record["type"] in ENDS else 0, self._status())
         return made
@@ -54,26 +53,21 @@ class StatusRendering:
     def end(self, head: Head) -> list[bytes]:
         """The completion."""
         ended = moment(head.started_at if head.stopped_at is None else head.stopped_at)
-        return [_message("complete", self._id, ended, message=f"Execution completed with status: {V1_STATUS[head.status]}")]
+        return [message_of("complete", self._id, ended, message=f"Execution completed with status: {V1_STATUS[head.status]}")]
 
     def _status(self) -> bytes:
         shown = self._fold.shown()
-        return _message("status", self._id, moment(self._fold.last_at), seq=self._fold.seq, node_id=shown["current_node"], status=shown)
-
-
-def _message(kind: str, execution: str, timestamp: str, **more: Any) -> bytes:
-    """One message as one frame; members that say nothing are left out."""
-    shown = {name: value for name, value in more.items() if value not in ("", None)}
-    return frame(orjson.dumps({"type": kind, "execution_id": execution, "timestamp": timestamp, **shown}))
+        return message_of("status", self._id, moment(self._fold.last_at), seq=self._fold.seq, node_id=shown["current_node"], status=shown)
 
 
 def routes(sessions: Sessions, channels: Channels, executions: ExecutionStore) -> list[WebsocketRouteHandler]:
     """The handlers of this module."""
+    overview = Overview(channels.feed, channels.observer, sessions.clock)
 
     @websocket(SOCKET, permission=RUNS_READ)
     async def follow_executions(socket: WebSocket[Principal, Any, Any]) -> None:
         """Answer messages ``{type, execution_id}``; what is wrong with one is said by an ``error``, and the socket stays."""
-        desk = _Desk(socket.user, channels, executions, sessions.clock)
+        desk = _Desk(socket.user, channels, executions, overview)
         with sessions.counted(socket):
             await sessions.serve(socket, lambda _: None, desk.receive)
 
@@ -83,11 +77,11 @@ def routes(sessions: Sessions, channels: Channels, executions: ExecutionStore) -
 class _Desk:
     """What one socket asks for."""
 
-    def __init__(self, principal: Principal, channels: Channels, executions: ExecutionStore, clock: Clock) -> None:
+    def __init__(self, principal: Principal, channels: Channels, executions: ExecutionStore, overview: Overview) -> None:
         self._principal = principal
         self._channels = channels
         self._executions = executions
-        self._clock = clock
+        self._overview = overview
         self._followed: dict[str, Listener] = {}
 
     async def receive(self, session: Session, message: Mapping[str, Any]) -> None:
@@ -107,6 +101,10 @@ class _Desk:
                 await self._unsubscribe(session, execution)
 
     async def _subscribe(self, session: Session, execution: str, asked: Mapping[str, Any]) -> None:
+        if execution == EVERYTHING:
+            if EVERYTHING not in self._followed:
+                self._followed[EVERYTHING] = self._overview.subscribe(session, self._principal.account)
+            return
         try:
             head = await locate(self._executions, self._principal, execution)
         except NotFound:
@@ -144,7 +142,8 @@ class _Desk:
             found.cancel()
 
     def _say(self, session: Session, kind: str, execution: str, **more: Any) -> None:
-        session.write(_message(kind, execution, moment(self._clock.now()), **more))
+        session.write(message_of(kind, execution, moment(self._overview.clock.now()), **more))
+        self._channels.observer.on_socket_messages(1)
 
 
 def _read(message: Mapping[str, Any]) -> dict[str, Any] | str:

@@ -38,7 +38,9 @@ class Heartbeat:
         self._ends: OrderedDict[Beating, float] = OrderedDict()  # when it is over without a pong, soonest first
         self._task: asyncio.Task[None] | None = None
 
-    def __len__(self) -> int:
+    @property
+    def sockets(self) -> int:
+        """How many are open."""
         return len(self._ends)
 
     def enter(self, socket: Beating) -> None:
