@@ -51,6 +51,7 @@ from flowrunner.vault.derive import derived_key
 from flowrunner.vault.keys import KeySource
 from flowrunner.vault.vault import Vault
 
+THIS_MACHINE = ("127.0.0.0/8", "::1/128")  # what HTTP tasks may call in --dev: there the server and all who reach it are on it
 KEPT_EXPRESS = 10_000  # express executions live in memory; the oldest that have ended are forgotten
 BURST_SECONDS = 2  # of its rate an account may use at once
 ACTIVITY_POLL_SECONDS = 60.0  # AWS: GetActivityTask holds the connection this long
@@ -181,11 +182,17 @@ class Application:
 
     async def _finish_what_was_begun(self) -> None:
         """Go on with deletions of accounts and rotations of keys that a server began; whoever is served meanwhile does not wait for it."""
-        for what, work in (("accounts_not_deleted", self.identity.accounts.finish_deletions), ("keys_not_rotated", self.vault.rotation.resume)):
+        for what, work in (("accounts_not_deleted", self.identity.accounts.finish_deletions), ("keys_not_rotated", self._finish_rotations)):
             try:
                 await work()
             except FlowRunnerError as error:
                 self._report(what, {"error": error.message})
+            except Exception:  # noqa: BLE001 - nobody awaits this task: a fault of ours must not vanish with it
+                self._log.exception(what)
+
+    async def _finish_rotations(self) -> None:
+        for account, error in (await self.vault.rotation.resume()).failures.items():
+            self._report("keys_not_rotated", {"account": account, "error": error.message, "remedy": error.remedy})
 
     async def _open_accounts(self, stack: AsyncExitStack) -> None:
         await self.vault.start()
@@ -278,7 +285,7 @@ def _registry(settings: Settings, functions: Mapping[str, Function], limits: Lim
         callbacks=application,
         functions=functions,
         mocks=read_mocks(settings.mock_config) if settings.mock_config is not None else None,
-        policy=EgressPolicy(settings.http_allow),
+        policy=EgressPolicy((*settings.http_allow, *(THIS_MACHINE if settings.dev else ()))),
         endpoint_url=settings.aws_endpoint_url,
         workers=settings.function_workers,
         limits=limits,

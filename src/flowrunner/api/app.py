@@ -24,7 +24,7 @@ from flowrunner.api.fanout import Channels, Follower
 from flowrunner.api.idempotency import Idempotency
 from flowrunner.api.identify import PUBLIC, Authenticator, check_routes, header, host_allowed, origin_allowed
 from flowrunner.api.openings import Openings
-from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status
+from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status, refusal_of
 from flowrunner.api.proxies import Proxies
 from flowrunner.api.ratelimits import RateLimiter, retry_after
 from flowrunner.api.sessions import SEND_SECONDS, Sessions
@@ -102,7 +102,7 @@ def create_app(
         request_max_body_size=MAX_BODY_BYTES,
         debug=False,
     )
-    return Edge(rest=rest, aws=aws, allowed_origins=allowed_origins, only_loopback_hosts=only_loopback_hosts, proxies=proxies or Proxies())
+    return Edge(rest=rest, aws=aws, allowed_origins=allowed_origins, only_loopback_hosts=only_loopback_hosts, proxies=proxies or Proxies(), observer=observer)
 
 
 def _guard(authenticator: Authenticator, limiter: RateLimiter | None) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
@@ -144,12 +144,15 @@ def _noted(denials: Denials) -> Callable[[Exception, Scope], Awaitable[None]]:
 class Edge:
     """What every request passes first: its id, the checks of Host and Origin, and the way to AWS or to the routes."""
 
-    def __init__(self, *, rest: ASGIApp, aws: ASGIApp, allowed_origins: tuple[str, ...], only_loopback_hosts: bool, proxies: Proxies) -> None:
+    def __init__(
+        self, *, rest: ASGIApp, aws: ASGIApp, allowed_origins: tuple[str, ...], only_loopback_hosts: bool, proxies: Proxies, observer: Observer
+    ) -> None:
         self._rest = rest
         self._aws = aws
         self._allowed_origins = allowed_origins
         self._only_loopback_hosts = only_loopback_hosts
         self._proxies = proxies
+        self._observer = observer
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one connection; nothing raised on the way reaches the server as an exception."""
@@ -171,6 +174,8 @@ class Edge:
                 return
             started = True
             if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
+                if message.get("status", 200) >= 400 and (code := refusal_of(message["status"], message.get("headers", ()))) is not None:
+                    self._observer.on_refused(code)
                 message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
