@@ -113,15 +113,11 @@ def main(given: list[str] | None = None) -> int:
                 import auth  # noqa: PLC0415 - beside this file
 
                 report = auth.compare(Path(folder), repetitions=arguments.repetitions, seconds=arguments.seconds)
-                print(json.dumps(report, indent=2))
-                return 1 if report["missed"] else 0
-            if arguments.fanout:
+            elif arguments.fanout:
                 import fanout  # noqa: PLC0415 - as above
 
                 report = fanout.compare(Path(folder), repetitions=arguments.repetitions, seconds=arguments.seconds)
-                print(json.dumps(report, indent=2))
-                return 1 if report["missed"] else 0
-            if arguments.store == "postgres":
+            elif arguments.store == "postgres":
                 import postgres  # noqa: PLC0415 - needs the driver
 
                 report = postgres.compare(Path(folder), repetitions=arguments.repetitions, seconds=arguments.seconds)
@@ -135,6 +131,10 @@ def main(given: list[str] | None = None) -> int:
     if arguments.json is not None and str(arguments.json) != "-":
         arguments.json.write_text(text + "\n")
     if str(arguments.json) == "-":
+        print(text)
+    elif arguments.auth:
+        print(auth.table(report))
+    elif arguments.fanout:
         print(text)
     elif arguments.store == "postgres":
         print(postgres.table(report))

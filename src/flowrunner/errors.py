@@ -102,6 +102,12 @@ class BudgetExceeded(ExpressionError):
     code = "budget_exceeded"
 
 
+class ResultTooLarge(BudgetExceeded):
+    """A template's value is far larger than any value may be."""
+
+    code = "result_too_large"
+
+
 class InvalidDocument(FlowRunnerError):
     """The document is not valid JSON or YAML."""
 

@@ -10,6 +10,7 @@ import quickjs
 from flowrunner.core import facts
 from flowrunner.core.commands import CancelAttempt, RunAttempt
 from flowrunner.core.machine import Machine
+from flowrunner.core.program import Program
 from flowrunner.core.run import Identity
 from flowrunner.flow.parse import parse_flow
 from flowrunner.kinds import BUILT_IN
@@ -69,6 +70,8 @@ class JavaScript:
     def __call__(self, call):
         params = call["params"]
         source = params.get("script") or params.get("condition_script")
+        if source is None:
+            return {"output": call["input"], "action": "success"}
         names = {**{name: call.get(name, {}) for name in ("results", "shared", "variables")}, "input": call["input"], "secrets": self.secrets}
         names |= {"args": self.filled(params.get("args"), names), **{name: call["input"][name] for name in call.get("names", ())}}
         return {"output": self.run(source, names), "action": "success"}
@@ -145,12 +148,12 @@ class Played:
 
 
 def play(text, given=None, tasks=None, *, default=None, restoring=True, most=10_000):
-    """Run to the end. `tasks` are functions of the parameters, by state name, else by the kind; `default` answers the rest.
+    """Run a flow's text, or a program, to the end. `tasks` are functions of the parameters, by state name, else by the kind; `default` answers the rest.
 
     A function returns the task's result (or the bare output), or raises Fails or Hangs. With `restoring` the machine is packed and restored
     before every fact, so that nothing is kept beside its snapshot.
     """
-    program, who = program_of(text), identity_of({} if given is None else given)
+    program, who = text if isinstance(text, Program) else program_of(text), identity_of({} if given is None else given)
     played = Played(Machine(program, who, OPEN))
     table, now, pending, queue = tasks or {}, START, [], [facts.Started(at=START)]
     for _ in range(most):

@@ -19,32 +19,6 @@ HTTP = "arn:aws:states:::http:invoke"
 
 
 @pytest.fixture
-async def server(stack):
-    """A server on loopback that remembers requests and answers as told: ``server.answer``."""
-
-    class Server:
-        def __init__(self):
-            self.requests, self.answer, self.port = [], lambda request: web.json_response({"ok": True}), 0
-
-        async def handle(self, request):
-            self.requests.append((request.method, request.path_qs, dict(request.headers), await request.read()))
-            answer = self.answer(request)
-            return await answer if asyncio.iscoroutine(answer) else answer
-
-    made = Server()
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", made.handle)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    where = web.TCPSite(runner, "127.0.0.1", 0)
-    await where.start()
-    made.port = where._server.sockets[0].getsockname()[1]
-    made.url = f"http://127.0.0.1:{made.port}"
-    return made
-
-
-@pytest.fixture
 def send(registry, server):
     async def sender(parameters, **options):
         made = await registry(policy=EgressPolicy([f"127.0.0.1:{server.port}"]), **options)

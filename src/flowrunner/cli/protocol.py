@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 import struct
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from flowrunner.api.wire import CLOSE, EXTENSION
 from flowrunner.cli.door import Door
 from flowrunner.cli.heartbeat import Heartbeat
 from flowrunner.cli.httpprotocol import HttpProtocol
+from flowrunner.cli.securelistener import SecureListener
 
 CUT_SECONDS = 10.0  # how long a client that reads nothing may take to read why it was cut
 MAX_MESSAGE_BYTES = 128 * 1024  # from a client
@@ -150,8 +152,32 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.loop.call_later(CUT_SECONDS, self.transport.abort)
 
 
+class Configuration(uvicorn.Config):
+    """Uvicorn's configuration, with a TLS context that is made already."""
+
+    def __init__(self, *arguments: Any, tls: ssl.SSLContext | None, door: Door, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.tls, self.door = tls, door
+
+
 class Server(uvicorn.Server):
-    """Uvicorn without hands on the process's signals."""
+    """Uvicorn without hands on the process's signals, and with our own way to TLS."""
+
+    config: Configuration
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on these sockets."""
+        tls, door = self.config.tls, self.config.door
+        if tls is None:
+            await super().startup(sockets=sockets)
+            return
+        await super().startup(sockets=[])
+
+        def make(address: str) -> HttpProtocol:
+            return HttpProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state, door=door, counted=address)
+
+        listeners = [SecureListener(one, make, tls=tls, door=door, backlog=self.config.backlog) for one in sockets or ()]
+        self.servers.extend(listeners)  # type: ignore[arg-type]  # uvicorn closes them, no more
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -159,27 +185,15 @@ class Server(uvicorn.Server):
         yield
 
 
-class _Configuration(uvicorn.Config):
-    """Uvicorn's configuration with a TLS context that is made already."""
-
-    def __init__(self, *arguments: Any, tls: ssl.SSLContext | None, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._tls = tls
-
-    def load(self) -> None:
-        """Load what uvicorn loads, and our context."""
-        super().load()
-        self.ssl = self._tls
-
-
 def configuration(
     application: Any, *, drain_seconds: float, tls: ssl.SSLContext | None = None, door: Door | None = None, heartbeat: Heartbeat | None = None
-) -> uvicorn.Config:
+) -> Configuration:
     """How uvicorn serves an ASGI application here."""
     door = door or Door()
-    return _Configuration(
+    return Configuration(
         application,
         tls=tls,
+        door=door,
         loop="none",
         http=partial(HttpProtocol, door=door),
         ws=partial(SocketProtocol, door=door, heartbeat=heartbeat or Heartbeat()),

@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flowrunner.core.program import Retrier
+from flowrunner.errors import ExpressionSyntaxError
 from flowrunner.flow.fields import BATCH, HOOKS, NODE, RETRY
 from flowrunner.flow.reader import INVALID_VALUE, UNKNOWN_FIELD, meant, read_members
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.kinds.check import findings
 from flowrunner.kinds.info import KindInfo
+from flowrunner.lang.embedded import expressions_of, parts_of
 from flowrunner.reading.findings import Findings, Place
 
 UNKNOWN_KIND = "UNKNOWN_KIND"
 INVALID_PARAMETER = "INVALID_PARAMETER"
+INVALID_EXPRESSION = "INVALID_EXPRESSION"
 # Kinds that arrange steps of a workflow; a flow does the same with its edges.
 NOT_IN_FLOWS = {
     "branch": "use a condition and its edges",
@@ -95,6 +98,12 @@ def _check_params(found: Findings, kind: KindInfo, params: JSONObject, place: Pl
             found.error((*place, *where) if there else at, f"{said}.", INVALID_PARAMETER)
         else:
             found.warning((*place, *where), f"{said}.", UNKNOWN_FIELD)
+    scripts = kind.scripts()
+    for below, text in expressions_of({name: value for name, value in params.items() if name not in scripts}):
+        try:
+            parts_of(text)
+        except ExpressionSyntaxError as error:
+            found.error((*place, *below), f"{error.message} {error.remedy or ''}".rstrip(), INVALID_EXPRESSION)
 
 
 def _below(value: JSONValue, pointer: str) -> Place:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from flowrunner.core.diagnostics import Diagnostic
@@ -21,7 +22,7 @@ from flowrunner.flow.waits import lower_delay, lower_wait
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import read_document
-from flowrunner.reading.findings import Findings
+from flowrunner.reading.findings import Findings, Locate
 
 # Kinds that become states in their own way; all others are tasks.
 LOWER: Mapping[str, Lower] = {
@@ -43,62 +44,90 @@ class Parsed(NamedTuple):
     version: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A flow that was read; `timeout` is milliseconds."""
+
+    nodes: Mapping[str, FlowNode]
+    start: str
+    variables: Mapping[str, JSONValue]
+    timeout: int | None = None
+    description: str | None = None
+
+
+class Reading(NamedTuple):
+    """What was read of a text: `flow` is None when it is not sound enough to be compiled."""
+
+    flow: Flow | None
+    found: Findings
+    metadata: JSONObject
+    locate: Locate | None = None
+
+
 def parse_flow(text: str, kinds: Mapping[str, KindInfo]) -> Parsed:
     """Read a whole flow. Never raises for what the text holds. `kinds` are those a node may have, by every name of theirs."""
-    found = Findings()
-    try:
-        document = read_document(text, "yaml")
-    except InvalidDocument as error:
-        found.unreadable(error, as_aws=False)
-        return Parsed(None, found.diagnostics())
-    value = document.value
-    if value is None:
-        found.error((), "The text is empty: a flow has 'metadata' with a name, and 'nodes'.", MISSING_FIELD)
-        return Parsed(None, found.diagnostics(document.locate))
-    flow = read_members(found, value, (), FLOW, extensible=True)
-    metadata = read_members(found, flow["metadata"], ("metadata",), METADATA) if "metadata" in flow else {}
-    program = _program(found, flow, metadata, kinds)
+    flow, found, metadata, locate = read_flow(text, kinds)
+    program = None if flow is None else _program(found, flow)
     version = metadata.get("version")
     return Parsed(
         None if found.failed else program,
-        found.diagnostics(document.locate),
+        found.diagnostics(locate),
         metadata.get("name"),
         metadata.get("description"),
         None if version is None else str(version),
     )
 
 
-def _program(found: Findings, flow: JSONObject, metadata: JSONObject, kinds: Mapping[str, KindInfo]) -> Program | None:
-    variables = _variables(found, flow)
-    given = flow.get("nodes")
+def read_flow(text: str, kinds: Mapping[str, KindInfo]) -> Reading:
+    """Read a flow without compiling it; what a kind's own compiler would find is not found."""
+    found = Findings()
+    try:
+        document = read_document(text, "yaml")
+    except InvalidDocument as error:
+        found.unreadable(error, as_aws=False)
+        return Reading(None, found, {})
+    if document.value is None:
+        found.error((), "The text is empty: a flow has 'metadata' with a name, and 'nodes'.", MISSING_FIELD)
+        return Reading(None, found, {}, document.locate)
+    members = read_members(found, document.value, (), FLOW, extensible=True)
+    metadata = read_members(found, members["metadata"], ("metadata",), METADATA) if "metadata" in members else {}
+    return Reading(_flow(found, members, metadata, kinds), found, metadata, document.locate)
+
+
+def _flow(found: Findings, members: JSONObject, metadata: JSONObject, kinds: Mapping[str, KindInfo]) -> Flow | None:
+    variables = _variables(found, members)
+    given = members.get("nodes")
     if not given:
         if given is not None:
             found.error(("nodes",), "A flow has at least one node.", MISSING_FIELD)
         return None
     nodes = {name: read_node(found, name, value, ("nodes", name), kinds) for name, value in given.items()}
-    start = _graph(found, nodes, flow, metadata)
+    start = _graph(found, nodes, members, metadata)
     good = {name: node for name, node in nodes.items() if node is not None}
-    if start is None or len(good) < len(nodes) or found.failed:
+    if start is None or len(good) < len(nodes):
         _states(found, good)  # for what is found there
         return None
-    timeout = flow.get("timeout", metadata.get("timeout"))
+    return Flow(good, start, variables, members.get("timeout", metadata.get("timeout")), metadata.get("description"))
+
+
+def _program(found: Findings, flow: Flow) -> Program:
     return Program(
-        root=Branch(start_at=start, states=_states(found, good)),
+        root=Branch(start_at=flow.start, states=_states(found, flow.nodes)),
         notes=True,
-        variables=variables,
+        variables=flow.variables,
         language="JSONata",
-        timeout_seconds=None if timeout is None else max(1, math.ceil(timeout / 1000)),
-        comment=metadata.get("description"),
+        timeout_seconds=None if flow.timeout is None else max(1, math.ceil(flow.timeout / 1000)),
+        comment=flow.description,
     )
 
 
-def _graph(found: Findings, nodes: Mapping[str, FlowNode | None], flow: JSONObject, metadata: JSONObject) -> str | None:
+def _graph(found: Findings, nodes: Mapping[str, FlowNode | None], members: JSONObject, metadata: JSONObject) -> str | None:
     edges = {name: {} if node is None else node.edges for name, node in nodes.items()}
     check_targets(found, edges, nodes)
     if None in nodes.values():
         return None  # the edges of what cannot be read are not known
-    at_top = "start" in flow
-    start = start_of(found, edges, flow.get("start", metadata.get("start")), ("start",) if at_top else ("metadata", "start"))
+    at_top = "start" in members
+    start = start_of(found, edges, members.get("start", metadata.get("start")), ("start",) if at_top else ("metadata", "start"))
     if start is not None:
         warn_unreachable(found, edges, start)
     return start
@@ -118,9 +147,9 @@ def _lower(lowering: Lowering, node: FlowNode) -> State:
     return own(lowering, node)
 
 
-def _variables(found: Findings, flow: JSONObject) -> Mapping[str, JSONValue]:
-    variables: JSONObject = flow.get("variables", {})
+def _variables(found: Findings, members: JSONObject) -> Mapping[str, JSONValue]:
+    variables: JSONObject = members.get("variables", {})
     for name in variables:
         if "." in name or name == SHARED:
             found.error(("variables", name), f"A variable cannot be called '{name}': such names are FlowRunner's own.", INVALID_VALUE)
-    return {**variables, SHARED: flow.get("shared", {})}
+    return {**variables, SHARED: members.get("shared", {})}

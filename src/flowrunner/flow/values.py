@@ -5,34 +5,44 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 
-from flowrunner.errors import ExpressionError
+from flowrunner.errors import ExpressionError, ExpressionSyntaxError
 from flowrunner.flow.templates import RESULTS, SHARED, accumulated, execution_of, states_of
 from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.lang.embedded import Embedded, expressions_of, has_expression, parts_of
 from flowrunner.lang.environment import Environment
 
 COMPUTED = "computed.params"  # the variable of a node's own branch that holds the parameters a task has computed
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _STEP = rf"\.{_NAME}|\[[0-9]{{1,9}}\]|\[\"[^\"\\]*\"\]|\['[^'\\]*'\]"
-_PATH = re.compile(rf"\$\{{\s*(?P<root>input|results|shared|variables|execution)(?P<steps>(?:{_STEP})*)\s*\}}", re.ASCII)
+_PATH = re.compile(rf"\s*(?P<root>input|results|shared|variables|execution)(?P<steps>(?:{_STEP})*)\s*", re.ASCII)
 _STEPS = re.compile(rf"\.(?P<name>{_NAME})|\[(?P<index>[0-9]+)\]|\[[\"'](?P<key>[^\"']*)[\"']\]", re.ASCII)
 
 
 def is_open(value: JSONValue) -> bool:
-    """Whether there is an expression in the value."""
-    return "${" in json.dumps(value)
+    """Whether there is an expression in the value, or what the task that fills expressions in has to look at."""
+    return next(expressions_of(value), None) is not None
 
 
 def is_followed(value: JSONValue) -> bool:
-    """Whether every expression in the value is a path."""
-    if isinstance(value, dict):
-        return all(map(is_followed, value.values())) and not any("${" in name for name in value)
-    if isinstance(value, list):
-        return all(map(is_followed, value))
-    return not isinstance(value, str) or "${" not in value or _PATH.fullmatch(value.strip()) is not None
+    """Whether every expression in the value is a path, and all of its text."""
+    return all(_path_in(text) is not None and not _is_name(place) for place, text in expressions_of(value))
+
+
+def _is_name(place: tuple[str | int, ...]) -> bool:
+    """Whether the place is that of a member's name with an expression in it."""
+    return bool(place) and isinstance(place[-1], str) and has_expression(place[-1])
+
+
+def _path_in(text: str) -> re.Match[str] | None:
+    """The path that is all of a text."""
+    try:
+        [part] = parts_of(text)
+    except (ExpressionSyntaxError, ValueError):
+        return None
+    return _PATH.fullmatch(part.source) if isinstance(part, Embedded) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +83,7 @@ def _followed(value: JSONValue, environment: Environment) -> JSONValue:
         return {name: _followed(part, environment) for name, part in value.items()}
     if isinstance(value, list):
         return [_followed(part, environment) for part in value]
-    found = _PATH.fullmatch(value.strip()) if isinstance(value, str) else None
+    found = _path_in(value) if isinstance(value, str) and has_expression(value) else None
     if found is None:
         return value
     current = _root(found["root"], environment)

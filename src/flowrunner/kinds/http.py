@@ -42,13 +42,13 @@ HTTP_REQUEST = KindInfo(
     parameters=fields(
         {
             "url": text("Where to, `http://` or `https://`."),
-            "path": text("In a workflow instead of `url`: added to the variable `baseUrl`."),
+            "path": text("Instead of `url`: added to the variable `baseUrl`."),
             "method": text("GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS.", default="GET"),
-            "headers": mapping("Headers, name to value."),
+            "headers": mapping("Headers, name to value or list of values."),
             "query": mapping("Query parameters, name to value or list of values."),
             "body": anything("The body: a text as it is, anything else as JSON."),
             "form_data": mapping("The fields of a form, sent URL encoded (with `file`: as `multipart/form-data`)."),
-            "file": {"type": ["object", "array"], "items": _FILE, **{name: part for name, part in _FILE.items() if name != "type"}},
+            "file": {**_FILE, "type": ["object", "array"], "items": _FILE},
             "auth": _AUTH,
             "bearer_token": text("Short for `auth.token`."),
             "api_key": text("Short for `auth.api_key`."),
@@ -58,15 +58,16 @@ HTTP_REQUEST = KindInfo(
             "follow_redirects": boolean("Whether redirects are followed; each is checked like the first address.", default=True),
             "timeout": duration("The longest the request may take, redirects and all.", "60s"),
             "expectedStatus": {"type": ["integer", "array"], "items": {"type": "integer"}, "description": "In a workflow: the statuses that are a success."},
-            "assertions": listed("In a workflow: checks of the answer; `{type: status_code, expected}` or `{type: json_path, path, exists | equals}`.", {"type": "object"}),
+            "assertions": listed("In a workflow: checks of the answer. `{type: status_code, expected}` or `in: [...]`, `{type: json_path, path, equals}` or `exists` with a path into the body, or those of the kind assert with a path into the output.", {"type": "object"}),
         }
     ),
     outputs=fields(
         {
             "status_code": integer("The status."),
-            "headers": mapping("The response's headers, names as the server wrote them; repeated ones joined by a comma."),
+            "headers": mapping("The response's headers, names such as `Content-Type`; repeated ones joined by a comma."),
             "body": anything("The body: JSON as a value, anything else as text."),
             "raw_body": text("The body as text."),
+            "body_base64": text("The body, when it is no text."),
             "metadata": fields({"url": text("The last address."), "method": text("The method."), "redirects": integer("How many were followed."), "size": integer("Bytes of the body.")}),
             "success": boolean("Whether the status is 200-299."),
             "timing_ms": number("How long it took, in milliseconds."),
@@ -87,7 +88,7 @@ WEBHOOK = KindInfo(
     name="webhook",
     title="Webhook",
     description=(
-        "Posts an event as JSON, signed as Standard Webhooks are: `webhook-id` (the attempt's idempotency key, the same in each retry), `webhook-timestamp` and "
+        "Posts an event as JSON, signed as Standard Webhooks are: `webhook-id` (the attempt's idempotency key, the same when a crash makes it run again), `webhook-timestamp` and "
         "`webhook-signature: v1,BASE64` over `ID.TIMESTAMP.BODY` with HMAC-SHA256. A status outside 200-299 fails the node, whose `retry` tries again."
     ),
     parameters=fields(

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 import aiohttp
@@ -35,12 +35,14 @@ class Unreachable(FlowRunnerError):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer: header names in lower case, each with its values in order."""
+    """An answer: header names in lower case, each with its values in order. `url` is the last address, `redirects` how many led there."""
 
     status: int
     reason: str
     headers: Mapping[str, list[str]]
     body: bytes
+    url: str = ""
+    redirects: int = 0
 
     def header(self, name: str) -> str:
         """The first value of a header; empty when it is absent."""
@@ -96,8 +98,10 @@ class GuardedClient:
         stack.push_async_callback(resolver.close)
         self._session = await stack.enter_async_context(session)
 
-    async def request(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None, seconds: float | None = None) -> Response:
-        """Send a request and follow redirects, each checked like the first.
+    async def request(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None, seconds: float | None = None, redirects: int = MAX_REDIRECTS
+    ) -> Response:
+        """Send a request and follow redirects, each checked like the first; with `redirects` 0 the first answer is the answer.
 
         Raises EgressRefused, Unreachable, LimitExceeded (the body is too large), TimeoutError. To another origin neither
         headers that may be credentials nor a body go along.
@@ -107,11 +111,11 @@ class GuardedClient:
                 raise EgressRefused("A header holds a line break.")
         there, sent = destination(url), dict(headers)
         async with asyncio.timeout(seconds or DEFAULT_SECONDS):
-            for _ in range(MAX_REDIRECTS + 1):
+            for followed in range(redirects + 1):
                 answer = await self._once(method, there, sent, body)
                 location = answer.header("location")
-                if answer.status not in _REDIRECTS or not location:
-                    return answer
+                if answer.status not in _REDIRECTS or not location or not redirects:
+                    return replace(answer, url=str(there.url), redirects=followed)
                 then = destination(location, there.url)
                 if answer.status == 303 or (answer.status in (301, 302) and method == "POST"):
                     method, body = ("HEAD" if method == "HEAD" else "GET"), None
@@ -121,7 +125,7 @@ class GuardedClient:
                         raise EgressRefused(f"{there.host} sends the request's body on to another host, {then.host}.")
                     sent = {name: value for name, value in sent.items() if name.lower() in _PUBLIC_HEADERS}
                 there = then
-        raise Unreachable(f"{there.host} redirects more than {MAX_REDIRECTS} times.")
+        raise Unreachable(f"{there.host} redirects more than {redirects} times.")
 
     async def _once(self, method: str, there: Destination, headers: Mapping[str, str], body: bytes | None) -> Response:
         if self._session is None:

@@ -7,7 +7,7 @@ Beyond AWS: ``Authentication`` may be left out, and ``http://`` works where the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlencode
@@ -166,11 +166,16 @@ def _object(parameters: JSONObject, name: str) -> JSONObject:
     return value
 
 
+def may_send(name: str, texts: Iterable[str]) -> bool:
+    """Whether a definition may send a header of this name with these values."""
+    return _TOKEN.fullmatch(name) is not None and name.lower() not in _OWN_HEADERS and not any(sign in text for text in texts for sign in "\r\n\0")
+
+
 def _headers(value: JSONValue) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, given in _object({"Headers": value}, "Headers").items():
         texts = [_text(one) for one in given] if isinstance(given, list) else [_text(given)]
-        if not _TOKEN.fullmatch(name) or name.lower() in _OWN_HEADERS or any(sign in text for text in texts for sign in "\r\n\0"):
+        if not may_send(name, texts):
             raise _BadField(f"The header '{dumps(name)[1:-1]}' is not allowed")
         found[name] = ", ".join(texts)
     return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from flowrunner.core.records import Record
+from flowrunner.jsonvalue import JSONValue
 from flowrunner.ports.executions import ExecutionStore, Head
 from flowrunner.views.lines import line
 from flowrunner.views.records import ENDS, at, details, entries, failure_text, moment
@@ -216,3 +217,18 @@ async def read_variable_changes(executions: ExecutionStore, head: Head) -> list[
     async for page in entries(executions, head.id):
         found += variable_changes(head, (record for _, record in page))
     return found
+
+
+async def read_context(executions: ExecutionStore, head: Head, variables: Mapping[str, JSONValue]) -> dict[str, Any]:
+    """What a run knows so far: `variables`, which it began with and which changed since, and what each step has given. Raises StoreUnavailable."""
+    values, outputs = dict(variables), {}
+    async for page in entries(executions, head.id):
+        for _, record in page:
+            told = record.get("note", {})
+            if record["type"] == "StepCompleted" and "output" in told:
+                outputs[told["stepId"]] = orjson.loads(told["output"])
+            elif record["type"] == "VariableChanged" and told["changeType"] == "delete":
+                values.pop(told["name"], None)
+            elif record["type"] == "VariableChanged":
+                values[told["name"]] = told.get("newValue")
+    return {"variables": values, "outputs": outputs}

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flowrunner.jsonvalue import JSONValue
+from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import NODE_FAILED, KindInfo
 
 INVALID_PARAMETERS = "FlowRunner.InvalidParameters"
@@ -22,11 +22,6 @@ class NodeFailed(Exception):
         self.cause = cause
         self.error = error
         super().__init__(f"{error}: {cause}")
-
-
-def invalid(name: str, problem: str) -> NodeFailed:
-    """The failure of a node whose parameter `name` cannot be used; `problem` ends the sentence "NAME ..."."""
-    return NodeFailed(f"The parameter {name} {problem}.", error=INVALID_PARAMETERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +52,11 @@ class NodeCall:
 
 @dataclass(frozen=True, slots=True)
 class NodeResult:
-    """What a node gave, and the edge it picks."""
+    """What a node gave, and the edge it picks. `shared` is the flow's shared object if the node changed it."""
 
     output: JSONValue
     action: str = "success"
+    shared: JSONObject | None = None
 
 
 class NodeKind(ABC):

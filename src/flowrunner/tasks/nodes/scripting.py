@@ -2,103 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Collection, Mapping
+from typing import Protocol
 
-from flowrunner.errors import FlowRunnerError
-from flowrunner.jsonvalue import JSONValue
+from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.lang.embedded import expressions_of
 from flowrunner.ports.secrets import SecretSource
-from flowrunner.tasks.nodes.kind import NodeFailed
-from flowrunner.tasks.secrecy import SECRET_NOT_FOUND, expose
+from flowrunner.ports.tasks import Level, log
+from flowrunner.tasks.javascript.calls import SCRIPT_ERROR, ReadSecret, ScriptCall, ScriptFailed, ScriptLimits, ScriptOutcome, ScriptScope
+from flowrunner.tasks.nodes.kind import NodeCall, NodeFailed
+from flowrunner.tasks.secrecy import expose, hidden
 
-Secret = Callable[[str], Awaitable[JSONValue]]
-Log = Callable[[str, str, JSONValue], None]
+NO_LIMITS = ScriptLimits()
 
 
 class Scripts(Protocol):
-    """Runs JavaScript where it can do no harm. Raises NodeFailed: ``FlowRunner.ScriptError``, ``.ScriptTimeout``, ``.ScriptMemory``, ``.ScriptOutput``.
+    """What runs JavaScript: ``tasks.javascript.scripts.Scripts``, or nothing at all."""
 
-    `names` are the script's variables. `secret` gives what ``secrets.NAME`` is, asked only for the names that the script reads. `log` takes
-    (level, message, data) of each line of ``console``. `limits` bounds time, memory and output; None means the service's own bounds.
-    """
-
-    async def run(self, source: str, *, names: Mapping[str, JSONValue], secret: Secret, log: Log, limits: Any = None) -> JSONValue:
-        """What a function with this body returns, or what this expression is; None when it returns nothing."""
+    async def run(self, call: ScriptCall) -> ScriptOutcome:
+        """What the script returned. Raises ScriptFailed."""
         ...
 
-    async def fill(self, value: JSONValue, *, names: Mapping[str, JSONValue], secret: Secret, log: Log, limits: Any = None) -> JSONValue:
-        """`value` with every ``${ expression }`` in it evaluated; a text that is one expression becomes its value, whatever it is."""
+    async def fill(self, value: JSONValue, scope: ScriptScope, *, skip: Collection[str] = ()) -> JSONValue:
+        """`value` with its expressions evaluated. Raises ScriptFailed."""
         ...
 
 
 class NoScripts:
     """A server without scripts."""
 
-    async def run(self, source: str, *, names: Mapping[str, JSONValue], secret: Secret, log: Log, limits: Any = None) -> JSONValue:
-        """Raise NodeFailed, always."""
-        del source, names, secret, log, limits
-        raise NodeFailed("This server runs no scripts.", error="FlowRunner.ScriptError")
+    async def run(self, call: ScriptCall) -> ScriptOutcome:
+        """Raise ScriptFailed, always."""
+        del call
+        raise ScriptFailed(SCRIPT_ERROR, "This server runs no scripts.")
 
-    async def fill(self, value: JSONValue, *, names: Mapping[str, JSONValue], secret: Secret, log: Log, limits: Any = None) -> JSONValue:
-        """`value`, if there is no expression in it; raises NodeFailed otherwise."""
-        if has_expression(value):
-            await self.run("", names=names, secret=secret, log=log, limits=limits)
-        return value
-
-
-def has_expression(value: JSONValue) -> bool:
-    """Whether there is a ``${`` anywhere in a value's texts."""
-    stack = [value]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, str):
-            if "${" in part:
-                return True
-        elif isinstance(part, dict):
-            stack.extend(part.values())
-        elif isinstance(part, list):
-            stack.extend(part)
-    return False
+    async def fill(self, value: JSONValue, scope: ScriptScope, *, skip: Collection[str] = ()) -> JSONValue:
+        """`value`, if there is no expression in it; raises ScriptFailed otherwise."""
+        del scope
+        given = {name: part for name, part in value.items() if name not in skip} if isinstance(value, dict) else value
+        if next(iter(expressions_of(given)), None) is None:
+            return value
+        raise ScriptFailed(SCRIPT_ERROR, "This server runs no scripts.")
 
 
 class Scripting:
-    """The scripts service together with the account's secrets."""
+    """The scripts service together with the account's secrets and the attempt's log."""
 
     def __init__(self, scripts: Scripts, secrets: SecretSource) -> None:
         self._scripts = scripts
         self._secrets = secrets
 
-    async def run(self, source: str, *, account: str, names: Mapping[str, JSONValue], log: Log, limits: Any = None) -> JSONValue:
-        """Run a script of this account. Raises NodeFailed."""
-        return await self._scripts.run(source, names=names, secret=self._secret(account), log=log, limits=limits)
+    async def run(self, call: NodeCall, source: str, *, names: Mapping[str, JSONValue] | None = None, limits: ScriptLimits = NO_LIMITS) -> ScriptOutcome:
+        """Run a script of this attempt; `names` are more variables. Raises NodeFailed."""
+        try:
+            return await self._scripts.run(ScriptCall(source=source, scope=self.scope(call, names, limits)))
+        except ScriptFailed as error:
+            raise NodeFailed(error.cause, error=error.error) from None
 
-    async def fill(self, value: JSONValue, *, account: str, names: Mapping[str, JSONValue], log: Log, limits: Any = None) -> JSONValue:
-        """Evaluate the expressions in a value; nothing is asked of the service for one that has none. Raises NodeFailed."""
-        if not has_expression(value):
-            return value
-        return await self._scripts.fill(value, names=names, secret=self._secret(account), log=log, limits=limits)
+    async def fill(self, call: NodeCall, value: JSONObject, *, skip: Collection[str] = ()) -> JSONObject:
+        """`value` with its expressions evaluated, but for its members in `skip`. Raises NodeFailed."""
+        try:
+            filled = await self._scripts.fill(value, self.scope(call), skip=skip)
+        except ScriptFailed as error:
+            raise NodeFailed(error.cause, error=error.error) from None
+        return filled if isinstance(filled, dict) else value
 
-    def _secret(self, account: str) -> Secret:
+    def scope(self, call: NodeCall, names: Mapping[str, JSONValue] | None = None, limits: ScriptLimits = NO_LIMITS) -> ScriptScope:
+        """What scripts of this attempt see."""
+        return ScriptScope(names={**names_of(call), **(names or {})}, secret=self._secret(call.account), log=_heard, limits=limits)
+
+    def _secret(self, account: str) -> ReadSecret:
         async def secret(name: str) -> JSONValue:
-            try:
-                revealed = await self._secrets.reveal(account, name)
-            except FlowRunnerError as error:
-                raise NodeFailed(error.message, error=SECRET_NOT_FOUND) from None
+            revealed = await self._secrets.reveal(account, name)
             expose(revealed.hidden)  # from now on it is shown in nothing that comes out of this attempt
             return revealed.value
 
         return secret
 
 
-def names_of(raw: Mapping[str, JSONValue], account: str) -> dict[str, JSONValue]:
-    """What every script of a node can name, beside ``secrets`` and ``console``."""
+def _heard(level: Level, message: str) -> None:
+    log(level, hidden(message))
+
+
+def names_of(call: NodeCall) -> dict[str, JSONValue]:
+    """What every script of a node can name, beside ``secrets`` and ``console``; members of the input are names where the task says so (``names``)."""
+    raw = call.raw
     execution = raw.get("execution") or {}
+    given, named = call.input, raw.get("names")
+    own = {name: given[name] for name in named if isinstance(name, str) and name in given} if isinstance(named, list) and isinstance(given, dict) else {}
     return {
-        "input": raw.get("input"),
+        **own,
+        "input": call.input,
         "results": raw.get("results") or {},
         "shared": raw.get("shared") or {},
         "variables": raw.get("variables") or {},
         "execution": execution,
-        "accountID": account,
-        "_flow_context": {"account_id": account, **(execution if isinstance(execution, dict) else {})},
+        "accountID": call.account,
+        "_flow_context": {"account_id": call.account, **(execution if isinstance(execution, dict) else {})},
     }

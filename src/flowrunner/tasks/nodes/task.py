@@ -1,7 +1,7 @@
 """``arn:aws:states:::flowrunner:KIND``: the handler of every node and step that acts outside.
 
 Parameters: ``{"params", "input", "results", "shared", "variables", "execution", "hooks", "language"}``; the result is
-``{"output", "action"}``. The parameters of a flow's node have expressions, which are evaluated here, where secrets can be read.
+``{"output", "action"}``, and ``"shared"`` when a script changed it. The parameters of a flow's node have expressions, which are evaluated here, where secrets can be read.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from flowrunner.kinds import BUILT_IN
 from flowrunner.kinds.info import TIMEOUT
 from flowrunner.ports.tasks import Succeeded, TaskCall, TaskHandler, TaskOutcome
 from flowrunner.tasks.answers import bad_parameters, failed
-from flowrunner.tasks.nodes.kind import NodeCall, NodeFailed, NodeKind, NodeResult
-from flowrunner.tasks.nodes.scripting import Scripting, names_of
+from flowrunner.tasks.javascript.calls import ScriptOutcome
+from flowrunner.tasks.nodes.kind import INVALID_PARAMETERS, NodeCall, NodeFailed, NodeKind, NodeResult
+from flowrunner.tasks.nodes.scripting import Scripting
 from flowrunner.tasks.nodes.table import NodeTable
-from flowrunner.tasks.secrecy import hidden
 
 UNKNOWN_KIND = "FlowRunner.UnknownKind"
-HOOKS = ("prep", "exec", "post")
 
 
 class NodeTask(TaskHandler):
@@ -46,7 +45,8 @@ class NodeTask(TaskHandler):
             return bad_parameters(call.parameters, "Parameters must be a JSON object with the object 'params'")
         try:
             result = await self._node(kind, _node_call(call, parameters))
-            return Succeeded(dumps({"output": result.output, "action": result.action}))
+            shared = {} if result.shared is None else {"shared": result.shared}
+            return Succeeded(dumps({"output": result.output, "action": result.action, **shared}))
         except NodeFailed as error:
             return failed(error.error, error.cause)
         except TimeoutError:
@@ -55,34 +55,32 @@ class NodeTask(TaskHandler):
             return failed(f"FlowRunner.{type(error).__name__}", str(error))
 
     async def _node(self, kind: NodeKind, call: NodeCall) -> NodeResult:
-        """The hook ``prep``, the expressions, the kind's work, the hooks ``exec`` and ``post``."""
+        """The hook ``prep``, the expressions, the kind's work, the hooks ``exec`` and ``post``; each sees what the ones before made."""
         hooks = call.raw.get("hooks") or {}
-        if "prep" in hooks:
-            prepared = await self._hook(hooks["prep"], call)
-            if prepared is not None:
-                call = replace(call, input=prepared, raw={**call.raw, "input": prepared})
+        shared: JSONObject | None = None
+        if hooks.get("prep") is not None:
+            prepared = await self._hook("prep", hooks["prep"], call)
+            call, shared = _with_shared(call, prepared.shared, shared)
+            call = replace(call, input=prepared.value) if prepared.defined else call
         if call.language == "flow":
-            call = replace(call, params=await self._filled(kind, call))
+            call = replace(call, params=await self._scripting.fill(call, dict(call.params), skip=kind.info.scripts()))
         result = await kind.run(call)
-        if "exec" in hooks:
-            made = await self._hook(hooks["exec"], call, result=result.output)
-            result = result if made is None else NodeResult(made, result.action)
-        if "post" in hooks:
-            action = action_of(await self._hook(hooks["post"], call, result=result.output, action=result.action))
-            result = result if action is None else NodeResult(result.output, action)
-        return result
+        call, shared = _with_shared(call, result.shared, shared)
+        output, action = result.output, result.action
+        if hooks.get("exec") is not None:
+            made = await self._hook("exec", hooks["exec"], call, output=output)
+            call, shared = _with_shared(call, made.shared, shared)
+            output = made.value if made.defined else output
+        if hooks.get("post") is not None:
+            said = await self._hook("post", hooks["post"], call, output=output, action=action)
+            call, shared = _with_shared(call, said.shared, shared)
+            action = action_of(said.value) or action
+        return NodeResult(output, action, shared)
 
-    async def _filled(self, kind: NodeKind, call: NodeCall) -> JSONObject:
-        scripts = kind.info.scripts()
-        names = names_of(call.raw, call.account)
-        given = {name: value for name, value in call.params.items() if name not in scripts}
-        filled = await self._scripting.fill(given, account=call.account, names=names, log=say)
-        return {name: filled.get(name, value) for name, value in call.params.items()}
-
-    async def _hook(self, source: JSONValue, call: NodeCall, **more: JSONValue) -> JSONValue:
+    async def _hook(self, name: str, source: JSONValue, call: NodeCall, **more: JSONValue) -> ScriptOutcome:
         if not isinstance(source, str):
-            raise NodeFailed("A hook is a text of JavaScript.")
-        return await self._scripting.run(source, account=call.account, names={**names_of(call.raw, call.account), **more}, log=say)
+            raise NodeFailed(f"The hook {name!r} must be a text of JavaScript.", error=INVALID_PARAMETERS)
+        return await self._scripting.run(call, source, names=more)
 
     def _missing(self, name: str) -> str:
         info = BUILT_IN.get(name)
@@ -93,10 +91,9 @@ class NodeTask(TaskHandler):
         return f"The kind {name!r} {said}. There are: {there}."
 
 
-def say(level: str, message: str, data: JSONValue = None) -> None:
-    """A line of a node's own log, without the secrets that it was given."""
-    del level, data
-    hidden(message)
+def _with_shared(call: NodeCall, changed: JSONObject | None, before: JSONObject | None) -> tuple[NodeCall, JSONObject | None]:
+    """The call as what follows sees it, and what the shared object has become; None while nobody changed it."""
+    return (call, before) if changed is None else (replace(call, raw={**call.raw, "shared": changed}), changed)
 
 
 def action_of(value: JSONValue) -> str | None:

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import json
+from importlib.metadata import EntryPoint
+
+import pytest
+from task_calls import call
+
+from flowrunner.core.resource import parse_resource
+from flowrunner.errors import ConfigurationError
+from flowrunner.kinds import BUILT_IN, KINDS, KindInfo
+from flowrunner.kinds.info import anything, fields, script, text
+from flowrunner.ports.secrets import Revealed
+from flowrunner.ports.tasks import AttemptLost, Failed, Succeeded
+from flowrunner.tasks.javascript.scripts import Scripts
+from flowrunner.tasks.nodes.kind import NodeFailed, NodeKind, NodeResult
+from flowrunner.tasks.nodes.scripting import NoScripts, Scripting
+from flowrunner.tasks.nodes.table import NodeTable
+from flowrunner.tasks.nodes.task import NodeTask, action_of
+from flowrunner.tasks.secrecy import Guarded
+
+OWN = "arn:aws:states:::flowrunner:"
+
+
+class Vault:
+    async def reveal(self, account, name, path=None):
+        return Revealed(value=f"{name}-of-{account}", hidden=(f"{name}-of-{account}",), type="general", version=1)
+
+
+class Echo(NodeKind):
+    """Gives back what it is given; fails as it is told."""
+
+    info = KindInfo(
+        name="test.echo",
+        title="Echo",
+        description="Gives back its parameters.",
+        parameters=fields({"say": text("What."), "code": script("Code.")}),
+        outputs=anything("The parameters."),
+    )
+
+    async def run(self, call):
+        error = call.params.get("fail")
+        if error == "timeout":
+            raise TimeoutError
+        if error == "lost":
+            raise AttemptLost
+        if error:
+            raise NodeFailed("as told", error=error)
+        return NodeResult({"params": dict(call.params), "input": call.input})
+
+
+def echo():
+    return Echo()
+
+
+def point(name, value):
+    return EntryPoint(name=name, value=value, group="flowrunner.nodes")
+
+
+@pytest.fixture
+async def handle(stack):
+    """Runs the echo node with real scripts and a vault."""
+    scripts = Scripts(1)
+    await scripts.start(stack)
+    vault = Vault()
+    task = Guarded(NodeTask(NodeTable([Echo()], []), Scripting(scripts, vault)), vault)
+
+    async def run(params, kind="test.echo", **more):
+        return await task.run(call(f"{OWN}{kind}", {"params": params, "input": {"n": 2}, "language": "flow", **more}))
+
+    return run
+
+
+def value(outcome):
+    assert isinstance(outcome, Succeeded), outcome
+    return json.loads(outcome.output)
+
+
+async def test_expressions_are_filled_and_scripts_are_not(handle):
+    """A flow's parameters are evaluated where they are used; a parameter that is code keeps its own `${`."""
+    made = value(await handle({"say": "n is ${input.n}", "whole": "${input.n + 1}", "code": "return `${input.n}`"}))
+    assert made == {"output": {"params": {"say": "n is 2", "whole": 3, "code": "return `${input.n}`"}, "input": {"n": 2}}, "action": "success"}
+
+
+async def test_in_a_workflow_nothing_is_evaluated_here(handle):
+    """What stands in a workflow's parameters when they arrive is data."""
+    made = value(await handle({"say": "${input.n}"}, language="workflow"))
+    assert made["output"]["params"] == {"say": "${input.n}"}
+
+
+async def test_a_secret_is_read_and_never_shown(handle):
+    """`secrets.NAME` is the account's secret, and stars in what comes out."""
+    outcome = await handle({"say": "Bearer ${secrets.KEY}"})
+    assert "KEY-of" not in outcome.output
+    assert "Bearer" in outcome.output
+
+
+async def test_hooks_run_around_the_work(handle):
+    """Prep makes the input, exec the output, post the action; what they write into `shared` is reported."""
+    hooks = {
+        "prep": "shared.a = 1; return {n: input.n * 10}",
+        "exec": "return {was: output.input.n, a: shared.a}",
+        "post": "return output.was > 5 ? 'big' : 'small'",
+    }
+    made = value(await handle({}, hooks=hooks))
+    assert made == {"output": {"was": 20, "a": 1}, "action": "big", "shared": {"a": 1}}
+
+
+async def test_hooks_that_return_nothing_change_nothing(handle):
+    """An undefined result leaves input, output and action."""
+    hooks = dict.fromkeys(("prep", "exec", "post"), "const x = 1;")
+    assert value(await handle({}, hooks=hooks)) == {"output": {"params": {}, "input": {"n": 2}}, "action": "success"}
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"fail": "My.Error"}, "My.Error"),
+        ({"fail": "timeout"}, "States.Timeout"),
+        ({"say": "${nothing.here}"}, "FlowRunner.ScriptError"),
+        ({"say": "${ 1 +"}, "FlowRunner.ScriptError"),
+    ],
+)
+async def test_failures_are_typed(handle, given, error):
+    """A failure has a name that retries match, never a traceback."""
+    outcome = await handle(given)
+    assert isinstance(outcome, Failed)
+    assert outcome.error == error
+    assert "Traceback" not in outcome.cause
+
+
+async def test_a_lost_attempt_passes_through(handle):
+    """Another node has the attempt: that is no failure of the node."""
+    with pytest.raises(AttemptLost):
+        await handle({"fail": "lost"})
+
+
+@pytest.mark.parametrize("kind", ["no.such", "loop", "http.request"])
+async def test_an_unknown_kind_names_those_that_exist(handle, kind):
+    """A kind that does not exist, is structural or is not to be had here."""
+    outcome = await handle({}, kind=kind)
+    assert (outcome.error, outcome.phase) == ("FlowRunner.UnknownKind", "start")
+    assert kind in outcome.cause
+    assert kind == "loop" or "test.echo" in outcome.cause
+
+
+@pytest.mark.parametrize("parameters", [None, [], {"params": []}, {"params": {}, "hooks": "x"}, {"params": {}, "hooks": {"prep": 1}}])
+async def test_parameters_of_another_shape(parameters):
+    """Anything but the documented object is refused."""
+    task = NodeTask(NodeTable([Echo()], []), Scripting(NoScripts(), Vault()))
+    outcome = await task.run(call(f"{OWN}test.echo", parameters))
+    assert outcome.error in ("States.Runtime", "FlowRunner.InvalidParameters")
+
+
+async def test_without_scripts_expressions_fail():
+    """A server without the service says so; nodes without expressions work."""
+    task = NodeTask(NodeTable([Echo()], []), Scripting(NoScripts(), Vault()))
+    assert isinstance(await task.run(call(f"{OWN}test.echo", {"params": {"say": "x"}, "language": "flow"})), Succeeded)
+    outcome = await task.run(call(f"{OWN}test.echo", {"params": {"say": "${1}"}, "language": "flow"}))
+    assert outcome.error == "FlowRunner.ScriptError"
+
+
+def test_kinds_have_dots_in_their_resources():
+    """`flowrunner:http.request` is a resource whose action is the kind."""
+    resource = parse_resource(f"{OWN}http.request")
+    assert (resource.service, resource.action, resource.pattern) == ("flowrunner", "http.request", "")
+
+
+def test_plugins_are_entry_points():
+    """An installed kind is in the table, with where it comes from."""
+    table = NodeTable([], [point("test.echo", "test_node_task:echo")])
+    assert isinstance(table.get("test.echo"), Echo)
+    assert table.plugins == {"test.echo": "test_node_task:echo"}
+    assert table.known["test.echo"].title == "Echo"
+    assert len(table.infos) == len(KINDS) + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("http", "test_node_task:echo", "there is one"),
+        ("other", "test_node_task:echo", "test.echo"),
+        ("test.echo", "test_node_task:nothing", "cannot be loaded"),
+        ("test.echo", "builtins:dict", "no NodeKind"),
+    ],
+)
+def test_a_broken_plugin_is_named(name, value, says):
+    """The server does not start, and says which plug-in is to blame."""
+    with pytest.raises(ConfigurationError, match=says):
+        NodeTable([], [point(name, value)])
+
+
+def test_every_kind_is_documented():
+    """Title, description, a schema with a description for each parameter, and errors that say when."""
+    for info in KINDS:
+        assert info.title
+        assert info.description.endswith("."), info.name
+        for name, part in info.parameters["properties"].items():
+            assert part.get("description"), f"{info.name}.{name}"
+        assert all(error and when for error, when in info.errors)
+    assert BUILT_IN["http"] is BUILT_IN["http.request"]
+    assert BUILT_IN["postgres"].name == "database"
+    assert BUILT_IN["transform"].scripts() == {"script"}
+
+
+@pytest.mark.parametrize(
+    ("given", "action"), [("high", "high"), (True, "true"), (False, "false"), ({"branch": "b"}, "b"), ({"branch_decision": "d"}, "d"), ({}, None), (7, None)]
+)
+def test_values_name_edges(given, action):
+    """Texts, booleans, and objects with a branch."""
+    assert action_of(given) == action
