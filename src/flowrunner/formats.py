@@ -13,9 +13,10 @@ from flowrunner.flow.parse import parse_flow
 from flowrunner.kinds import KindInfo
 from flowrunner.ports.definitions import Revision
 from flowrunner.reading.findings import format_aws
+from flowrunner.workflow.parse import parse_workflow
 
 Kinds = Mapping[str, KindInfo]
-READERS: Mapping[str, Callable[[str, Kinds], Parsed]] = {"flow": parse_flow, "workflow": parse_flow}
+READERS: Mapping[str, Callable[[str, Kinds], Parsed]] = {"flow": parse_flow, "workflow": parse_workflow}
 
 
 def reader(form: Format, kinds: Kinds) -> Parser:

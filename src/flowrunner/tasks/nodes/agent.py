@@ -15,8 +15,7 @@ from flowrunner.tasks.nodes.kind import NodeCall, NodeFailed, NodeKind, NodeResu
 from flowrunner.tasks.nodes.llm import Models, provider_of, question_of
 from flowrunner.tasks.nodes.modelprompt import conversation, tool_of
 from flowrunner.tasks.nodes.reading import Params, bad, given, listing, mapping, text, whole
-from flowrunner.tasks.nodes.scripting import Scripting, names_of
-from flowrunner.tasks.secrecy import hidden
+from flowrunner.tasks.nodes.scripting import Scripting
 
 STEPS = "FlowRunner.AgentSteps"
 MOST_STEPS = 100
@@ -167,8 +166,7 @@ class AgentKind(NodeKind):
             raise bad("This server runs no scripts, so a tool cannot be one.")
 
         async def run(arguments: JSONObject) -> JSONValue:
-            names = {**names_of(call.raw, call.account), "arguments": arguments, "input": arguments}
-            return await scripting.run(source, account=call.account, names=names, log=_line)
+            return (await scripting.run(call, source, names={"arguments": arguments, "input": arguments})).value
 
         return run
 
@@ -186,10 +184,6 @@ def _open(schema: JSONObject, fixed: JSONObject) -> JSONObject:
     properties = {name: part for name, part in schema.get("properties", {}).items() if name not in fixed}
     return {"type": "object", "properties": properties, "required": [name for name in schema.get("required", ()) if name not in fixed]}
 
-
-def _line(level: str, message: str, data: JSONValue = None) -> None:
-    del data
-    log("debug", hidden(f"{level}: {message}"))
 
 
 def _told(done: JSONObject) -> str:
