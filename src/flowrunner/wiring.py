@@ -51,6 +51,7 @@ from flowrunner.vault.derive import derived_key
 from flowrunner.vault.keys import KeySource
 from flowrunner.vault.vault import Vault
 
+THIS_MACHINE = ("127.0.0.0/8", "::1/128")  # what HTTP tasks may call in --dev: there the server and all who reach it are on it
 KEPT_EXPRESS = 10_000  # express executions live in memory; the oldest that have ended are forgotten
 BURST_SECONDS = 2  # of its rate an account may use at once
 ACTIVITY_POLL_SECONDS = 60.0  # AWS: GetActivityTask holds the connection this long
@@ -284,7 +285,7 @@ def _registry(settings: Settings, functions: Mapping[str, Function], limits: Lim
         callbacks=application,
         functions=functions,
         mocks=read_mocks(settings.mock_config) if settings.mock_config is not None else None,
-        policy=EgressPolicy(settings.http_allow),
+        policy=EgressPolicy((*settings.http_allow, *(THIS_MACHINE if settings.dev else ()))),
         endpoint_url=settings.aws_endpoint_url,
         workers=settings.function_workers,
         limits=limits,

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 SUFFIXES = (".flow.yaml", ".flow.yml", ".asl.json", ".asl.yaml", ".asl.yml", ".json", ".yaml", ".yml")
 STANDARD_INPUT = "-"
 _NODES = re.compile(r"""^(?:\{\s*)?\s*["']?nodes["']?\s*:""", re.MULTILINE)
+_STEPS = re.compile(r""""steps"\s*:""")
 _STATES = re.compile(r"""["']?States["']?\s*:""")
 
 
-Format = Literal["asl", "flow"]
+Format = Literal["asl", "flow", "workflow"]
 
 
 class Source(NamedTuple):
@@ -50,7 +51,7 @@ def read_text(file: str) -> str:
 
 
 def read_source(file: str) -> Source:
-    """Read and check a definition, JSON or YAML by its name: a state machine, or a flow if it has nodes and no states."""
+    """Read and check a definition, JSON or YAML by its name: a state machine; a flow if it has nodes, a workflow if it has steps, and no states."""
     from flowrunner.asl.parse import parse_definition  # noqa: PLC0415  # as above
     from flowrunner.reading.findings import for_people  # noqa: PLC0415  # --help does not pay for it
 
@@ -62,6 +63,12 @@ def read_source(file: str) -> Source:
 
         flow = parse_flow(text, BUILT_IN)
         return Source(file, machine_name(file), text, flow.program, flow.diagnostics, "flow")
+    if _is_workflow(text):
+        from flowrunner.kinds import BUILT_IN  # noqa: PLC0415  # as above
+        from flowrunner.workflow.parse import parse_workflow  # noqa: PLC0415  # as above
+
+        workflow = parse_workflow(text, BUILT_IN)
+        return Source(file, machine_name(file), text, workflow.program, workflow.diagnostics, "workflow")
     program, diagnostics = parse_definition(text, syntax="yaml" if is_yaml else "json")
     if is_yaml and program is not None:
         from flowrunner.jsonvalue import dumps  # noqa: PLC0415  # as above
@@ -82,6 +89,19 @@ def _is_flow(text: str) -> bool:
     except InvalidDocument:
         return _STATES.search(text) is None
     return isinstance(value, dict) and "nodes" in value and "States" not in value
+
+
+def _is_workflow(text: str) -> bool:
+    """Whether a text is a step workflow: its top level has ``steps``. A text that cannot be read whole is known by its words."""
+    from flowrunner.reading.document import read_document  # noqa: PLC0415  # as above
+
+    if _STEPS.search(text) is None:
+        return False
+    try:
+        value = read_document(text, "json").value
+    except InvalidDocument:
+        return text.lstrip().startswith("{") and _STATES.search(text) is None
+    return isinstance(value, dict) and "steps" in value and "States" not in value
 
 
 def machine_name(file: str) -> str:

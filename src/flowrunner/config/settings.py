@@ -139,7 +139,7 @@ SETTINGS = (
     Setting(name="function_workers", read=read_whole(1, 1024), help="How many registered functions run at once.", key="function_pool.workers"),
     Setting(name="function_timeout_seconds", read=read_seconds, unit="seconds", help="The longest a function may take.", key="function_pool.timeout_seconds"),
     Setting(name="aws_endpoint_url", read=read_url, help="Where unregistered AWS services are called.", key="aws.endpoint_url"),
-    Setting(name="http_allow", read=read_texts, help="Private addresses (CIDR or host) that HTTP tasks may call.", key="http.allow"),
+    Setting(name="http_allow", read=read_texts, help="Private addresses (CIDR or host) that HTTP tasks may call; with --dev this machine is allowed.", key="http.allow"),
     Setting(name="allowed_origins", read=read_texts, help="Origins of pages that may open sockets, beside the server's own."),
     Setting(name="log_level", read=read_choice(get_args(LogLevel)), help="The least severe log entries to write.", key="log.level"),
     Setting(name="log_format", read=read_choice(get_args(LogFormat)), help="How log entries look.", key="log.format"),
