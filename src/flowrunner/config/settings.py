@@ -90,6 +90,8 @@ class Settings:
     connections_per_address: int = 1000
     sockets_per_address: int = 1000
     sockets_per_account: int = 10_000
+    socket_ping_seconds: float = 54.0
+    socket_pong_seconds: float = 60.0
     header_seconds: float = 10.0
     body_seconds: float = 30.0
     idle_seconds: float = 60.0
@@ -166,6 +168,8 @@ SETTINGS = (
     Setting(name="connections_per_address", read=read_whole(1, 1_000_000), help="Open connections from one address."),
     Setting(name="sockets_per_address", read=read_whole(1, 1_000_000), help="Open sockets and streams from one address."),
     Setting(name="sockets_per_account", read=read_whole(1, 1_000_000), help="Open sockets and streams of one account."),
+    Setting(name="socket_ping_seconds", read=read_seconds, unit="seconds", help="How often a WebSocket is pinged."),
+    Setting(name="socket_pong_seconds", read=read_seconds, unit="seconds", help="A WebSocket whose client has not answered for so long is closed."),
     Setting(name="header_seconds", read=read_seconds, unit="seconds", help="How long a request's headers may take."),
     Setting(name="body_seconds", read=read_seconds, unit="seconds", help="How long a body may take, and a second more for each 500 bytes that came."),
     Setting(name="idle_seconds", read=read_seconds, unit="seconds", help="How long a connection may be idle between requests."),
