@@ -102,6 +102,7 @@ def configuration(application: Any, *, drain_seconds: float, tls: ssl.SSLContext
         ws_ping_interval=PING_SECONDS,
         ws_ping_timeout=PONG_SECONDS,
         ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # each socket would hold some 300 KB for it
         backlog=BACKLOG,
         timeout_keep_alive=door.idle_seconds,
         timeout_graceful_shutdown=max(1, round(drain_seconds)),
