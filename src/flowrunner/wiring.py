@@ -30,7 +30,7 @@ from flowrunner.engine.engine import Engine
 from flowrunner.engine.erasing import Eraser
 from flowrunner.engine.feed import Feed
 from flowrunner.engine.points import Point, no_point
-from flowrunner.errors import FlowRunnerError, NotFound, StoreUnavailable
+from flowrunner.errors import FlowRunnerError, NotFound, StoreRefused, StoreUnavailable
 from flowrunner.formats import compile_revision, reader
 from flowrunner.identity.jwt import ForeignIssuer
 from flowrunner.identity.sealed import AccessKeyResealer
@@ -252,6 +252,21 @@ def key_source(settings: Settings) -> KeySource:
     if settings.store.startswith("sqlite:///"):
         own = Path(unquote(urlsplit(settings.store).path[1:])).with_name("master.key")
     return KeySource(randomness=os.urandom, value=" ".join(keys) or None, file=named, own_file=own)
+
+
+async def recovered(settings: Settings, store: Store) -> FirstRun:
+    """A new token for the operator of an open store, for who has its master key too.
+
+    Raises StoreRefused (no accounts yet, no operator, or the key is another one), ConfigurationError (the key cannot be read).
+    """
+    clock = SystemClock()
+    vault = Vault(store.documents, key_source(settings), clock=clock, randomness=os.urandom)
+    identity = _identity(settings, store, vault, clock)
+    if not await identity.accounts.page(limit=1):
+        raise StoreRefused("The store has no accounts yet.", remedy="The first start of a server makes the operator's, and prints its token.")
+    await vault.keyring.state()  # a key is looked for, none is made
+    await vault.start()
+    return await identity.recover()
 
 
 def _identity(settings: Settings, store: Store, vault: Vault, clock: Clock) -> Identity:

@@ -151,7 +151,7 @@ SETTINGS = (
     Setting(name="drain_seconds", read=read_seconds, unit="seconds", help="How long a stopping server waits for what is under way."),
     Setting(name="lease_seconds", read=read_seconds, unit="seconds", help="How long a silent server keeps its work before others on its store take over."),
     Setting(name="master_key", read=read_text, help="The key that seals all others: 32 bytes in base64 or hex.", environment=("FLOWRUNNER_MASTER_KEY", "FLOWRUNNER_ENCRYPTION_KEY"), secret=True),
-    Setting(name="master_key_file", read=read_path, help="Where the master key is when it is not given; made at the first start.", environment=("FLOWRUNNER_MASTER_KEY_FILE",), is_path=True),
+    Setting(name="master_key_file", read=read_path, help="Where the master key is when it is not given. If it is set, the file must be there; otherwise it is made at the first start, beside an SQLite store.", environment=("FLOWRUNNER_MASTER_KEY_FILE",), is_path=True),
     Setting(name="previous_master_keys", read=read_texts, help="Older master keys, while a rotation goes on.", secret=True),
     Setting(name="registration", read=read_choice(get_args(Registration)), help="Who makes accounts: closed, only the operator; open, anybody."),
     Setting(name="jwt_secret", read=read_text, help="The key of log-in tokens, 32 characters or more; derived from the master key otherwise.", key="auth.jwt_secret", secret=True),
