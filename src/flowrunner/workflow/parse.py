@@ -13,13 +13,17 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings
-from flowrunner.workflow import structure
+from flowrunner.workflow import structure, tasks, waits
+from flowrunner.workflow.compiling import Compiling, Lower
 from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, WORKFLOW, read_object
-from flowrunner.workflow.steps import Compiling, graph_of
+from flowrunner.workflow.steps import TASK, graph_of
 from flowrunner.workflow.templates import Ended
 
 ROOT = "workflow"
-assert structure  # noqa: S101 - imported for the kinds of steps that it brings
+LOWERS: Mapping[str, Lower] = {
+    TASK: tasks.task, "workflow": tasks.workflow, "test-case": tasks.case, "delay": waits.delay, "merge": waits.merge,
+    "group": structure.group, "branch": structure.branch, "loop": structure.loop,
+}  # fmt: skip
 
 
 class Parsed(NamedTuple):
@@ -44,7 +48,9 @@ def parse_workflow(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[
         found.unreadable(error, as_aws=False)
         return Parsed(None, found.diagnostics())
     given = read_object(found, document.value, (), WORKFLOW)
-    program = _program(Compiling(found, kinds, templates or {}), given)
+    compiling = Compiling(found=found, kinds=kinds, templates=templates or {}, lowers=LOWERS)
+    program = _program(compiling, given)
+    compiling.check_mentions()
     version = given.get("version")
     return Parsed(
         None if found.failed else program,

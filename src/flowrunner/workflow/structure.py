@@ -10,12 +10,15 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.braces import has_braces
 from flowrunner.lang.environment import Environment
 from flowrunner.reading.findings import Place
+from flowrunner.workflow.compiling import Compiling, Step
 from flowrunner.workflow.fields import BRANCH, INVALID_VALUE, LOOP, MISSING_FIELD, read_object, shown
-from flowrunner.workflow.steps import STRUCTURES, Compiling, Step, branch_of, graph_of, state_of
-from flowrunner.workflow.templates import LoopEnded, Outputs, Returned
+from flowrunner.workflow.steps import branch_of, graph_of, state_of
+from flowrunner.workflow.templates import Kept, LoopEnded, Outputs, Returned
 
 DEFAULT = "default"
 MOST_ITERATIONS = 100  # unless the author says otherwise
+LOOP_MEMBERS = frozenset({"loop", "loopOver", "loopVar", "loopCondition", "maxIterations", "parallel", "maxConcurrency", "when", "dependsOn", "continueOnFail"})
+ITERATION_MEMBERS = frozenset({"retry", "retryCount", "retryDelay", "timeout"})
 AT_ONCE = 10  # iterations of a parallel loop, unless the author says otherwise
 
 
@@ -24,26 +27,23 @@ def _children(compiling: Compiling, step: Step, value: JSONValue, place: Place, 
     if not isinstance(value, (list, dict)):
         compiling.found.error(place, f"'children' must be a list or an object of steps; {shown(value)} stands there.", INVALID_VALUE)
         value = {}
-    work, ids = graph_of(compiling, value, place)
+    work, ids = graph_of(compiling, value, place, in_order=True)
     inner = f"{step.id} ({name})"
     return Branch(start_at=inner, states={inner: State(name=inner, kind="Parallel", work=work, language="JSONata", output=Outputs(ids))}), ids
 
 
-def _member(step: Step, name: str) -> tuple[JSONValue, Place]:
-    """A member that stands in the step or in its config."""
-    return (step.given[name], step.at(name)) if name in step.given else (step.config.get(name), step.at("config", name))
-
-
-def _group(compiling: Compiling, step: Step) -> State:
-    value, place = _member(step, "children")
+def group(compiling: Compiling, step: Step) -> State:
+    """Steps that are one step to others."""
+    value, place = step.member("children")
     if value is None:
         compiling.found.error(step.place, "'children' is missing: the steps of the group.", MISSING_FIELD)
-    work, ids = graph_of(compiling, value if isinstance(value, (list, dict)) else {}, place)
+    work, ids = graph_of(compiling, value if isinstance(value, (list, dict)) else {}, place, in_order=True)
     return state_of(compiling, step, "Parallel", work, shape=Outputs(ids))
 
 
-def _branch(compiling: Compiling, step: Step) -> State:
-    value, place = _member(step, "branches")
+def branch(compiling: Compiling, step: Step) -> State:
+    """One of several ways, by conditions."""
+    value, place = step.member("branches")
     if value is None and ("condition" in step.given or "condition" in step.config):
         return _either(compiling, step)
     if not isinstance(value, list) or not value:
@@ -71,10 +71,10 @@ def _labelled(compiling: Compiling, step: Step, children: JSONValue, place: Plac
 
 def _either(compiling: Compiling, step: Step) -> State:
     """``condition`` with ``children`` and ``elseChildren``."""
-    value, place = _member(step, "condition")
+    value, place = step.member("condition")
     cases = []
     for number, (member, label) in enumerate((("children", "true"), ("elseChildren", "false"))):
-        children, at = _member(step, member)
+        children, at = step.member(member)
         condition = compiling.condition(value, place) if number == 0 else None
         cases.append(_labelled(compiling, step, children or {}, at, label=label, number=number, condition=condition))
     return state_of(compiling, step, "Parallel", SwitchWork(cases=tuple(cases)), shape=_Chosen())
@@ -88,7 +88,8 @@ class _Chosen:
         return result if isinstance(result, dict) else {"selectedBranch": None}
 
 
-def _loop(compiling: Compiling, step: Step) -> State:
+def loop(compiling: Compiling, step: Step) -> State:
+    """Children, or the step itself, again and again."""
     given, place = _loop_members(compiling, step)
     kind: Any = given.get("type") or ("while" if "condition" in given and "source" not in given else "count" if "count" in given else "forEach")
     if kind not in ("forEach", "while", "count"):
@@ -97,7 +98,7 @@ def _loop(compiling: Compiling, step: Step) -> State:
     needed = {"forEach": "source", "while": "condition", "count": "count"}[kind]
     if needed not in given:
         compiling.found.error(place, f"'{needed}' is missing: a {kind} loop needs it.", MISSING_FIELD)
-    body = _body(compiling, step, given, place)
+    body, around = _body(compiling, step, given, place)
     at_once = given.get("concurrency", AT_ONCE) if given.get("parallel") and kind != "while" else 1
     most = given.get("maxIterations", MOST_ITERATIONS)
     for name, number in (("concurrency", at_once), ("maxIterations", most)):
@@ -115,9 +116,10 @@ def _loop(compiling: Compiling, step: Step) -> State:
         concurrency=max(1, at_once),
         item_variable=given.get("itemVar", "item"),
         index_variable=given.get("indexVar", "index"),
+        keeps_going=step.goes_on,
         source=None if needed not in given else str(given[needed]),
     )
-    return state_of(compiling, step, "Map", work, shape=LoopEnded())
+    return state_of(compiling, around, "Map", work, shape=LoopEnded())
 
 
 def _loop_members(compiling: Compiling, step: Step) -> tuple[JSONObject, Place]:
@@ -149,20 +151,29 @@ def _field(compiling: Compiling, name: str, value: JSONValue, place: Place) -> F
     return Field(name=name, constant=value)
 
 
-def _body(compiling: Compiling, step: Step, given: JSONObject, place: Place) -> Branch:
-    """The children, or the step itself without its loop."""
+def _body(compiling: Compiling, step: Step, given: JSONObject, place: Place) -> tuple[Branch, Step]:
+    """What is repeated, and the step around it: the children, or the step itself without its loop, which then has the retries."""
     if "children" in given:
-        return _children(compiling, step, given["children"], (*place, "children"), "body")[0]
-    if "children" in step.given:
-        return _children(compiling, step, step.given["children"], step.at("children"), "body")[0]
-    loops = {"loop", "loopOver", "loopVar", "loopCondition", "maxIterations", "parallel", "maxConcurrency", "when", "dependsOn"}
-    inner = {name: value for name, value in step.given.items() if name not in loops}
+        return _children(compiling, step, given["children"], (*place, "children"), "body")[0], step
+    if "children" in step.given and step.type != "branch":
+        return _children(compiling, step, step.given["children"], step.at("children"), "body")[0], step
     if step.type == "loop":
         compiling.found.error(step.place, "'children' is missing: the steps of the loop.", MISSING_FIELD)
-        return Branch(start_at="nothing", states={})
-    branch = branch_of(compiling, Step(step.id, step.place, inner, step.type, step.config))
-    states = {name: replace(state, output=Returned()) if name == step.id else state for name, state in branch.states.items()}
-    return Branch(start_at=branch.start_at, states=states)
+        return Branch(start_at="nothing", states={}), step
+    inner = {name: value for name, value in step.given.items() if name not in LOOP_MEMBERS and not (name == "onError" and value == "continue")}
+    branch = branch_of(compiling, replace(step, given=inner))
+    states = {name: replace(state, output=Returned(_shape(state))) if name == step.id else state for name, state in branch.states.items()}
+    return Branch(start_at=branch.start_at, states=states), replace(step, given=_around(step.given))
 
 
-STRUCTURES.update({"group": _group, "branch": _branch, "loop": _loop})
+def _shape(state: State) -> Template | None:
+    return state.assign.shape if isinstance(state.assign, Kept) else None
+
+
+def _around(given: JSONObject) -> JSONObject:
+    """What a step that is repeated says of the whole loop: each iteration has its own retries and timeout, and the variables that expressions make."""
+    kept = {name: value for name, value in given.items() if name not in ITERATION_MEMBERS}
+    for member in ("output", "outputs"):
+        if member in kept:
+            kept[member] = {name: source for name, source in kept[member].items() if isinstance(source, str) and not has_braces(source)}
+    return kept

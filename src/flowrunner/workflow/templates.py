@@ -6,19 +6,19 @@ Variables with a dot in their names are the compiler's own: ``nodes.ID`` is ``{"
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flowrunner.core.program import Template
 from flowrunner.errors import ExpressionError
-from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.lang.braces.nodes import reached
 from flowrunner.lang.braces.values import Unresolved, number_of
 from flowrunner.lang.environment import Environment
 from flowrunner.workflow.paths import Path
 
 NODES = "nodes."
-MACHINE_PREFIX = "workflow/"  # of the machine that a workflow is in the store of definitions
 ABSENT = object()
+MOST_CHARACTERS = 3_000_000  # of what a run gives: below what one payload may have, whatever the characters are
 
 
 def states_of(environment: Environment) -> JSONObject:
@@ -41,7 +41,7 @@ def author_variables(environment: Environment) -> JSONObject:
 def execution_of(context: JSONObject) -> JSONObject:
     """What scripts know of their execution."""
     execution, machine = context["Execution"], context["StateMachine"]
-    name = machine["Name"].removeprefix(MACHINE_PREFIX)
+    name = machine["Name"].rpartition("/")[2]  # FORMAT/ID
     return {"id": execution["Id"].rsplit(":", 1)[-1], "flow_id": name, "name": execution["Name"], "started_at": execution["StartTime"]}
 
 
@@ -105,7 +105,9 @@ class Called:
     config: Template
     inputs: Template
     mappers: tuple[Mapper, ...] = ()
+    scripts: Mapping[str, JSONValue] = field(default_factory=dict)  # parameters that are taken as they are written
     whole: bool = False  # the task sees all variables: scripts
+    language: str = "workflow"
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The parameters of the task."""
@@ -116,7 +118,7 @@ class Called:
         known = environment.variables
         environment.variables = {**known, **given}
         try:
-            params: JSONObject = self.config.evaluate(environment)
+            params: JSONObject = {**self.config.evaluate(environment), **self.scripts}
         finally:
             environment.variables = known
         called: JSONObject = {"params": merged(params or given, mapped), "input": given}
@@ -124,7 +126,7 @@ class Called:
             called["variables"] = author_variables(environment)
             called["results"] = {name.removeprefix(NODES): kept["output"] for name, kept in known.items() if name.startswith(NODES) and isinstance(kept, dict)}
         called["execution"] = execution_of(states_of(environment)["context"])
-        called["language"] = "workflow"
+        called["language"] = self.language
         return called
 
 
@@ -217,22 +219,46 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What a run gives: its variables and the outputs of its steps."""
+    """What a run gives: its variables and the outputs of its steps.
+
+    Together they have at most `MOST_CHARACTERS` as JSON: what is beyond is null here and named in ``omitted``, and stands in the run's log.
+    """
 
     steps: tuple[str, ...]
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The output of the execution."""
-        return {"variables": author_variables(environment), "outputs": Outputs(self.steps).evaluate(environment)}
+        outputs: JSONObject = Outputs(self.steps).evaluate(environment)
+        return bounded({"variables": author_variables(environment), "outputs": outputs})
+
+
+def bounded(result: dict[str, JSONObject]) -> JSONObject:
+    """The members of these objects as far as there is room for them, in order; null and a name in ``omitted`` for the others."""
+    left = MOST_CHARACTERS
+    made: dict[str, JSONObject] = {}
+    omitted: list[JSONValue] = []
+    for part, members in result.items():
+        made[part] = {}
+        for name, value in members.items():
+            size = len(dumps(value))
+            if size <= left:
+                left -= size
+                made[part][name] = value
+            else:
+                made[part][name] = None
+                omitted.append(f"{part}.{name}")
+    return {**made, "omitted": omitted} if omitted else {**made}
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
     """What a step has returned, as the output of its branch."""
 
+    shape: Template | None = None
+
     def evaluate(self, environment: Environment) -> JSONValue:
         """The value."""
-        return result_of(states_of(environment))
+        return result_of(states_of(environment)) if self.shape is None else self.shape.evaluate(environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,18 +279,28 @@ class LoopEnded:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The parameters of StartExecution for another workflow of the account."""
+    """The parameters of StartExecution for another definition of the account; its id stands in the member `name` of `config`.
 
-    workflow: Template
+    The other one gets the variables that are given to it, and the environment of this run.
+    """
+
+    config: Template
+    name: str
+    form: str
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """``StateMachineArn`` and ``Input``."""
-        params: JSONObject = self.workflow.evaluate(environment)
-        name = params.get("workflowId")
-        if not isinstance(name, str) or not name:
-            raise ExpressionError("'workflowId' must be a text.")
-        machine = str(states_of(environment)["context"]["StateMachine"]["Id"]).partition(":stateMachine:")[0]
-        return {"StateMachineArn": f"{machine}:stateMachine:{MACHINE_PREFIX}{name}", "Input": {"variables": params.get("variables") or {}}}
+        params: JSONObject = self.config.evaluate(environment)
+        other = params.get(self.name)
+        if not isinstance(other, str) or not other:
+            raise ExpressionError(f"'{self.name}' must be a text.")
+        context = states_of(environment)["context"]
+        machine = str(context["StateMachine"]["Id"]).partition(":stateMachine:")[0]
+        given: JSONObject = {"variables": params.get("variables") or {}}
+        below = context["Execution"]["Input"]
+        if isinstance(below, dict) and "environment" in below:
+            given["environment"] = below["environment"]
+        return {"StateMachineArn": f"{machine}:stateMachine:{self.form}/{other}", "Input": given}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,109 @@
+"""What all steps of a workflow are compiled with, and a step as it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from flowrunner.core.program import Label, State, Template
+from flowrunner.errors import ExpressionError, ExpressionSyntaxError
+from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.kinds.durations import read_milliseconds
+from flowrunner.kinds.info import KindInfo
+from flowrunner.lang.braces import compile_braces, compile_condition
+from flowrunner.lang.braces.template import place_of
+from flowrunner.reading.findings import Findings, Place
+from flowrunner.workflow.fields import INVALID_VALUE, shown
+from flowrunner.workflow.order import MISSING_DEPENDENCY
+from flowrunner.workflow.templates import Constant
+
+INVALID_EXPRESSION = "INVALID_EXPRESSION"
+EVERYTHING = ("States.ALL", "States.DataLimitExceeded")  # which States.ALL does not match
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step, read."""
+
+    id: str
+    place: Place
+    given: JSONObject
+    type: str
+    config: JSONObject
+    needs: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> Label:
+        """What streams call it."""
+        return Label(id=self.id, name=self.given.get("name") or self.id, type=self.type)
+
+    @property
+    def loops(self) -> bool:
+        """Whether it runs again and again."""
+        return bool({"loop", "loopOver", "loopCondition"} & self.given.keys())
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the workflow goes on when the step has failed."""
+        return self.given.get("onError") == "continue" or bool(self.given.get("continueOnFail"))
+
+    def at(self, *names: str) -> Place:
+        """The place of a member."""
+        return (*self.place, *names)
+
+    def member(self, name: str) -> tuple[JSONValue, Place]:
+        """A member that stands in the step or in its config, and its place."""
+        return (self.given[name], self.at(name)) if name in self.given else (self.config.get(name), self.at("config", name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiling:
+    """What the steps of a workflow are compiled with. `kinds` and `templates` are by name and id, `lowers` make states of steps by their types.
+
+    `ids` are the steps so far, of all levels; `mentions` are the steps that others take data from. `previous` is what ``$prev`` means.
+    """
+
+    found: Findings
+    kinds: Mapping[str, KindInfo]
+    templates: Mapping[str, JSONObject]
+    lowers: Mapping[str, Lower]
+    ids: dict[str, Place] = field(default_factory=dict)
+    mentions: list[tuple[str, Place]] = field(default_factory=list)
+    previous: str | None = None
+
+    def after(self, previous: str | None) -> Compiling:
+        """The same for a step that comes after another one; None keeps what came before."""
+        return self if previous is None else replace(self, previous=previous)
+
+    def condition(self, value: JSONValue, place: Place) -> Template | None:
+        """A compiled condition; None when it does not compile."""
+        try:
+            return compile_condition(value, previous=self.previous)
+        except ExpressionSyntaxError as error:
+            self.found.error(place, error.message, INVALID_EXPRESSION)
+            return None
+
+    def template(self, value: JSONValue, place: Place) -> Template:
+        """A compiled value."""
+        try:
+            return compile_braces(value, previous=self.previous)
+        except ExpressionError as error:
+            self.found.error((*place, *place_of(error)), error.message, INVALID_EXPRESSION)
+            return Constant(None)
+
+    def milliseconds(self, value: JSONValue, place: Place, *, unit: str) -> int | None:
+        """A duration; None when it is none."""
+        try:
+            return read_milliseconds(value, unit=unit)
+        except ValueError as error:
+            self.found.error(place, f"'{place[-1]}' {error}; {shown(value)} stands there.", INVALID_VALUE)
+            return None
+
+    def check_mentions(self) -> None:
+        """Say which steps are named that are not there; when all have been read."""
+        for step, place in self.mentions:
+            if step not in self.ids:
+                self.found.error(place, f"There is no step '{step}' to take data from.", MISSING_DEPENDENCY)
+
+
+Lower = Callable[[Compiling, Step], State]

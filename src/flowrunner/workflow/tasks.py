@@ -1,0 +1,165 @@
+"""Steps whose work is done outside: kinds with a handler, other workflows, test cases."""
+
+from __future__ import annotations
+
+import re
+
+from flowrunner.core.program import Branch, FailWork, Field, GraphNode, GraphWork, PassWork, Route, State, TaskWork, Template
+from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.kinds.check import findings as parameter_findings
+from flowrunner.kinds.checks import ASSERTION_FAILED
+from flowrunner.kinds.info import KindInfo
+from flowrunner.reading.findings import Place
+from flowrunner.workflow.compiling import Compiling, Step
+from flowrunner.workflow.fields import INVALID_VALUE, MAPPER, MISSING_FIELD, meant, read_object, shown
+from flowrunner.workflow.paths import read_path
+from flowrunner.workflow.secrets import MIXED, places_in, with_references
+from flowrunner.workflow.steps import UNKNOWN_KIND, state_of
+from flowrunner.workflow.templates import TRANSFORMS, Called, ChildEnded, Mapper, Started
+from flowrunner.workflow.verdicts import Only, Refusal, Verdict
+
+RESOURCE = "arn:aws:states:::flowrunner:"
+START = "arn:aws:states:::states:startExecution"
+INVALID_PARAMETER = "INVALID_PARAMETER"
+SCRIPT_NOT_FILLED = "SCRIPT_IS_NOT_FILLED"
+SEES_ALL = frozenset({"script", "transform", "condition"})
+_IN_BRACES = re.compile(r"\{\{\s*(\$?[A-Za-z_][\w.$\[\]-]*)\s*\}\}")
+
+
+def inputs_of(compiling: Compiling, step: Step) -> tuple[JSONObject, Template]:
+    """What a step is given, as written and compiled."""
+    given = {**step.given.get("inputs", {}), **step.given.get("input", {})}
+    return given, compiling.template(given, step.at("input" if "input" in step.given else "inputs"))
+
+
+def _mappers(compiling: Compiling, step: Step) -> tuple[Mapper, ...]:
+    made = []
+    for index, value in enumerate(step.given.get("dataMappers", ())):
+        place = (*step.at("dataMappers"), index)
+        mapper = read_object(compiling.found, value, place, MAPPER)
+        missing = [name for name in ("sourceStep", "sourcePath", "targetParam") if name not in mapper]
+        if missing:
+            compiling.found.error(place, f"'{missing[0]}' is missing.", MISSING_FIELD)
+            continue
+        compiling.mentions.append((mapper["sourceStep"], (*place, "sourceStep")))
+        path, target, transform = read_path(mapper["sourcePath"]), read_path(mapper["targetParam"]), mapper.get("transform")
+        if path is None or target is None:
+            compiling.found.error(place, "'sourcePath' and 'targetParam' are paths such as output.body.token.", INVALID_VALUE)
+            continue
+        if transform is not None and transform not in TRANSFORMS:
+            compiling.found.error((*place, "transform"), f"There is no transform {shown(transform)}.{meant(transform, TRANSFORMS)}", INVALID_VALUE)
+            continue
+        made.append(Mapper(mapper["sourceStep"], path if path[0] == "output" else ("output", *path), tuple(map(str, target)), transform))
+    return tuple(made)
+
+
+def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> State:
+    """A kind that a handler carries out; `language` is what the handler is told of who asks."""
+    info = compiling.kinds.get(step.type)
+    if info is None:
+        if step.type:
+            compiling.found.error(step.at("type"), f"There is no kind of step '{step.type}'.{meant(step.type, compiling.kinds)}", UNKNOWN_KIND)
+        return state_of(compiling, step, "Pass", PassWork())
+    if info.structural:
+        compiling.found.error(step.at("type"), f"The kind '{info.name}' belongs to flows; a workflow has no step of it.", UNKNOWN_KIND)
+    scripts = _scripts(compiling, step, info)
+    config = {name: value for name, value in step.config.items() if name not in scripts}
+    config = with_references(compiling.found, config, step.at("config"))
+    if info.name == "http.request" and "url" not in config and isinstance(config.get("path"), str):
+        config = {"url": "{{baseUrl}}" + config["path"], **{name: value for name, value in config.items() if name != "path"}}
+    if step.config or "actionTemplateId" not in step.given:
+        _check(compiling, step, info, {**config, **scripts})
+    timeout = step.given.get("timeout")
+    work = TaskWork(
+        resource=f"{RESOURCE}{info.name}",
+        timeout_milliseconds=None if timeout is None else compiling.milliseconds(timeout, step.at("timeout"), unit="s"),
+        secrets=places_in(config),
+    )
+    called = Called(
+        config=compiling.template(config, step.at("config")),
+        inputs=inputs_of(compiling, step)[1],
+        mappers=_mappers(compiling, step),
+        scripts=scripts,
+        whole=info.name in SEES_ALL,
+        language=language,
+    )
+    return state_of(compiling, step, "Task", work, arguments=called)
+
+
+def _scripts(compiling: Compiling, step: Step, info: KindInfo) -> dict[str, JSONValue]:
+    """The parameters that are JavaScript: nothing is put into them, for data that became code could read the account's secrets."""
+    scripts: dict[str, JSONValue] = {}
+    for name in sorted(info.scripts() & step.config.keys()):
+        source, place = step.config[name], step.at("config", name)
+        scripts[name] = source
+        found = _IN_BRACES.search(source) if isinstance(source, str) else None
+        if found is None:
+            continue
+        if found[1].startswith("secrets."):
+            compiling.found.error(place, f"A script reads a secret by its name, without braces: {found[1]}.", MIXED)
+        else:
+            said = f"Nothing is put into a script: write variables.{found[1]} (or input.{found[1]}) instead of {found[0]}."
+            compiling.found.warning(place, said, SCRIPT_NOT_FILLED)
+    return scripts
+
+
+def _check(compiling: Compiling, step: Step, info: KindInfo, config: JSONObject) -> None:
+    """What a kind says of its parameters; those that come as inputs are not known yet."""
+    given = config or {**step.given.get("inputs", {}), **step.given.get("input", {})}
+    mapped = {mapper.get("targetParam") for mapper in step.given.get("dataMappers", ()) if isinstance(mapper, dict)}
+    for finding in parameter_findings(info.parameters, given):
+        if any(isinstance(name, str) and finding.message.startswith(f"{name} is missing") for name in mapped):
+            continue
+        place = (*step.at("config"), *(part for part in finding.pointer.split("/") if part))
+        say = compiling.found.error if finding.severe else compiling.found.warning
+        say(place, f"'{place[-1]}' {finding.message}.", INVALID_PARAMETER)
+
+
+def workflow(compiling: Compiling, step: Step) -> State:
+    """Another stored workflow as a run of its own."""
+    waits = step.config.get("wait", True)
+    if "workflowId" not in step.config:
+        compiling.found.error(step.at("config"), "'workflowId' is missing: which workflow to run.", MISSING_FIELD)
+    work = _start(compiling, step, waits=waits is not False)
+    return state_of(compiling, step, "Task", work, arguments=_started(compiling, step, "workflowId", "workflow"), shape=ChildEnded())
+
+
+def _start(compiling: Compiling, step: Step, *, waits: bool) -> TaskWork:
+    timeout, place = step.given.get("timeout"), step.at("timeout")
+    milliseconds = None if timeout is None else compiling.milliseconds(timeout, place, unit="s")
+    return TaskWork(resource=f"{START}.sync:2" if waits else START, timeout_milliseconds=milliseconds)
+
+
+def _started(compiling: Compiling, step: Step, name: str, form: str) -> Started:
+    given, _ = inputs_of(compiling, step)
+    return Started(compiling.template({"variables": given, **step.config}, step.at("config")), name, form)
+
+
+def case(compiling: Compiling, step: Step) -> State:
+    """A stored test case as an execution of its own; the step fails unless it has passed (row 24, mode 3)."""
+    place: Place = step.at("config")
+    if "testId" not in step.config:
+        compiling.found.error(place, "'testId' is missing: which test case to run.", MISSING_FIELD)
+    run, refused = f"{step.id} (test)", f"{step.id} (verdict)"
+    ended = ChildEnded()
+    states = (
+        State(
+            name=run,
+            kind="Task",
+            work=_start(compiling, step, waits=True),
+            language="JSONata",
+            arguments=_started(compiling, step, "testId", "test"),
+            output=ended,
+            route=Route(action=Verdict(ended), edges={"failed": refused, "error": refused}),
+        ),
+        State(
+            name=refused,
+            kind="Fail",
+            work=FailWork(error=Field(name="Error", constant=ASSERTION_FAILED), cause=Field(name="Cause", template=Refusal())),
+            language="JSONata",
+        ),
+    )
+    branch = Branch(start_at=run, states={state.name: state for state in states})
+    bounded = {name: value for name, value in step.given.items() if name != "timeout"}  # it is the task's within
+    outer = Step(step.id, step.place, bounded, step.type, step.config, step.needs)
+    return state_of(compiling, outer, "Parallel", GraphWork(nodes=(GraphNode(branch=branch),)), shape=Only())

@@ -1,0 +1,62 @@
+"""Steps that only wait: for a time, for other steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowrunner.core.program import Field, PassWork, State, Template, WaitWork
+from flowrunner.errors import ExpressionError
+from flowrunner.jsonvalue import JSONValue
+from flowrunner.kinds.durations import read_milliseconds
+from flowrunner.lang.braces import has_braces
+from flowrunner.lang.environment import Environment
+from flowrunner.workflow.compiling import Compiling, Step
+from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, shown
+from flowrunner.workflow.steps import state_of
+from flowrunner.workflow.templates import Constant, Outputs
+
+JITTER = 0.5  # the share of the duration that `jitter: true` adds at most
+
+
+def delay(compiling: Compiling, step: Step) -> State:
+    """Waits: an execution that waits is a row in the store."""
+    given = {**step.config, **step.given.get("delay", {})}
+    value, unit = given.get("duration"), given.get("unit", "ms")
+    place = step.at("config", "duration")
+    if unit not in ("ms", "s", "m"):
+        compiling.found.error(step.at("config", "unit"), f"'unit' must be ms, s or m; {shown(unit)} stands there.", INVALID_VALUE)
+        unit = "ms"
+    if value is None:
+        compiling.found.error(step.place, "'duration' is missing: how long the step waits.", MISSING_FIELD)
+    elif not has_braces(value):
+        compiling.milliseconds(value, place, unit=unit)
+    jitter = given.get("jitter", 0)
+    work = WaitWork(until=Field(name="Milliseconds", template=_Duration(compiling.template(value, place), unit, JITTER if jitter is True else jitter or 0)))
+    return state_of(compiling, step, "Wait", work, shape=Constant({"waited": value}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Duration:
+    value: Template
+    unit: str
+    jitter: float
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """Milliseconds, more by a random part of them with `jitter` (its share, or milliseconds above 1)."""
+        value = self.value.evaluate(environment)
+        try:
+            waits = read_milliseconds(value, unit=self.unit)
+        except ValueError as error:
+            raise ExpressionError(f"'duration' {error}; {shown(value)} stands there.") from None
+        if not self.jitter:
+            return waits
+        most = self.jitter if self.jitter > 1 else waits * self.jitter
+        return round(waits + most * environment.entropy.random())
+
+
+def merge(compiling: Compiling, step: Step) -> State:
+    """A step that only waits for others; what it gives is their outputs."""
+    mode = step.member("mode")[0] or "all"
+    if mode not in ("all", "any"):
+        compiling.found.error(step.member("mode")[1], f"'mode' must be all or any; {shown(mode)} stands there.", INVALID_VALUE)
+    return state_of(compiling, step, "Pass", PassWork(), shape=Outputs(step.needs))
