@@ -274,6 +274,103 @@ def test_action_templates(play):
     assert played.output["variables"] == {"said": "x"}
 
 
+def test_what_the_step_before_gave(play):
+    """``$prev`` is the output of the last step it depends on; a step that depends on none has no such thing."""
+    say = {"command": "echo", "args": ["{{$prev.stdout}}"]}
+    steps = {"a": command(config=say), "b": command(), "c": command(dependsOn=["a", "b"], config=say, when="{{$prev.stdout}} == 'B'")}
+    inner = {"d": command(dependsOn=["c"]), "g": {"type": "group", "dependsOn": ["d"], "children": [{"id": "e", **command(config=say)}]}}
+    played = play(workflow(**steps, **inner))
+    assert played.params("a")["args"] == ["{{$prev.stdout}}"]
+    for step, said in (("a", "A"), ("b", "B")):
+        played.answer(step, {"stdout": said})
+    assert played.params("c")["args"] == ["B"]
+    played.answer("c", {})
+    played.answer("d", {"stdout": "D"})
+    assert played.params("e")["args"] == ["D"]
+
+
+def test_children_in_a_list_run_in_order(play):
+    """Unless one of them says what it waits for; steps of the first level run at once."""
+    children = [{"id": "a", **command()}, {"id": "b", **command(config={"command": "echo", "args": ["{{$prev}}"]})}]
+    played = play({"steps": [{"id": "g", "type": "group", "children": children}, {"id": "z", **command()}]})
+    assert sorted(played.running()) == ["a", "z"]
+    played.answer("a", 1)
+    assert played.params("b")["args"] == [1]
+    apart = [{"id": "a", **command()}, {"id": "b", **command()}, {"id": "c", **command(dependsOn=["a"])}]
+    assert play(workflow(g={"type": "group", "children": apart})).running() == ["a", "b"]
+
+
+def test_iterations_side_by_side_do_not_see_each_other(play):
+    """A step sees what its own iteration has set, whatever others have set since."""
+    children = [
+        {"id": "a", **command(config={"command": "echo", "args": ["{{item}}"]}, output={"found": "stdout"})},
+        {"id": "b", **command(config={"command": "echo", "args": ["{{found}}", "{{a.stdout}}", "{{$loopIndex}}"]})},
+    ]
+    played = play(workflow({"names": ["x", "y"]}, l={"loop": {"type": "forEach", "source": "names", "parallel": True, "children": children}}))
+    played.answer("a", {"stdout": "1"})
+    played.answer("a", {"stdout": "2"})
+    assert [json.loads(attempt.parameters)["params"]["args"] for attempt in played.open.values()] == [["1", "1", 0], ["2", "2", 1]]
+    played.answer("b", 1)
+    played.answer("b", 2)
+    assert played.output["variables"] == {"names": ["x", "y"], "found": "2"}
+    assert played.output["outputs"]["l"]["results"] == [{"a": {"stdout": "1"}, "b": 1}, {"a": {"stdout": "2"}, "b": 2}]
+
+
+def test_a_loop_around_one_step_tries_each_iteration_again(play):
+    """Not the whole loop; and with continue the other iterations run."""
+    played = play(workflow(s=command(loop={"type": "count", "count": 2}, retry={"maxAttempts": 2, "interval": 10}, onError="continue")))
+    for _ in range(2):
+        played.answer("s", error="E")
+        if played.machine.wake_at is not None:
+            played.wake()
+    played.answer("s", {"exitCode": 0})
+    loop = played.output["outputs"]["s"]
+    assert (loop["completedIterations"], loop["failedIterations"], loop["results"]) == (1, 1, [{"error": "E", "cause": "because"}, {"exitCode": 0}])
+
+
+def test_a_loop_around_a_branch(play):
+    """Its children are those of the branch, not of the loop."""
+    step = {"type": "branch", "condition": "{{item}} > 1", "children": {"big": command()}, "elseChildren": {"small": command()}, "loopOver": "{{n}}"}
+    played = play(workflow({"n": [1, 2]}, b=step))
+    assert played.running() == ["small"]
+    played.answer("small", "s")
+    played.answer("big", "b")
+    assert played.output["outputs"]["b"]["results"] == [{"selectedBranch": "false", "small": "s"}, {"selectedBranch": "true", "big": "b"}]
+
+
+def test_nothing_is_put_into_a_script(play):
+    """Data that became code could read secrets; a warning says what to write instead."""
+    definition = workflow({"x": "1; steal()"}, s={"type": "script", "config": {"script": "return {{x}}", "args": ["{{x}}"]}})
+    assert play(definition).params("s") == {"args": ["1; steal()"], "script": "return {{x}}"}
+    parsed = parse_workflow(json.dumps(definition), BUILT_IN)
+    assert [(one.severity, one.pointer) for one in parsed.diagnostics] == [("WARNING", "/steps/s/config/script")]
+    assert "variables.x" in parsed.diagnostics[0].message
+
+
+def test_levels_of_a_run(play):
+    """Environment, workflow, run: a later one wins. Another workflow gets the environment too."""
+    step = {"type": "workflow", "config": {"workflowId": "o", "variables": {"x": "{{a}}{{b}}{{c}}"}}}
+    played = play(workflow({"b": 2, "c": 2}, w=step), {"c": 3}, environment={"a": 1, "b": 1})
+    assert played.called("w")["Input"] == {"variables": {"x": "123"}, "environment": {"a": 1, "b": 1}}
+    played.answer("w", {"Output": {}})
+    assert played.output["variables"] == {"b": 2, "c": 3, "a": 1}
+
+
+def test_a_large_end(play):
+    """What a run gives is bounded; a run does not fail because all its steps were good."""
+    played = play(workflow(a=command(), b=command(), c=command()))
+    for step in "abc":
+        played.answer(step, step * 1_600_000)
+    assert {name: value is None for name, value in played.output["outputs"].items()} == {"a": False, "b": True, "c": True}
+    assert played.output["omitted"] == ["outputs.b", "outputs.c"]
+
+
+def test_a_timeout_without_effect_is_told():
+    parsed = parse_workflow(json.dumps(workflow(g={"type": "group", "timeout": 5, "children": {"a": command()}})), BUILT_IN)
+    assert parsed.program is not None
+    assert [(one.severity, one.pointer) for one in parsed.diagnostics] == [("WARNING", "/steps/g/timeout")]
+
+
 def test_levels_of_variables():
     assert merged_variables({"a": 1, "b": 1}, {"b": 2, "c": 2}, {}, {"c": 3}) == {"a": 1, "b": 2, "c": 3}
 
@@ -296,6 +393,10 @@ def test_levels_of_variables():
         (workflow(b={"type": "branch"}), "/steps/b/config/branches", "'branches' is missing"), (workflow({"a.b": 1}, s=command()), "/variables/a.b", "no dots"),
         (workflow(a=5), "/steps/a", "must be an object"), (workflow(a=command(dataMappers=[{"sourceStep": "x"}])), "/steps/a/dataMappers[0]", "'sourcePath' is missing"),
         (workflow(a={"type": "delay", "config": {"duration": 1, "unit": "h"}}), "/steps/a/config/unit", "ms, s or m"),
+        (workflow(a=command(dataMappers=[{"sourceStep": "x", "sourcePath": "y", "targetParam": "z"}])), "/steps/a/dataMappers[0]/sourceStep", "no step 'x' to take"),
+        (workflow(a={"type": "script", "config": {"script": "return '{{secrets.k}}'"}}), "/steps/a/config/script", "without braces"),
+        (workflow(a={"type": "test-case", "config": {}}), "/steps/a/config", "'testId' is missing"), (workflow(a={"type": "flow", "config": {"flow_id": "x"}}), "/steps/a/type", "belongs to flows"),
+        (workflow(a=command(retry={"maxAttempts": 2, "backoffRate": 0.5})), "/steps/a/retry/backoffRate", "1 or more"),
     ],
 )  # fmt: skip
 def test_what_is_wrong(definition, pointer, said):

@@ -13,15 +13,15 @@ from flowrunner.workflow.parse import parse_workflow
 START = 1_700_000_000_000
 
 
-def compiled(definition, templates=None):
-    parsed = parse_workflow(definition if isinstance(definition, str) else json.dumps(definition), BUILT_IN, templates)
+def compiled(definition, templates=None, parse=parse_workflow):
+    parsed = parse(definition if isinstance(definition, str) else json.dumps(definition), BUILT_IN, templates)
     assert parsed.program is not None, [str(found) for found in parsed.diagnostics]
     return parsed.program
 
 
 class Player:
-    def __init__(self, definition, variables=None, *, restored=False, templates=None):
-        self.program, self.restored = compiled(definition, templates), restored
+    def __init__(self, definition, variables=None, *, restored=False, templates=None, environment=None, parse=parse_workflow):
+        self.program, self.restored = compiled(definition, templates, parse), restored
         self.identity = Identity(
             id="0123456789abcdef0123456789abcdef",
             arn="arn:aws:states:us-east-1:000000000000:execution:workflow/w:e",
@@ -33,7 +33,7 @@ class Player:
             account="000000000000",
             started_at=START,
             seed=b"0123456789abcdef",
-            input=json.dumps({"variables": variables or {}}),
+            input=json.dumps({"variables": variables or {}, **({} if environment is None else {"environment": environment})}),
         )
         self.machine = Machine(self.program, self.identity, OPEN)
         self.now, self.open, self.records = START, {}, []
@@ -60,13 +60,13 @@ class Player:
     def params(self, state):
         return self.called(state)["params"]
 
-    def answer(self, state, output=None, *, error=None, after=10):
+    def answer(self, state, output=None, *, error=None, cause="because", after=10):
         number = next(number for number, command in self.open.items() if command.state == state)
         command = self.open.pop(number)
         self.now += after
         self.take(facts.AttemptStarted(at=self.now, attempt=number))
         if error is not None:
-            self.take(facts.AttemptFailed(at=self.now, attempt=number, error=error, cause="because"))
+            self.take(facts.AttemptFailed(at=self.now, attempt=number, error=error, cause=cause))
             return
         if command.resource.pattern:
             self.take(facts.AttemptSubmitted(at=self.now, attempt=number, output='{"ExecutionArn": "a:b"}'))

@@ -31,6 +31,7 @@ class Step:
     type: str
     config: JSONObject
     needs: tuple[str, ...] = ()
+    config_place: Place | None = None  # where the config stands if not in the step
 
     @property
     def label(self) -> Label:
@@ -49,6 +50,8 @@ class Step:
 
     def at(self, *names: str) -> Place:
         """The place of a member."""
+        if self.config_place is not None and names[:1] == ("config",):
+            return (*self.config_place, *names[1:])
         return (*self.place, *names)
 
     def member(self, name: str) -> tuple[JSONValue, Place]:

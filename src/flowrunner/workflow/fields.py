@@ -49,6 +49,21 @@ LOOP: Mapping[str, str] = {
     "continueCondition": "a text or true or false", "parallel": "true or false", "concurrency": "a whole number", "children": "a list or an object",
 }  # fmt: skip
 BRANCH: Mapping[str, str] = {"condition": "a text or true or false", "label": "a text", "children": "a list or an object", "priority": "a number"}
+TESTCASE: Mapping[str, str] = {
+    "testId": "a text", "groupId": "a text", "name": "a text", "type": "a text", "priority": "a text", "status": "a text", "objective": "a text",
+    "description": "a text", "timeout": "a number or a text", "retry": "an object", "retryCount": "a whole number", "retryDelay": "a number or a text",
+    "disabled": "true or false", "variables": "an object", "http": "an object", "command": "an object", "steps": "a list or an object", "workflowId": "a text",
+    "workflowDef": "an object", "assertions": "a list", "setupHooks": "a list", "teardownHooks": "a list", "tags": "a list", "owner": "a text",
+    "ownerId": "a text", "createdBy": "a text", "environment": "a text", "metadata": "an object", "$schema": "a text",
+}  # fmt: skip
+HOOK: Mapping[str, str] = {
+    "type": "a text", "name": "a text", "http": "an object", "command": "an object", "config": "an object", "saveResponse": "a text",
+    "runOnFailure": "true or false", "continueOnError": "true or false",
+}  # fmt: skip
+ASSERTION: Mapping[str, str] = {
+    "type": "a text", "path": "a text", "operator": "a text", "expected": "anything", "value": "anything", "equals": "anything", "in": "a list",
+    "exists": "true or false", "actual": "anything", "message": "a text",
+}  # fmt: skip
 MAPPER: Mapping[str, str] = {"id": "a text", "sourceStep": "a text", "sourcePath": "a text", "targetParam": "a text", "transform": "a text"}
 
 

@@ -12,7 +12,7 @@ from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import read_document
-from flowrunner.reading.findings import Findings
+from flowrunner.reading.findings import Findings, Place
 from flowrunner.workflow import structure, tasks, waits
 from flowrunner.workflow.compiling import Compiling, Lower
 from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, WORKFLOW, read_object
@@ -69,9 +69,7 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
             found.error(("steps",) if steps is not None else (), "'steps' is missing: a workflow has at least one step.", MISSING_FIELD)
         return None
     variables: dict[str, JSONValue] = given.get("variables", {})
-    for name in variables:
-        if "." in name or name.startswith("$"):
-            found.error(("variables", name), f"The name of a variable has no dots and does not begin with $: '{name}'.", INVALID_VALUE)
+    check_variables(found, variables, ("variables",))
     limit = given.get("maxConcurrency")
     if limit is not None and limit < 1:
         found.error(("maxConcurrency",), "'maxConcurrency' must be 1 or more.", INVALID_VALUE)
@@ -84,13 +82,20 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
         notes=True,
         shares_variables=True,
         variables=variables,
-        steps=_labelled(work),
+        steps=labelled(work),
         timeout_seconds=None if timeout is None else max(1, math.ceil(timeout / 1000)),
         comment=given.get("description"),
     )
 
 
-def _labelled(work: GraphWork) -> int:
+def check_variables(found: Findings, variables: Mapping[str, JSONValue], place: Place) -> None:
+    """Say which names expressions could not reach."""
+    for name in variables:
+        if "." in name or name.startswith("$"):
+            found.error((*place, name), f"The name of a variable has no dots and does not begin with $: '{name}'.", INVALID_VALUE)
+
+
+def labelled(work: GraphWork) -> int:
     """How many steps there are on the first level: progress is the share of them that has ended."""
     labels: list[Label] = [state.label for node in work.nodes for state in node.branch.states.values() if state.label is not None]
     return len(labels)

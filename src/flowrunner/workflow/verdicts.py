@@ -5,11 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flowrunner.core.program import Template
-from flowrunner.jsonvalue import JSONValue
+from flowrunner.errors import InvalidDocument
+from flowrunner.jsonvalue import JSONObject, JSONValue, loads
+from flowrunner.kinds.checks import ASSERTION_FAILED
 from flowrunner.lang.environment import Environment
-from flowrunner.workflow.templates import states_of
+from flowrunner.lang.moment import parse_timestamp
+from flowrunner.workflow.templates import NODES, Outputs, author_variables, bounded, result_of, states_of
 
 STATUSES = ("passed", "failed", "error", "skipped")
+FAILURE, ASSERTIONS = "test.failure", "test.assertions"  # variables of the compiler's own
+# What was tested is not as it should be; every other error means that it could not be found out.
+FAILED_BY = frozenset({ASSERTION_FAILED, "FlowRunner.HttpStatus", "FlowRunner.CommandFailed"})
+CHILD_FAILED = "States.TaskFailed"  # of a nested execution: the cause is the description of it
+
+
+# --- in a workflow that runs a test case
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,7 @@ class Refusal:
         told = result if isinstance(result, dict) else {}
         error = told.get("error")
         cause = error.get("cause") if isinstance(error, dict) else None
-        said = f"The test case '{told.get('testId', '')}' ended as {told.get('status', 'error')}"
+        said = f"The test case '{told.get('testId') or ''}' ended as {told.get('status', 'error')}"
         return f"{said}: {cause}" if cause else f"{said}."
 
 
@@ -47,3 +57,122 @@ class Only:
         """Its output."""
         result = states_of(environment)["result"]
         return result[0]
+
+
+# --- within a test case
+
+
+@dataclass(frozen=True, slots=True)
+class AllVariables:
+    """A config with one member, and the variables of the test: those that it has only from its environment stand below a workflow's own (row 37)."""
+
+    name: str
+    value: JSONValue
+    own: frozenset[str]
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The config."""
+        given = states_of(environment)["context"]["Execution"]["Input"]
+        levels = given if isinstance(given, dict) else {}
+        below, above = levels.get("environment") or {}, levels.get("variables") or {}
+        variables = author_variables(environment)
+        inherited = {name for name in below if name not in self.own and name not in above and variables.get(name) == below[name]}
+        return {self.name: self.value, "variables": {name: value for name, value in variables.items() if name not in inherited}}
+
+
+@dataclass(frozen=True, slots=True)
+class NotFailed:
+    """Whether no stage of the test has failed."""
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """True or false."""
+        return FAILURE not in environment.variables
+
+
+@dataclass(frozen=True, slots=True)
+class StageFailed:
+    """What a stage assigns that failed; the first failure is the one that counts."""
+
+    stage: str
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """``test.failure``."""
+        if FAILURE in environment.variables:
+            return {}
+        told = states_of(environment).get("errorOutput") or {}
+        return {FAILURE: {"stage": self.stage, "error": told.get("Error"), "cause": told.get("Cause")}}
+
+
+@dataclass(frozen=True, slots=True)
+class AssertionsKept:
+    """What the assertions assign that hold."""
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """``test.assertions``."""
+        output = result_of(states_of(environment))
+        return {ASSERTIONS: output.get("assertions", []) if isinstance(output, dict) else []}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The result of a test case. `steps` are those of the test itself."""
+
+    testcase: JSONValue
+    name: JSONValue
+    steps: tuple[str, ...]
+    skipped: bool = False
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """``{testId, name, status, error, assertions, variables, outputs, duration}``; `duration` in milliseconds."""
+        known = environment.variables
+        failure = known.get(FAILURE)
+        error = _told(failure) if isinstance(failure, dict) else None
+        began = parse_timestamp(states_of(environment)["context"]["Execution"]["StartTime"])
+        outputs: JSONObject = Outputs(self.steps).evaluate(environment)
+        return {
+            "testId": self.testcase,
+            "name": self.name,
+            "status": self._status(environment, error),
+            "error": None if error is None else {name: error[name] for name in ("stage", "error", "cause")},
+            "assertions": self._assertions(environment, error),
+            **bounded({"variables": author_variables(environment), "outputs": outputs}),
+            "duration": environment.now - began,
+        }
+
+    def _status(self, environment: Environment, error: JSONObject | None) -> str:
+        if error is not None:
+            return "failed" if error["error"] in FAILED_BY and error["stage"] in ("test", "assertions") else "error"
+        kept = [environment.variables.get(f"{NODES}{step}") for step in self.steps]
+        all_skipped = bool(kept) and all(isinstance(one, dict) and one.get("status") == "skipped" for one in kept)
+        return "skipped" if self.skipped or all_skipped else "passed"
+
+    def _assertions(self, environment: Environment, error: JSONObject | None) -> JSONValue:
+        """Those that were evaluated, each with how it came out."""
+        if error is not None and error["assertions"]:
+            return error["assertions"]
+        known = environment.variables
+        if ASSERTIONS in known:
+            return known[ASSERTIONS]
+        last = known.get(f"{NODES}{self.steps[-1]}") if self.steps else None
+        output = last.get("output") if isinstance(last, dict) else None
+        own = output.get("assertions") if isinstance(output, dict) else None
+        return own if isinstance(own, list) else []
+
+
+def _told(failure: JSONObject) -> JSONObject:
+    """A failure with the cause that people read, and the assertions that stand behind its first line."""
+    error, cause = failure.get("error"), failure.get("cause")
+    if error == CHILD_FAILED and isinstance(cause, str):
+        child = _object(cause)
+        error, cause = child.get("Error") or error, child.get("Cause") or cause
+    first, _, rest = cause.partition("\n") if isinstance(cause, str) else (cause, "", "")
+    report = _object(rest) if error == ASSERTION_FAILED and rest else {}
+    return {**failure, "error": error, "cause": first if report else cause, "assertions": report.get("assertions")}
+
+
+def _object(text: str) -> JSONObject:
+    try:
+        value = loads(text)
+    except InvalidDocument:
+        return {}
+    return value if isinstance(value, dict) else {}

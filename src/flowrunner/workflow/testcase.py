@@ -1,0 +1,219 @@
+"""JSON text of a test case to Program: hooks before, the test, its assertions, hooks after, a verdict (systems.md 2.4, row 24).
+
+A test case is one request, one command, steps that run in order, a workflow of its own (``workflowDef``), or a stored one
+(``workflowId``). Its execution succeeds whatever the verdict: the output says ``passed``, ``failed``, ``error`` or ``skipped``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+from flowrunner.core.program import Branch, Catcher, GraphNode, GraphWork, PassWork, Program, State, TaskWork
+from flowrunner.errors import InvalidDocument
+from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.kinds.info import KindInfo
+from flowrunner.reading.document import read_document
+from flowrunner.reading.findings import Findings
+from flowrunner.workflow.checks import checks_of, for_request, has_exit_code
+from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
+from flowrunner.workflow.fields import HOOK, INVALID_VALUE, MISSING_FIELD, TESTCASE, WORKFLOW, read_object, shown
+from flowrunner.workflow.parse import LOWERS, Parsed, check_variables, labelled, merged_variables
+from flowrunner.workflow.steps import branch_of, graph_of, state_of
+from flowrunner.workflow.tasks import RESOURCE, START, task
+from flowrunner.workflow.templates import Called, ChildEnded, Constant, Started
+from flowrunner.workflow.verdicts import AllVariables, AssertionsKept, Judged, NotFailed, StageFailed
+
+KINDS_OF_TESTS = ("http", "command", "steps", "workflowDef", "workflowId")
+NOT_RUN = frozenset({"inactive", "disabled", "skipped", "archived"})
+MAIN = "test"  # the step of a test that is one request, one command or one stored workflow
+PER_ATTEMPT = ("timeout", "retry", "retryCount", "retryDelay")
+
+
+class _Part(NamedTuple):
+    """What a test does: its steps, and what is asserted of the last one after they have ended."""
+
+    work: GraphWork
+    ids: tuple[str, ...]
+    checks: list[JSONValue]
+
+
+def parse_testcase(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[str, JSONObject] | None = None) -> Parsed:
+    """Read a whole test case. Never raises for what the text holds; `kinds` and `templates` as in ``parse_workflow``."""
+    found = Findings()
+    try:
+        document = read_document(text, "json")
+    except InvalidDocument as error:
+        found.unreadable(error, as_aws=False)
+        return Parsed(None, found.diagnostics())
+    given = read_object(found, document.value, (), TESTCASE)
+    compiling = Compiling(found=found, kinds=kinds, templates=templates or {}, lowers=LOWERS)
+    program = _program(compiling, given)
+    compiling.check_mentions()
+    about = given.get("objective") or given.get("description")
+    return Parsed(None if found.failed else program, found.diagnostics(document.locate), given.get("name") or given.get("testId"), about)
+
+
+def _program(compiling: Compiling, given: JSONObject) -> Program | None:
+    embedded = read_object(compiling.found, given["workflowDef"], ("workflowDef",), WORKFLOW) if "workflowDef" in given else {}
+    own: dict[str, JSONValue] = given.get("variables", {})
+    check_variables(compiling.found, own, ("variables",))
+    check_variables(compiling.found, embedded.get("variables", {}), ("workflowDef", "variables"))
+    before = _hooks(compiling, given, "setupHooks", "before")
+    after = _hooks(compiling, given, "teardownHooks", "after")
+    part = _part(compiling, given, embedded)
+    if part is None:
+        return None
+    checks = Called(config=compiling.template({"assertions": part.checks}, ()), inputs=Constant({})) if part.checks else None
+    runs = not given.get("disabled") and given.get("status") not in NOT_RUN
+    return Program(
+        root=_played(given, before, part, after, checks) if runs else _skipped(given),
+        language="JSONata",
+        notes=True,
+        shares_variables=True,
+        variables=merged_variables(embedded.get("variables", {}), own),
+        steps=sum(map(labelled, (before, part.work, after))) if runs else 0,
+        timeout_seconds=_timeout(compiling, given),
+        comment=given.get("objective") or given.get("description"),
+    )
+
+
+def _timeout(compiling: Compiling, given: JSONObject) -> int | None:
+    """Of the whole test, where no single step has it."""
+    if "timeout" not in given or "http" in given or "command" in given:
+        return None
+    milliseconds = compiling.milliseconds(given["timeout"], ("timeout",), unit="s")
+    return None if milliseconds is None else max(1, math.ceil(milliseconds / 1000))
+
+
+# --- what the test does
+
+
+def _part(compiling: Compiling, given: JSONObject, embedded: JSONObject) -> _Part | None:
+    found = compiling.found
+    there = [name for name in KINDS_OF_TESTS if name in given]
+    if len(there) != 1:
+        said = f"'{there[1]}' and '{there[0]}' exclude each other" if there else "There is nothing to test"
+        known = ", ".join(KINDS_OF_TESTS)
+        found.error((there[1],) if there else (), f"{said}: a test case has exactly one of {known}.", INVALID_VALUE if there else MISSING_FIELD)
+        return None
+    kind = there[0]
+    if given.get("type") in ("http", "command") and kind != given["type"]:
+        found.error(("type",), f"A test case of the type '{given['type']}' needs '{given['type']}', but has '{kind}'.", INVALID_VALUE)
+    assertions: list[JSONValue] = given.get("assertions", [])
+    if kind in ("steps", "workflowDef"):
+        return _steps(compiling, given, embedded, assertions)
+    attempt = {name: given[name] for name in PER_ATTEMPT if name in given}
+    step = Step(MAIN, (), {"name": given.get("name") or kind, **attempt}, kind, {}, config_place=(kind,))
+    if kind == "http":
+        checks = for_request(found, [*given["http"].get("assertions", []), *assertions])
+        config = {**given["http"], **({"assertions": checks} if checks else {})}
+        return _Part(_chain(compiling, [replace(step, config=config)]), (MAIN,), [])
+    if kind == "command":
+        more = [] if has_exit_code(assertions) else [{"type": "exit_code", "expected": 0}]
+        asking = replace(compiling, lowers={**LOWERS, "command": partial(task, language="test")})  # its exit code is a result, whatever it is
+        work = _chain(asking, [replace(step, config=given["command"])])
+        return _Part(work, (MAIN,), checks_of(found, [*assertions, *more], step=MAIN, answers=False))
+    running = replace(compiling, lowers={**LOWERS, "workflow": partial(_stored, own=frozenset(given.get("variables", {})))})
+    work = _chain(running, [replace(step, type="workflow", config={"workflowId": given["workflowId"]})])
+    return _Part(work, (MAIN,), checks_of(found, assertions, step=MAIN, answers=False))
+
+
+def _steps(compiling: Compiling, given: JSONObject, embedded: JSONObject, assertions: list[JSONValue]) -> _Part | None:
+    """Steps of the test's own, in the order of their list; or those of a workflow, by what they wait for."""
+    own = "steps" in given
+    steps, place = (given["steps"], ("steps",)) if own else (embedded.get("steps"), ("workflowDef", "steps"))
+    if not isinstance(steps, (list, dict)) or not steps:
+        compiling.found.error(place, "'steps' is missing: at least one step.", MISSING_FIELD)
+        return None
+    work, ids = graph_of(compiling, steps, place, in_order=own)
+    labels = [state.label for node in work.nodes[-1:] for state in node.branch.states.values() if state.label is not None]
+    answers = any(label.type in ("http", "http.request") for label in labels)
+    return _Part(work, ids, checks_of(compiling.found, assertions, step=ids[-1] if ids else MAIN, answers=answers))
+
+
+def _stored(compiling: Compiling, step: Step, *, own: frozenset[str]) -> State:
+    """A run of a stored workflow, with the variables of the test over its own."""
+    arguments = Started(AllVariables("workflowId", step.config["workflowId"], own), "workflowId", "workflow")
+    timeout = step.given.get("timeout")
+    milliseconds = None if timeout is None else compiling.milliseconds(timeout, step.at("timeout"), unit="s")
+    work = TaskWork(resource=f"{START}.sync:2", timeout_milliseconds=milliseconds)
+    return state_of(compiling, step, "Task", work, arguments=arguments, shape=ChildEnded())
+
+
+def _hooks(compiling: Compiling, given: JSONObject, member: str, prefix: str) -> GraphWork:
+    """Hooks one after the other; one that may fail does not end the others."""
+    steps, always = [], []
+    for index, value in enumerate(given.get(member, ())):
+        place = (member, index)
+        hook = read_object(compiling.found, value, place, HOOK)
+        kind = hook.get("type", "http" if "http" in hook else "command" if "command" in hook else None)
+        if kind not in ("http", "command"):
+            compiling.found.error((*place, "type"), f"'type' must be http or command; {shown(kind)} stands there.", INVALID_VALUE)
+            continue
+        where = next((name for name in (kind, "config") if isinstance(hook.get(name), dict)), None)
+        if where is None:
+            compiling.found.error(place, f"'{kind}' is missing: what the hook does.", MISSING_FIELD)
+            continue
+        kept = {"output": {hook["saveResponse"]: "{{result}}"}} if "saveResponse" in hook else {}
+        goes_on = {"onError": "continue"} if hook.get("continueOnError") else {}
+        name = f"{prefix}-{index + 1}"
+        steps.append(Step(name, place, {"name": hook.get("name") or name, **kept, **goes_on}, kind, hook[where], config_place=(*place, where)))
+        always.append(bool(hook.get("runOnFailure")))
+    work = _chain(compiling, steps)
+    return work if prefix == "before" else replace(work, nodes=tuple(map(_guarded, work.nodes, always)))
+
+
+def _guarded(node: GraphNode, always: bool) -> GraphNode:  # noqa: FBT001 - mapped over two lists
+    """A hook after the test: when the test has failed it runs only if it says so."""
+    first = node.branch.states[node.branch.start_at]
+    states = {**node.branch.states, first.name: replace(first, when=Constant(value=True) if always else NotFailed())}
+    return replace(node, branch=Branch(start_at=first.name, states=states))
+
+
+def _chain(compiling: Compiling, steps: Sequence[Step]) -> GraphWork:
+    """Steps one after the other."""
+    nodes = []
+    for index, step in enumerate(steps):
+        compiling.ids[step.id] = step.place
+        before = steps[index - 1].id if index else None
+        nodes.append(GraphNode(branch=branch_of(compiling.after(before), step), needs=(index - 1,) if index else ()))
+    return GraphWork(nodes=tuple(nodes))
+
+
+# --- the states of a test
+
+
+def _played(given: JSONObject, before: GraphWork, part: _Part, after: GraphWork, checks: Called | None) -> Branch:
+    """All stages in a row; one that fails goes on with the hooks after, and the verdict says why."""
+    judged = Judged(testcase=given.get("testId"), name=given.get("name"), steps=part.ids)
+    states = [_stage("setup", before)] if before.nodes else []
+    states.append(_stage("test", part.work))
+    if checks is not None:
+        states.append(
+            State(name="assertions", kind="Task", work=TaskWork(resource=f"{RESOURCE}assert"), language="JSONata", arguments=checks, assign=AssertionsKept())
+        )
+    if after.nodes:
+        states.append(_stage("teardown", after))
+    states.append(State(name="verdict", kind="Pass", work=PassWork(), language="JSONata", output=judged))
+    names = [state.name for state in states]
+    last = "teardown" if after.nodes else "verdict"
+    chained = []
+    for index, state in enumerate(states[:-1]):
+        onward = "verdict" if state.name == "teardown" else last
+        caught = Catcher(error_equals=EVERYTHING, next=onward, output=Constant(None), assign=StageFailed(state.name))
+        chained.append(replace(state, next=names[index + 1], catchers=(caught,)))
+    return Branch(start_at=names[0], states={state.name: state for state in [*chained, states[-1]]})
+
+
+def _stage(name: str, work: GraphWork) -> State:
+    return State(name=name, kind="Parallel", work=work, language="JSONata", output=Constant(None))
+
+
+def _skipped(given: JSONObject) -> Branch:
+    judged = Judged(testcase=given.get("testId"), name=given.get("name"), steps=(), skipped=True)
+    state = State(name="verdict", kind="Pass", work=PassWork(), language="JSONata", output=judged)
+    return Branch(start_at="verdict", states={"verdict": state})
