@@ -21,7 +21,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import orjson
@@ -31,7 +31,7 @@ from flowrunner.config import load, redacted
 from flowrunner.errors import FlowRunnerError
 
 ROOT = Path(__file__).resolve().parent.parent
-COMPLEX, SIMPLE = ROOT / "examples" / "complex_flow.yaml", ROOT / "examples" / "simple_branching.yaml"
+COMPLEX, SIMPLE = ((ROOT / "examples" / name).read_text() for name in ("complex_flow.yaml", "simple_branching.yaml"))
 SECRETS = {"API_KEY": "integration-api-key", "DB_PASSWORD": "integration-db-password"}
 START_SECONDS = 60.0
 RUN_SECONDS = 60.0  # as the sources' tests wait
@@ -156,7 +156,7 @@ class Account:
         self.address = address
         self.http = httpx.AsyncClient(base_url=f"{address}/api/v1", auth=(self.name, self.password), trust_env=False, timeout=30)
 
-    async def __aenter__(self) -> Account:
+    async def __aenter__(self) -> Self:
         made = await self.http.post("/accounts", json={"username": self.name, "password": self.password}, auth=None)  # type: ignore[arg-type]
         account = _good(made, 201)["id"]
         for name, value in SECRETS.items():
@@ -166,9 +166,9 @@ class Account:
     async def __aexit__(self, *_: object) -> None:
         await self.http.aclose()
 
-    async def flow(self, file: Path) -> str:
+    async def flow(self, name: str, content: str) -> str:
         """Keep a flow; its id."""
-        return str(_good(await self.http.post("/flows", json={"name": file.stem, "content": file.read_text()}), 201)["id"])
+        return str(_good(await self.http.post("/flows", json={"name": name, "content": content}), 201)["id"])
 
     async def watch(self, flow: str, given: dict[str, Any]) -> Watched:
         """Run a flow, and follow it over a socket to its end."""
@@ -205,7 +205,7 @@ Line = tuple[str, Watched, list[str]]  # what was run, what was seen, what is wr
 
 async def complex_flow(account: Account) -> list[Line]:
     """Three runs at once, which lose 0, 1 and 2 of their four batches."""
-    flow = await account.flow(COMPLEX)
+    flow = await account.flow("complex", COMPLEX)
     async with asyncio.TaskGroup() as group:
         runs = [group.create_task(account.watch(flow, {"execution_number": number + 1, "fail_batches": number})) for number in range(CONCURRENT)]
     lines: list[Line] = []
@@ -236,7 +236,7 @@ def _complex_faults(watched: Watched, status: dict[str, Any], failed: int) -> li
 
 async def simple_flow(account: Account) -> list[Line]:
     """One run of the simple flow."""
-    flow = await account.flow(SIMPLE)
+    flow = await account.flow("simple", SIMPLE)
     watched = await account.watch(flow, {})
     status = await account.status(watched.execution)
     found = [] if status["status"] == "completed" else [f"it ended {status['status']}: {status.get('error')}"]
