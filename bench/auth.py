@@ -14,9 +14,10 @@ from typing import Any
 
 from load import call, load_as
 from process import BenchError, free_port, running, wait_for_port
-from workloads import IN_FLIGHT, ROLE, W1_STATES, WARM_SECONDS, chain
+from workloads import IN_FLIGHT, ROLE, W1_STATES, WARM_SECONDS, chain, counts, settle
 
 GOALS = {"token": 0.8, "signed": 0.6}  # of W1 with --dev
+WAYS = ("dev", *GOALS)
 TOKEN_SECONDS = 10.0
 
 
@@ -35,19 +36,51 @@ def measure(folder: Path, how: str, *, seconds: float) -> dict[str, float]:
             caller = {"keys": _keys(port, token)}
         body = json.dumps({"stateMachineArn": arn, "input": "{}"})
         load_as(port, body, caller, connections=IN_FLIGHT, seconds=WARM_SECONDS)
-        before = process.usage()
+        file = folder / "auth.db"
+        settle(lambda: counts(file))
+        before, there = process.usage(), counts(file)["SUCCEEDED"]
         done = load_as(port, body, caller, connections=IN_FLIGHT, seconds=seconds)
-        used, _ = process.usage().since(before)
-        return {"per_second": done.answered / done.seconds, "cpu_ms": used / done.answered * 1000}
+        late = settle(lambda: counts(file))
+        used, machine = process.usage().since(before)
+        by_status = counts(file)
+        succeeded = by_status.pop("SUCCEEDED") - there
+        if by_status or succeeded != done.answered:
+            raise BenchError(f"{how}: {done.answered} executions were answered, {succeeded} succeeded in the store, others: {by_status}")
+        return {
+            "per_second": done.answered / (done.seconds + late),
+            "cpu_ms": used / succeeded * 1000,
+            "server_cores": used / done.seconds,
+            "machine_cores": machine / done.seconds,
+            "p99_ms": done.p99 * 1000,
+        }
 
 
 def compare(folder: Path, *, repetitions: int, seconds: float) -> dict[str, Any]:
-    """Interleaved repetitions; ratios within each, then their medians."""
-    runs = [{how: measure(folder, how, seconds=seconds) for how in ("dev", "token", "signed")} for _ in range(repetitions)]
+    """Interleaved repetitions; ratios within each, then their medians. The load average is that of before, when nothing of this ran yet."""
+    before = os.getloadavg()
+    turns = [WAYS[turn % 3 :] + WAYS[: turn % 3] for turn in range(repetitions)]  # nobody is always first, or always last
+    runs = [{how: measure(folder, how, seconds=seconds) for how in turn} for turn in turns]
+    median = {how: {name: statistics.median(run[how][name] for run in runs) for name in runs[0][how]} for how in WAYS}
     ratios = {how: statistics.median(run[how]["per_second"] / run["dev"]["per_second"] for run in runs) for how in GOALS}
     by_cpu = {how: statistics.median(run["dev"]["cpu_ms"] / run[how]["cpu_ms"] for run in runs) for how in GOALS}
     missed = {how: goal for how, goal in GOALS.items() if ratios[how] < goal}
-    return {"runs": runs, "ratios": ratios, "ratios_by_server_cpu": by_cpu, "goals": GOALS, "missed": missed, "load_average": os.getloadavg()}
+    loads = {"before": before, "after": os.getloadavg()}
+    return {"runs": runs, "median": median, "ratios": ratios, "ratios_by_server_cpu": by_cpu, "goals": GOALS, "missed": missed, "load_average": loads}
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people: medians of each kind of caller, then a line for each ratio."""
+    lines = ["             W1/s   server ms   server cores   machine cores   p99 ms"]
+    for how, found in report["median"].items():
+        columns = f"{found['cpu_ms']:>11.3f} {found['server_cores']:>14.2f} {found['machine_cores']:>15.2f} {found['p99_ms']:>8.1f}"
+        lines.append(f"{how:<8} {found['per_second']:>8,.0f} {columns}")
+    for how, goal in GOALS.items():
+        found, spread = report["ratios"][how], [run[how]["per_second"] / run["dev"]["per_second"] for run in report["runs"]]
+        verdict = "BELOW" if how in report["missed"] else "ok"
+        by_cpu = report["ratios_by_server_cpu"][how]
+        lines.append(f"{how}/dev  {found:.2f} [{min(spread):.2f}..{max(spread):.2f}]   goal {goal}   {verdict}   by CPU of the server {by_cpu:.2f}")
+    before, after = (" ".join(f"{value:.2f}" for value in report["load_average"][when]) for when in ("before", "after"))
+    return "\n".join([*lines, f"load average {before} before, {after} after"])
 
 
 def _token(log: Path) -> str:

@@ -86,8 +86,8 @@ def _by_wrk(wrk: str, port: int, body: str, target: str, *, connections: int, se
 
 
 def load_as(port: int, body: str, caller: dict[str, Any], *, connections: int, seconds: float) -> Load:
-    """Starts by a caller with credentials: `caller` has ``headers`` or ``keys`` (see client.py)."""
-    return _by_client(port, body, "StartExecution", connections=connections, seconds=seconds, **caller)
+    """Starts by a caller with credentials: `caller` has ``headers`` or ``keys`` (see client.py); each has an input of its own."""
+    return _by_client(port, body, "StartExecution", connections=connections, seconds=seconds, numbered=True, **caller)
 
 
 def _by_client(port: int, body: str, target: str, *, connections: int, seconds: float, **caller: Any) -> Load:
@@ -107,7 +107,10 @@ def _client(arguments: list[str], given: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run([sys.executable, str(CLIENT), *arguments], input=json.dumps(given), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BenchError(f"The load generator failed: {done.stderr[-1000:]}")
-    told: dict[str, Any] = json.loads(done.stdout)
+    try:
+        told: dict[str, Any] = json.loads(done.stdout)
+    except ValueError as error:
+        raise BenchError(f"The load generator's {len(done.stdout)} characters are no JSON: {error}; {done.stderr[-500:]}") from None
     return told
 
 

@@ -91,6 +91,9 @@ def arguments_of(given: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--smoke", action="store_true", help="one short run against the floors; exit 1 below them")
     parser.add_argument("--auth", action="store_true", help="W1 with credentials, beside W1 without")
+    parser.add_argument(
+        "--fanout", action="store_true", help="messages/s to sockets that follow one run, beside websockets.broadcast(); W1 while 100 sockets watch"
+    )
     parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite", help="postgres: W1 beside DBOS and PgQueuer on one server")
     parser.add_argument("--repetitions", type=int, default=3, metavar="N", help="interleaved repetitions (3)")
     parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="length of each W1 load, seconds (5)")
@@ -110,9 +113,11 @@ def main(given: list[str] | None = None) -> int:
                 import auth  # noqa: PLC0415 - beside this file
 
                 report = auth.compare(Path(folder), repetitions=arguments.repetitions, seconds=arguments.seconds)
-                print(json.dumps(report, indent=2))
-                return 1 if report["missed"] else 0
-            if arguments.store == "postgres":
+            elif arguments.fanout:
+                import fanout  # noqa: PLC0415 - as above
+
+                report = fanout.compare(Path(folder), repetitions=arguments.repetitions, seconds=arguments.seconds)
+            elif arguments.store == "postgres":
                 import postgres  # noqa: PLC0415 - needs the driver
 
                 report = postgres.compare(Path(folder), repetitions=arguments.repetitions, seconds=arguments.seconds)
@@ -126,6 +131,10 @@ def main(given: list[str] | None = None) -> int:
     if arguments.json is not None and str(arguments.json) != "-":
         arguments.json.write_text(text + "\n")
     if str(arguments.json) == "-":
+        print(text)
+    elif arguments.auth:
+        print(auth.table(report))
+    elif arguments.fanout:
         print(text)
     elif arguments.store == "postgres":
         print(postgres.table(report))

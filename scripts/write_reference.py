@@ -15,6 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
+import orjson
 import typer
 
 import flowrunner
@@ -30,8 +31,12 @@ from flowrunner.cli.main import app
 from flowrunner.core import attempts, enter, faults, groups
 from flowrunner.core.records import details_key
 from flowrunner.errors import FlowRunnerError
+from flowrunner.flow import fields as fields_of_flows
+from flowrunner.flow.node import NOT_IN_FLOWS
+from flowrunner.flow.schema import flow_schema
 from flowrunner.identity.permissions import OPERATOR, Permission, Role, role_permissions
 from flowrunner.jsonvalue import MAX_DEPTH
+from flowrunner.kinds import KINDS
 from flowrunner.limits import AWS_RATES, KIB, MIB, PROFILES
 from flowrunner.tasks import answers, client, egress, invokers, secrecy, worker_pool
 from flowrunner.telemetry.names import METRICS, PREFIX
@@ -489,7 +494,123 @@ def history_events() -> str:
     )
 
 
+# --- flows
+
+
+def _member_rows(members: fields_of_flows.Members) -> Iterator[tuple[str, str, str, str]]:
+    for name, member in members.items():
+        kind = " or ".join(map(_code, member.type)) if isinstance(member.type, tuple) else FLOW_TYPES[member.type]
+        default = (
+            "required"
+            if member.required
+            else NO
+            if member.default is None
+            else _code(member.default if isinstance(member.default, str) else orjson.dumps(member.default).decode())
+        )
+        yield _code(name), kind, default, member.meaning
+
+
+FLOW_TYPES = {
+    "text": "text",
+    "script": "JavaScript",
+    "object": "object",
+    "flag": "true or false",
+    "texts": "list of texts",
+    "version": "text or number",
+    "count": "whole number",
+    "percent": "number, 0 to 100",
+    "duration": "duration",
+    "edges": "actions and nodes, or one node for all actions",
+    "any": "any value",
+}
+FLOW_PARTS: tuple[tuple[str, str, fields_of_flows.Members], ...] = (
+    ("The flow", "Members whose names begin with `x-` are the author's own, for YAML anchors.", fields_of_flows.FLOW),
+    ("`metadata`", "", fields_of_flows.METADATA),
+    ("A node", "", fields_of_flows.NODE),
+    ("`retry`", "Every error is tried again but `States.Runtime` and `States.DataLimitExceeded`, which would come again.", fields_of_flows.RETRY),
+    ("`batch`", "For the batch kinds its bounds join those of their parameters: the smaller counts.", fields_of_flows.BATCH),
+    ("`hooks`", "", fields_of_flows.HOOKS),
+)
+FLOW_RULES = """
+## Where it starts and ends
+
+A flow starts at the only node that no edge of another node points to, or at the one that `start` names. Edges may lead back.
+It ends behind a node whose action has no edge, and then it is completed. A node that no execution comes to is a warning.
+
+## Input and results
+
+The input of a node is the input of the execution with what the nodes before it returned: the members of an object join it, a later one of the
+same name replaces an earlier one, and any other value stands under the name of its node. An input that is no object is its member `input`.
+`results.NODE` is what a node returned by itself, `shared` is one object for the whole execution, `variables` are constants.
+
+## Actions
+
+The action of a node picks the edge of `next`. A condition's action is what it returns: a text is the action, `true` and `false` are `"true"` and
+`"false"`, the `branch` or `branch_decision` of an object is; anything else is `success`. Other kinds say their action themselves, and that is
+`success` unless the table below names others. An action without an edge takes `default`.
+
+## Failures
+
+A node that failed and is not tried again takes its edge `timeout` if it was out of time, else, or without that edge, `error`. The next node finds
+`input.error`: `{error, cause, node, message}`. Without such an edge the execution fails; `default` is not for failures. A run whose failures all
+had an edge is completed.
+
+## Durations and expressions
+
+A duration is a number of seconds, or a text with units: `ns`, `us`, `ms`, `s`, `m`, `h`, `d`, together as in `1m30s`. Less than a millisecond is one.
+`${ javascript }` in the texts of `params` is evaluated in the task, where secrets can be read; a text that is one expression becomes its value.
+Scripts are JavaScript as it is: what looks like an expression in them is theirs.
+
+## Waiting
+
+`delay` and `wait` hold nothing but a row in the store. A `wait` for a condition looks at once and then after each `interval`; the script finds
+`attempt`, from 1. It gives `{met, attempts}` and takes `timeout` after `max_attempts` looks or after its `timeout`, when it has looked once more.
+
+## Batches
+
+Each batch is a task of its own, with the node's `retry` and the `timeout` of its parameters. Its script finds the node's input with `items` and
+`batch` (the items of this batch) and `batch_index`; where a batch is one item also `item` and `index`. A batch that fails for good is lost, not the others.
+The node succeeds when one batch did or there was none. It fails when all are lost: by `States.Timeout` when each was out of time, else by
+`FlowRunner.BatchFailed`; its edge finds the members below as well.
+
+| Member | Meaning |
+| --- | --- |
+| `batch_results` | What the batches gave, in order: lists, and lists that are the `batch_results` of an object, as one list. |
+| `failed_items` | The items of lost batches, each with `error`; an item that is no object as `{item, error}`. |
+| `failed_batches` | The lost batches: `{batch_index, items, error, cause}`. |
+| `success_count`, `failed_count` | Items of batches that succeeded, and of those that are lost. |
+| `success_rate` | The share of items that succeeded, in percent. |
+| `batch_size` | Items of one batch. |
+| `total_count` | Items there were, unless the input says so already. |
+
+## Progress
+
+On entering a node the progress is what its `progress` says, else the share of nodes passed of those and the longest way that is left. It never falls.
+"""
+
+
+def flow_format() -> str:
+    """The YAML of flows."""
+    parts = "".join(
+        f"\n## {title}\n\n{f'{text}{chr(10) * 2}' if text else ''}{_table(('Member', 'Type', 'Default', 'Meaning'), _member_rows(members))}"
+        for title, text, members in FLOW_PARTS
+    )
+    usable = [kind for kind in KINDS if kind.name not in NOT_IN_FLOWS]
+    kinds = _table(
+        ("Kind", "What it does", "Actions"),
+        [(_codes((kind.name, *kind.aliases)), kind.description, _codes(kind.actions) or "any") for kind in usable],
+    )
+    return (
+        "# Flow format\n\nA flow is YAML 1.2 (or JSON) of at most 1 MiB: nodes by their names, each with the nodes that may follow it. "
+        "Anything it does not know is refused, with line and column. Its JSON Schema is [flow.schema.json](flow.schema.json), "
+        "as `flowrunner schema flow` prints it; with this first line editors complete and check by it: "
+        "`# yaml-language-server: $schema=flow.schema.json`.\n"
+        f"{parts}{FLOW_RULES}\n## Kinds of nodes\n\n{kinds}"
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "flow-format.md": flow_format,
     "settings.md": settings,
     "commands.md": commands,
     "http.md": http,
@@ -504,11 +625,12 @@ PAGES: dict[str, Callable[[], str]] = {
 
 
 def written() -> dict[str, str]:
-    """Every page's name and text."""
+    """Every page's name and text, and the published schema."""
     pages = {}
     for name, make in PAGES.items():
         title, _, rest = make().partition("\n")
         pages[name] = f"{title}\n\n{WRITTEN}\n{rest}"
+    pages["flow.schema.json"] = f"{output.as_json(flow_schema(KINDS))}\n"
     return pages
 
 

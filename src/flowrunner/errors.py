@@ -14,6 +14,8 @@ The docstring of a class is its default message. ``code`` is stable and may be r
     ├── InvalidDefinition            a definition with error diagnostics
     ├── NotFound                     a thing that is not there (or is not yours)
     ├── Conflict                     a name or a state that stands against the request
+    │   └── AlreadyEnded             an execution that is to be stopped has ended
+    ├── PreconditionFailed           a thing is not in the state that the request names
     ├── LimitExceeded                a quota of ``limits.py``
     ├── InvalidToken                 a task or page token that was never valid
     ├── TaskTokenTimedOut            a task token whose attempt is over
@@ -100,6 +102,12 @@ class BudgetExceeded(ExpressionError):
     code = "budget_exceeded"
 
 
+class ResultTooLarge(BudgetExceeded):
+    """A template's value is far larger than any value may be."""
+
+    code = "result_too_large"
+
+
 class InvalidDocument(FlowRunnerError):
     """The document is not valid JSON or YAML."""
 
@@ -142,6 +150,20 @@ class Conflict(FlowRunnerError):
     code = "conflict"
     fault = "caller"
     status = 409
+
+
+class AlreadyEnded(Conflict):
+    """The execution has ended."""
+
+    code = "already_ended"
+
+
+class PreconditionFailed(FlowRunnerError):
+    """The thing is not in the state that the request names."""
+
+    code = "precondition_failed"
+    fault = "caller"
+    status = 412
 
 
 class LimitExceeded(FlowRunnerError):

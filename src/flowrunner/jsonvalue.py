@@ -141,6 +141,47 @@ def depth(value: JSONValue, limit: int = MAX_DEPTH) -> int:
     return deepest
 
 
+def weight(value: JSONValue) -> int:
+    """How many bytes the JSON text of a value has, about and at least: what is escaped and the digits of numbers are not counted.
+
+    A small tree of parts that are shared may stand for gigabytes of text. Each part is looked at once, and counted as often as it would
+    be written.
+    """
+    if type(value) is str:
+        return len(value) + 2
+    weights: dict[int, int] = {}
+    stack = [value]
+    while stack:
+        part = stack[-1]
+        kind = type(part)
+        total = 1
+        unknown: list[JSONValue] = []
+        if kind is dict:
+            total += 4 * len(part) + sum(map(len, part))
+            members = part.values()
+        else:
+            members = part if kind is list else ()
+            total += len(members)
+        for member in members:
+            kind = type(member)
+            if kind is str:
+                total += len(member) + 2
+            elif kind is list or kind is dict:
+                known = weights.get(id(member))
+                if known is None:
+                    unknown.append(member)
+                else:
+                    total += known
+            else:
+                total += 1
+        if unknown:
+            stack.extend(unknown)  # and then this part again
+        else:
+            weights[id(part)] = total
+            stack.pop()
+    return weights[id(value)]
+
+
 class Payload:
     """A JSON value beside its text; each is made from the other at most once.
 

@@ -14,35 +14,36 @@ import structlog
 from litestar.types import ASGIApp
 
 from flowrunner.api.app import create_app
+from flowrunner.api.authoring import RESERVED_IDS, Authoring
 from flowrunner.api.aws import AwsEndpoint, BearerOr, Development, KnownOr, Service, Signed
 from flowrunner.api.denials import Denials
 from flowrunner.api.identify import DevAuthenticator, GateAuthenticator
 from flowrunner.api.openings import Openings
 from flowrunner.api.proxies import Proxies
 from flowrunner.api.ratelimits import Buckets, RateLimiter
-from flowrunner.asl.findings import format_aws
-from flowrunner.asl.parse import parse_definition
 from flowrunner.clock import Clock, SystemClock
 from flowrunner.config import DEFAULT_STORE, Settings
 from flowrunner.config import Function as FunctionSetting
-from flowrunner.core.program import Program
+from flowrunner.definitions.entries import Format
+from flowrunner.definitions.service import Definitions
 from flowrunner.engine.engine import Engine
 from flowrunner.engine.erasing import Eraser
 from flowrunner.engine.feed import Feed
 from flowrunner.engine.points import Point, no_point
-from flowrunner.errors import FlowRunnerError, InvalidDefinition, NotFound, StoreUnavailable
+from flowrunner.errors import FlowRunnerError, NotFound, StoreUnavailable
+from flowrunner.formats import compile_revision, reader
 from flowrunner.identity.jwt import ForeignIssuer
 from flowrunner.identity.sealed import AccessKeyResealer
 from flowrunner.identity.service import FirstRun, Identity
 from flowrunner.ids import parse_arn
 from flowrunner.limits import AWS_RATES, PROFILES, Limits, Rate
-from flowrunner.ports.definitions import Revision
 from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import ChildStart
 from flowrunner.stores.open import open_store
 from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.function_files import file_faults
 from flowrunner.tasks.functions import Function, read_functions
+from flowrunner.tasks.javascript.scripts import Scripts
 from flowrunner.tasks.mocks import read_mocks
 from flowrunner.tasks.nodes.command import Programs
 from flowrunner.tasks.registry import Registry
@@ -51,6 +52,7 @@ from flowrunner.vault.derive import derived_key
 from flowrunner.vault.keys import KeySource
 from flowrunner.vault.vault import Vault
 
+THIS_MACHINE = ("127.0.0.0/8", "::1/128")  # what HTTP tasks may call in --dev: there the server and all who reach it are on it
 KEPT_EXPRESS = 10_000  # express executions live in memory; the oldest that have ended are forgotten
 BURST_SECONDS = 2  # of its rate an account may use at once
 DEV_PROGRAMS = ("echo",)
@@ -80,6 +82,7 @@ class Application:
             alone=self.store.capabilities.exclusive,
         )
         self._functions = _functions(settings)
+        self.scripts = Scripts()
         self._tasks = _registry(settings, self._functions, limits, clock, self)
         express = self._engine(self._express_store, limits, clock, None, kept_ended=KEPT_EXPRESS)
         self._express = express
@@ -118,12 +121,31 @@ class Application:
             proxies=Proxies(settings.trusted_proxies),
             openings=Openings(per_address=per_peer(settings, "sockets_per_address"), per_account=per_peer(settings, "sockets_per_account")),
             limiter=limiter,
+            authoring=self._authoring(limits, clock),
+        )
+
+    def _authoring(self, limits: Limits, clock: Clock) -> Authoring:
+        nodes = self._tasks.nodes
+
+        def definitions(form: Format, reserved: frozenset[str] = frozenset()) -> Definitions:
+            return Definitions(self.store, form=form, parse=reader(form, nodes.known), clock=clock, randomness=os.urandom, reserved=reserved)
+
+        return Authoring(
+            store=self.store,
+            runner=self.engine,
+            flows=definitions("flow"),
+            workflows=definitions("workflow", RESERVED_IDS),
+            clock=clock,
+            region=self.settings.region,
+            kinds=nodes.infos,
+            plugins=nodes.plugins,
+            limits=limits,
         )
 
     def _engine(self, store: Store, limits: Limits, clock: Clock, express: Engine | None, *, kept_ended: int | None = None) -> Engine:
         return Engine(
             store=store,
-            compiler=compile_revision,
+            compiler=lambda revision: compile_revision(revision, self._tasks.nodes.known),
             tasks=self._tasks,
             clock=clock,
             randomness=os.urandom,
@@ -154,6 +176,7 @@ class Application:
         await self._open_accounts(stack)
         for fault in file_faults(self._functions.values()):
             self._report("function_not_usable", {name: value for name, value in fault._asdict().items() if value})
+        await self.scripts.start(stack)
         await self._tasks.start(stack)
         for engine in (self._express, self.engine):
             await engine.start(stack)
@@ -161,11 +184,17 @@ class Application:
 
     async def _finish_what_was_begun(self) -> None:
         """Go on with deletions of accounts and rotations of keys that a server began; whoever is served meanwhile does not wait for it."""
-        for what, work in (("accounts_not_deleted", self.identity.accounts.finish_deletions), ("keys_not_rotated", self.vault.rotation.resume)):
+        for what, work in (("accounts_not_deleted", self.identity.accounts.finish_deletions), ("keys_not_rotated", self._finish_rotations)):
             try:
                 await work()
             except FlowRunnerError as error:
                 self._report(what, {"error": error.message})
+            except Exception:  # noqa: BLE001 - nobody awaits this task: a fault of ours must not vanish with it
+                self._log.exception(what)
+
+    async def _finish_rotations(self) -> None:
+        for account, error in (await self.vault.rotation.resume()).failures.items():
+            self._report("keys_not_rotated", {"account": account, "error": error.message, "remedy": error.remedy})
 
     async def _open_accounts(self, stack: AsyncExitStack) -> None:
         await self.vault.start()
@@ -218,14 +247,6 @@ def per_peer(settings: Settings, name: str) -> int | None:
     return None if settings.dev and name not in settings.origins else int(getattr(settings, name))
 
 
-def compile_revision(revision: Revision) -> Program:
-    """The program of a stored revision; raises InvalidDefinition if this release cannot read it."""
-    parsed = parse_definition(revision.definition)
-    if parsed.program is None:
-        raise InvalidDefinition(format_aws(parsed.diagnostics), parsed.diagnostics)
-    return parsed.program
-
-
 def key_source(settings: Settings) -> KeySource:
     """Master keys: stated by the operator, or made once beside the store; a store in memory has one of its own."""
     named = settings.master_key_file if "master_key_file" in settings.origins else None
@@ -266,7 +287,7 @@ def _registry(settings: Settings, functions: Mapping[str, Function], limits: Lim
         callbacks=application,
         functions=functions,
         mocks=read_mocks(settings.mock_config) if settings.mock_config is not None else None,
-        policy=EgressPolicy(settings.http_allow),
+        policy=EgressPolicy((*settings.http_allow, *(THIS_MACHINE if settings.dev else ()))),
         endpoint_url=settings.aws_endpoint_url,
         workers=settings.function_workers,
         limits=limits,
@@ -274,6 +295,7 @@ def _registry(settings: Settings, functions: Mapping[str, Function], limits: Lim
         secrets=application.vault.secrets,
         documents=application.store.documents,
         programs=programs_of(settings),
+        scripts=application.scripts,
     )
 
 

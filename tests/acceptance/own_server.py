@@ -1,5 +1,6 @@
 """A server with accounts, started by its command in a folder of its own, and a user's commands against it."""
 
+import contextlib
 import json
 import os
 import re
@@ -46,6 +47,13 @@ class Site:
         """What the server has said since it was started."""
         return self.log.read_text()
 
+    def token(self):
+        """The one-time token that a first start prints, once callers can come."""
+        while (found := re.search(r"flr_\w+(?=\s)", self.said)) is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                raise AssertionError(f"The server ended with {self.process.wait(0.02)}: {self.said}")
+        return found[0]
+
     def kill(self):
         """``kill -9``."""
         self.process.kill()
@@ -54,6 +62,11 @@ class Site:
     def stop(self):
         self.process.terminate()
         return self.process.wait(SECONDS)
+
+    def close(self):
+        """End the server, if it runs."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
 
     def run(self, *words, profile="owner", text=None):
         """A command of the user of this profile, to its end."""

@@ -52,7 +52,8 @@ async def no_aws(scope, receive, send):
 
 
 @asynccontextmanager
-async def accounts_world(registration="closed", **settings):
+async def accounts_world(registration="closed", also=None, **settings):
+    """`also` makes further settings of the server from its store, its clock and the exit stack."""
     clock = ManualClock(SystemClock().now())
     store = MemoryStore(clock=clock)
     async with AsyncExitStack() as stack:
@@ -63,7 +64,8 @@ async def accounts_world(registration="closed", **settings):
         }  # fmt: skip
         vault = Vault(store.documents, KeySource(randomness=os.urandom), clock=clock, randomness=os.urandom)
         await vault.start()
-        app = create_app(**{**values, "vault": vault, **settings})
+        more = {} if also is None else await also(store, clock, stack)
+        app = create_app(**{**values, "vault": vault, **settings, **more})
         client = await stack.enter_async_context(httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost"))
         world = World(identity, client, clock, app)
         first = await identity.first_run(OPERATOR)

@@ -34,7 +34,7 @@ AWS = b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: AWSStepFunctions.Lis
 
 
 @contextlib.asynccontextmanager
-async def served(door=None, **changes):
+async def served(door=None, tls=None, application=None, **changes):
     """A server with this door; gives its port."""
     store, stopping, clock = MemoryStore(), asyncio.Event(), SystemClock()
     head = Head(id=RUN, account=ACCOUNT, machine="m", name="one", revision="r", status="RUNNING", input="{}", seed=b"s" * 16, started_at=1)
@@ -46,13 +46,13 @@ async def served(door=None, **changes):
         aws=AwsEndpoint(service, Development(ACCOUNT), stopping=stopping),
         authenticator=DevAuthenticator(ACCOUNT),
         region="us-east-1",
-        observer=NullObserver(),
+        observer=changes.pop("observer", NullObserver()),
         stopping=stopping,
         clock=clock,
         **changes,
     )
     listener = socket.create_server(("127.0.0.1", 0))
-    server = Server(configuration(app, drain_seconds=1, door=door))
+    server = Server(configuration(application or app, drain_seconds=1, door=door, tls=tls))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield listener.getsockname()[1]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flowrunner.asl.findings import format_aws
 from flowrunner.asl.parse import parse_definition, parse_state
+from flowrunner.reading.findings import format_aws
 
 CORPUS = Path(os.environ.get("FLOWRUNNER_CONFORMANCE") or Path(__file__).parents[3] / "shared" / "conformance")
 pytestmark = pytest.mark.skipif(not (CORPUS / "open").is_dir(), reason=f"no conformance corpus at {CORPUS}; set FLOWRUNNER_CONFORMANCE")

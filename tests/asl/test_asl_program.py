@@ -2,9 +2,9 @@
 
 import json
 
-from flowrunner.asl.findings import format_aws
 from flowrunner.asl.parse import parse_definition, parse_state
 from flowrunner.core.program import All, Comparison, Negated
+from flowrunner.reading.findings import format_aws
 
 PASS = {"Type": "Pass", "End": True}
 

@@ -7,6 +7,8 @@ import asyncio
 import pytest
 from awscaller import ACCOUNT, PASS, REGION, ROLE, WAIT
 
+from flowrunner.ports.definitions import Machine, Revision
+
 ARN = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:m"
 LOGS = {"level": "ALL", "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": "arn:aws:logs:us-east-1:000000000000:log-group:g:*"}}]}
 
@@ -188,3 +190,33 @@ async def test_large_definition_beside_the_loop(aws):
     text = f'{{"StartAt": "S0", "States": {{{states}, "S900": {{"Type": "Succeed"}}}}}}'
     assert len(text) > 32_768
     assert (await aws("ValidateStateMachineDefinition", definition=text))["result"] == "OK"
+
+
+async def test_flows_and_workflows_are_not_here(aws):
+    """Machines whose names AWS does not have are neither listed nor found, whatever the page, and stay as they are."""
+    definitions = aws.service.store.definitions
+    for name in ("flow/a", "flow/b", "flow/c", "workflow/a"):
+        revision = Revision(id=name, account=ACCOUNT, machine=name, definition=PASS, role_arn="", created_at=1, settings={"format": "flow"})
+        await definitions.create_machine(Machine(account=ACCOUNT, name=name, type="STANDARD", created_at=1, revision=revision))
+    for name in ("a", "flow", "flow0", "g", "workflow", "x"):
+        await aws("CreateStateMachine", name=name, definition=PASS, roleArn=ROLE)
+    for size in (1, 2, 3, 100):
+        names, token = [], {}
+        while True:
+            page = await aws("ListStateMachines", maxResults=size, **token)
+            names += [machine["name"] for machine in page["stateMachines"]]
+            if "nextToken" not in page:
+                break
+            token = {"nextToken": page["nextToken"]}
+        assert names == ["a", "flow", "flow0", "g", "workflow", "x"]
+    arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:flow/a"
+    for operation, more in (
+        ("DescribeStateMachine", {}),
+        ("UpdateStateMachine", {"definition": PASS}),
+        ("StartExecution", {}),
+        ("ListExecutions", {}),
+        ("DeleteStateMachine", {}),
+    ):
+        assert (await aws.refused(operation, **({"stateMachineArn": arn} | more)))[0] == "StateMachineDoesNotExist"
+    assert (await aws.refused("ListTagsForResource", resourceArn=arn))[0] == "ResourceNotFound"
+    assert await definitions.machine(ACCOUNT, "flow/a") is not None

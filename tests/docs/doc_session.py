@@ -15,6 +15,8 @@ from ruamel.yaml import YAML
 
 from flowrunner import config
 from flowrunner.asl.parse import parse_definition
+from flowrunner.flow.parse import parse_flow
+from flowrunner.kinds import BUILT_IN
 
 SERVES = re.compile(r"^flowrunner (?:serve|dev)\b[^\n]*$", re.MULTILINE)
 LISTENS = re.compile(r"listens on (http://127\.0\.0\.1:(\d+))")
@@ -92,9 +94,13 @@ class Session:
         value = YAML(typ="safe").load(body)
         if "States" in value and "StartAt" in value:
             self._definition(block, body, "yaml")
+        elif "nodes" in value:
+            self._judge(block, *parse_flow(body, BUILT_IN)[:2])
 
     def _definition(self, block, body, syntax):
-        program, diagnostics = parse_definition(body, syntax=syntax)
+        self._judge(block, *parse_definition(body, syntax=syntax))
+
+    def _judge(self, block, program, diagnostics):
         broken = block.saved is not None and block.saved.startswith("broken")
         if (program is None) != broken:
             raise Mismatch(f"{block.place}: {diagnostics}")

@@ -38,9 +38,9 @@ def test_no_text_is_run(path):
             assert all(alias.name.split(".")[0] not in ("pickle", "marshal", "shelve") for alias in node.names), f"{path}:{node.lineno}"
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if where(path).split("/")[0] in ("core", "lang", "asl")], ids=where)
+@pytest.mark.parametrize("path", [path for path in SOURCES if where(path).split("/")[0] in ("core", "lang", "asl", "flow", "reading")], ids=where)
 def test_the_core_reads_no_clock(path):
-    """core, lang and asl import nothing that has the time, chance, the system or the event loop in it."""
+    """core, lang, reading, asl and flow import nothing that has the time, chance, the system or the event loop in it."""
     if where(path) in SEAMS:
         return
     assert not re.search(r"datetime\.(now|utcnow|today)|date\.today", path.read_text())

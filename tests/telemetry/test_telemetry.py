@@ -40,6 +40,8 @@ def test_every_metric_of_the_table_is_shown():
     metrics.on_socket_opened()
     metrics.on_socket_messages(3)
     metrics.on_socket_closed(1.0, error=True)
+    metrics.on_refused("too_large")
+    metrics.on_refused("something new")
     text = metrics.render().decode()
     for row in METRICS:
         assert f"# TYPE {PREFIX}{row.name} " in text
@@ -52,6 +54,8 @@ def test_every_metric_of_the_table_is_shown():
         "flowrunner_ws_messages_total 3.0",
         "flowrunner_ws_connections 0.0",
         "flowrunner_ws_errors_total 1.0",
+        'flowrunner_refusals_total{code="too_large"} 1.0',
+        'flowrunner_refusals_total{code="other"} 1.0',
     ):
         assert f"{line}\n" in text
     assert "_created" not in text

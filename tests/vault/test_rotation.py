@@ -8,7 +8,7 @@ import os
 import pytest
 
 from flowrunner.errors import ConfigurationError, DocumentConflict, SealBroken, StoreRefused, StoreUnavailable, UnknownKey
-from flowrunner.ports.documents import SYSTEM, DocumentStore, Put
+from flowrunner.ports.documents import SYSTEM, Document, DocumentStore, Put
 from flowrunner.stores.memory.documents import MemoryDocuments
 from flowrunner.testing.clock import ManualClock
 from flowrunner.vault.keys import KeySource
@@ -284,3 +284,62 @@ async def test_an_erased_account(documents, source, clock):
     assert (report.made, report.resealed) == (1, COUNT)
     assert [account async for account, _ in vault.keyring.accounts()] == [TWO]
     assert (await vault.rotation.rotate(ONE)).made == 1
+
+
+async def broken_off(documents, source, clock):
+    """Both accounts have a rotation that is not finished, and so has the master key."""
+    vault = await started(documents, source, clock)
+    await filled(vault)
+    state = await vault.keyring.state()
+    for account in (ONE, TWO):
+        with pytest.raises(Killed):
+            await (await started(Breaking(documents, 2), source, clock)).rotation.rotate(account)
+        assert len(await keys_of(documents, account)) == 2
+    with pytest.raises(Killed):
+        await (await started(Breaking(documents, 2), source, clock)).rotation.rotate_master()
+    assert len((await vault.keyring.state()).ring.keys) == len(state.ring.keys) + 1
+
+
+async def test_what_cannot_be_finished_holds_up_no_other(documents, source, clock):
+    """One secret that was moved: its account keeps both data keys and is reported, the other account and the master key are finished."""
+    await broken_off(documents, source, clock)
+    secret, other = [await documents.get(ONE, "secret", f"s{n}") for n in (COUNT - 1, COUNT - 2)]
+    moved = Document(account=ONE, kind="secret", id=secret.id, body=other.body, aliases=secret.aliases, version=secret.version)
+    await documents.write([Put(moved)])
+    again = await started(documents, source, clock)
+    report = await again.rotation.resume()
+    assert list(report.failures) == [ONE]
+    assert isinstance(report.failures[ONE], SealBroken)
+    assert len(await keys_of(documents, ONE)) == 2
+    assert len(await keys_of(documents, TWO)) == 1
+    assert len(await masters_of(documents)) == 1
+    with pytest.raises(SealBroken):
+        await again.rotation.rotate_all()
+    assert [(await again.secrets.get(TWO, f"s{n}")).data for n in range(COUNT)] == [f"{TWO} {n}" for n in range(COUNT)]
+
+
+async def test_a_broken_data_key_keeps_the_master_key(documents, source, clock):
+    """The other data keys are wrapped anew; the old master key stays in the ring, for it may be what the broken one needs."""
+    await broken_off(documents, source, clock)
+    document, *_ = await documents.page(ONE, "data-key")
+    whole = document.body
+    altered = whole.replace(b'"wrapped":"', b'"wrapped":"A')
+    await documents.write([Put(Document(account=ONE, kind="data-key", id=document.id, body=altered, version=document.version))])
+    report = await (await started(documents, source, clock)).rotation.resume()
+    assert SYSTEM in report.failures
+    assert TWO not in report.failures
+    assert len(await keys_of(documents, TWO)) == 1
+    assert len(await masters_of(documents)) == 2
+    again = (await documents.get(ONE, "data-key", document.id)).version
+    await documents.write([Put(Document(account=ONE, kind="data-key", id=document.id, body=whole, version=again))])
+    healed = await started(documents, source, clock)
+    assert (await healed.rotation.resume()).failures == {}
+    assert len(await keys_of(documents, ONE)) == len(await masters_of(documents)) == 1
+    await all_readable(healed)
+
+
+async def test_without_a_store_nothing_is_finished(documents, source, clock):
+    """That is no matter of one account."""
+    await broken_off(documents, source, clock)
+    with pytest.raises(StoreUnavailable):
+        await (await started(Breaking(documents, 1, "lost"), source, clock)).rotation.resume()

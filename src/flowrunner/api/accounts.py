@@ -12,7 +12,6 @@ from litestar.params import FromPath
 
 from flowrunner.api.bodies import body_of
 from flowrunner.api.identify import PUBLIC, actor_of, address_of
-from flowrunner.api.messages import moment
 from flowrunner.api.page import limit_of
 from flowrunner.errors import AccessDenied, InvalidDocument
 from flowrunner.identity.entries import Account, User
@@ -20,6 +19,7 @@ from flowrunner.identity.gate import LOGIN
 from flowrunner.identity.permissions import Permission
 from flowrunner.identity.principal import Actor, Principal
 from flowrunner.identity.service import Identity
+from flowrunner.views.records import moment
 
 ACCOUNTS = "/api/v1/accounts"
 ACCOUNT = f"{ACCOUNTS}/{{account:str}}"

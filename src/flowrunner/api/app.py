@@ -16,14 +16,18 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Scope, Send
 
-from flowrunner.api import accounts, credentials, health, runs, streams, users
+from flowrunner.api import accounts, credentials, eventstreams, executions, flows, health, plugins, runs, socket_v1, streams, users, workflows
 from flowrunner.api import secrets as secret_routes
+from flowrunner.api.authoring import Authoring
 from flowrunner.api.denials import Denials
+from flowrunner.api.fanout import Channels, Follower
+from flowrunner.api.idempotency import Idempotency
 from flowrunner.api.identify import PUBLIC, Authenticator, check_routes, header, host_allowed, origin_allowed
 from flowrunner.api.openings import Openings
-from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status
+from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status, refusal_of
 from flowrunner.api.proxies import Proxies
 from flowrunner.api.ratelimits import RateLimiter, retry_after
+from flowrunner.api.sessions import SEND_SECONDS, Sessions
 from flowrunner.clock import Clock
 from flowrunner.errors import AccessDenied, FlowRunnerError
 from flowrunner.identity.principal import Principal
@@ -45,7 +49,7 @@ _log = structlog.get_logger("flowrunner.api")
 def create_app(
     *,
     store: Store,
-    feed: streams.Follower,
+    feed: Follower,
     aws: ASGIApp,
     authenticator: Authenticator,
     region: str,
@@ -56,40 +60,39 @@ def create_app(
     allowed_origins: tuple[str, ...] = (),
     only_loopback_hosts: bool = False,
     limiter: RateLimiter | None = None,
-    send_seconds: float = streams.SEND_SECONDS,
+    send_seconds: float = SEND_SECONDS,
     identity: Identity | None = None,
     vault: Vault | None = None,
     registration: Literal["open", "closed"] = "closed",
     proxies: Proxies | None = None,
     openings: Openings | None = None,
+    authoring: Authoring | None = None,
 ) -> ASGIApp:
     """Put the server together.
 
     `aws` answers ``POST /`` and finds out itself who is calling (a signature covers the body). Once `stopping` is set, readiness fails and
-    streams end; `identity` brings the routes of accounts, which anybody may make with open `registration`, `vault` those of secrets; a subscriber that takes nothing for `send_seconds` is cut. With `only_loopback_hosts` a request must name this machine in its Host (for servers that let anybody in).
+    streams end; `identity` brings the routes of accounts, which anybody may make with open `registration`, `vault` those of secrets, `authoring` those of flows and workflows; a subscriber that takes nothing for `send_seconds` is cut. With `only_loopback_hosts` a request must name this machine in its Host (for servers that let anybody in).
     `limiter` counts the requests of each account: under the AWS operation that a route names in `counts_as`, else under its permission.
     """
-    shared = streams.Streams(
-        executions=store.executions,
-        feed=feed,
-        observer=observer,
-        stopping=stopping,
-        clock=clock,
-        authenticator=authenticator,
-        send_seconds=send_seconds,
-        openings=openings,
-    )
+    sessions = Sessions(observer=observer, stopping=stopping, clock=clock, authenticator=authenticator, send_seconds=send_seconds, openings=openings)
+    live = sessions, Channels(executions=store.executions, feed=feed, observer=observer), store.executions
     handlers = [
         *health.routes(store=store, stopping=stopping, metrics=metrics),
-        *runs.routes(executions=store.executions, region=region),
-        *streams.routes(shared),
+        *runs.routes(executions=store.executions, region=region, definitions=store.definitions, authoring=authoring),
+        *streams.routes(*live),
+        *eventstreams.routes(*live),
+        *socket_v1.routes(*live),
         *([] if identity is None else [*accounts.routes(identity, registration=registration), *users.routes(identity), *credentials.routes(identity)]),
+        *([] if authoring is None else [*flows.routes(authoring), *executions.routes(authoring), *plugins.routes(authoring), *workflows.routes(authoring)]),
         *([] if vault is None else secret_routes.routes(vault, None if identity is None else identity.audit)),
     ]
 
     check_routes((", ".join(sorted(handler.paths)), handler.opt) for handler in handlers)
+    idempotency = Idempotency(store.documents, clock)
     rest = Litestar(
         handlers,
+        before_request=idempotency.begin,
+        before_send=[idempotency.note],
         guards=[_guard(authenticator, limiter)],
         exception_handlers=_HANDLERS,
         after_exception=[] if identity is None else [_noted(Denials(identity.audit))],
@@ -98,7 +101,7 @@ def create_app(
         request_max_body_size=MAX_BODY_BYTES,
         debug=False,
     )
-    return Edge(rest=rest, aws=aws, allowed_origins=allowed_origins, only_loopback_hosts=only_loopback_hosts, proxies=proxies or Proxies())
+    return Edge(rest=rest, aws=aws, allowed_origins=allowed_origins, only_loopback_hosts=only_loopback_hosts, proxies=proxies or Proxies(), observer=observer)
 
 
 def _guard(authenticator: Authenticator, limiter: RateLimiter | None) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
@@ -140,12 +143,15 @@ def _noted(denials: Denials) -> Callable[[Exception, Scope], Awaitable[None]]:
 class Edge:
     """What every request passes first: its id, the checks of Host and Origin, and the way to AWS or to the routes."""
 
-    def __init__(self, *, rest: ASGIApp, aws: ASGIApp, allowed_origins: tuple[str, ...], only_loopback_hosts: bool, proxies: Proxies) -> None:
+    def __init__(
+        self, *, rest: ASGIApp, aws: ASGIApp, allowed_origins: tuple[str, ...], only_loopback_hosts: bool, proxies: Proxies, observer: Observer
+    ) -> None:
         self._rest = rest
         self._aws = aws
         self._allowed_origins = allowed_origins
         self._only_loopback_hosts = only_loopback_hosts
         self._proxies = proxies
+        self._observer = observer
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one connection; nothing raised on the way reaches the server as an exception."""
@@ -167,6 +173,8 @@ class Edge:
                 return
             started = True
             if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
+                if message.get("status", 200) >= 400 and (code := refusal_of(message["status"], message.get("headers", ()))) is not None:
+                    self._observer.on_refused(code)
                 message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 

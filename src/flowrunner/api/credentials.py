@@ -13,7 +13,6 @@ from litestar.params import FromPath
 from flowrunner.api.accounts import ACCOUNT, Caller, answer, own
 from flowrunner.api.bodies import body_of
 from flowrunner.api.identify import actor_of
-from flowrunner.api.messages import moment
 from flowrunner.api.users import check_user
 from flowrunner.errors import AccessDenied, InvalidDocument, NotFound
 from flowrunner.identity import entries
@@ -21,6 +20,7 @@ from flowrunner.identity.entries import Token, User
 from flowrunner.identity.permissions import Permission
 from flowrunner.identity.service import Identity
 from flowrunner.identity.users import Users, permissions_of
+from flowrunner.views.records import moment
 
 
 class NewToken(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -6,29 +6,20 @@ One table names every kind of record; other definitions (step workflows, YAML fl
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
+from flowrunner.api.wire import frame
 from flowrunner.core.records import Record, details_key
-from flowrunner.ports.executions import Head, Status
+from flowrunner.ports.executions import Head
+from flowrunner.views.records import at, has_notes, moment
+from flowrunner.views.stream import V2_STATUS, Message, note_message
 
 VERSION = 1
-CACHE_BYTES = 8 * 1024 * 1024
-# Version 2 of the API renders running, success, failed, cancelled.
-V2_STATUS: dict[Status, str] = {
-    "RUNNING": "running",
-    "PENDING_REDRIVE": "running",
-    "SUCCEEDED": "success",
-    "FAILED": "failed",
-    "TIMED_OUT": "failed",
-    "ABORTED": "cancelled",
-}
 STATUSES = (*dict.fromkeys(V2_STATUS.values()), *V2_STATUS)  # what a filter may name
-Render = Callable[[Record], tuple[str, dict[str, Any]]]
+Render = Callable[[Record], Message | None]
 
 STATE_KINDS = ("Pass", "Task", "Choice", "Wait", "Succeed", "Fail", "Parallel", "Map")
 _ATTEMPTS = ("Task", "LambdaFunction", "Activity")  # the history calls an attempt by its kind of resource, a stream does not
@@ -52,59 +43,75 @@ TYPES: dict[str, str] = {
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-def moment(milliseconds: int) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def type_of(event_type: str) -> str:
     """The stream's type of a history event: by the table, otherwise its own name in snake case (``execution_started``)."""
     return TYPES.get(event_type) or _CAPITAL.sub("_", event_type).lower()
 
 
-def history_message(record: Record) -> tuple[str, dict[str, Any]]:
-    """A Step Functions history event: its details, and what it is called there."""
+def history_message(record: Record) -> Message | None:
+    """A Step Functions history event: its details, and what it is called there. None for a note."""
+    if "note" in record:
+        return None
     event_type: str = record["type"]
     payload: dict[str, Any] = {"eventType": event_type, "eventId": record.get("id"), "previousEventId": record.get("previousEventId")}
     payload |= record.get(details_key(event_type)) or {}
     kind, state, _ = event_type.partition("State")
     if state and kind in STATE_KINDS:
         payload["stateType"] = kind
-    return type_of(event_type), payload
+    return Message(type_of(event_type), payload)
+
+
+def whole_message(record: Record) -> Message | None:
+    """Everything: notes as notes, events as events."""
+    return history_message(record) or note_message(record)
+
+
+# How a run can be shown: as its author knows it (notes), as Step Functions does (history), or both.
+RENDERS: dict[str, Render] = {"notes": note_message, "history": history_message, "whole": whole_message}
+
+
+def kind_for(head: Head, *, history: bool) -> str:
+    """Which of RENDERS a run is shown by; `history` asks for the events of flows and workflows too."""
+    if not has_notes(head):
+        return "history"
+    return "whole" if history else "notes"
 
 
 class Renderer:
-    """Makes messages; each is encoded once while it is new, however many follow the run."""
+    """The messages of one run in one of RENDERS."""
 
-    def __init__(self, render: Render = history_message, cache_bytes: int = CACHE_BYTES) -> None:
-        self._render = render
-        self._limit = cache_bytes
-        self._size = 0
-        self._recent: OrderedDict[tuple[str, int], str] = OrderedDict()
+    remembers = False
 
-    def message(self, run: str, seq: int, record: Record) -> str:
-        """One record as one message."""
-        text = self._recent.get((run, seq))
-        if text is None:
-            kind, payload = self._render(record)
-            ts = moment(round(record["timestamp"] * 1000))
-            text = _text({"runId": run, "type": kind, "payload": payload, "seq": seq, "ts": ts, "v": VERSION})
-            self._keep((run, seq), text)
-        return text
+    def __init__(self, run: str, kind: str) -> None:
+        self._run = run
+        self._render = RENDERS[kind]
 
-    def _keep(self, key: tuple[str, int], text: str) -> None:
-        self._recent[key] = text
-        self._size += len(text)
-        while self._size > self._limit:
-            self._size -= len(self._recent.popitem(last=False)[1])
+    def message(self, seq: int, record: Record) -> bytes | None:
+        """One record as one message; None if it is not shown."""
+        made = self._render(record)
+        if made is None:
+            return None
+        more = {"detail": made.detail} if made.detail else {}
+        return orjson.dumps({"runId": self._run, "type": made.kind, "payload": made.payload, **more, "seq": seq, "ts": moment(at(record)), "v": VERSION})
 
-    def end(self, head: Head) -> str:
+    def last(self, head: Head) -> bytes:
         """The last message of an ended run. It is not a record, so it has no ``seq`` of its own; `lastSeq` is the last record's."""
         payload: dict[str, Any] = {"status": V2_STATUS[head.status], "executionStatus": head.status, "lastSeq": head.last_seq}
         payload |= {name: value for name, value in (("output", head.output), ("error", head.error), ("cause", head.cause)) if value is not None}
         ts = {} if head.stopped_at is None else {"ts": moment(head.stopped_at)}
-        return _text({"runId": head.id, "type": "end", "payload": payload, **ts, "v": VERSION})
+        return orjson.dumps({"runId": head.id, "type": "end", "payload": payload, **ts, "v": VERSION})
 
+    # --- as frames (api.fanout.Rendering)
 
-def _text(message: dict[str, Any]) -> str:
-    return orjson.dumps(message).decode()
+    def opening(self) -> list[bytes]:
+        """Nothing: the past comes as it was."""
+        return []
+
+    def take(self, seq: int, record: Record) -> list[bytes]:
+        """The frame of one record."""
+        text = self.message(seq, record)
+        return [] if text is None else [frame(text)]
+
+    def end(self, head: Head) -> list[bytes]:
+        """The frame of the last message."""
+        return [frame(self.last(head))]

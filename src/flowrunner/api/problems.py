@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -27,12 +27,14 @@ _CODES = {
     415: "unsupported_media_type",
     429: "too_many_requests",
     431: "headers_too_large",
+    503: "service_unavailable",
 }
+_REFUSALS = frozenset({401, 403, 413, 415, 429, 503})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What went wrong with a request. `errors` are objects with `message` and, where known, `pointer`, `line`, `column`."""
+    """What went wrong with a request. `errors` are objects with `message` and, where known, `pointer`, `line`, `column`, `hint`."""
 
     status: int
     code: str
@@ -54,6 +56,14 @@ class Problem:
         if self.errors:
             document["errors"] = list(self.errors)
         return orjson.dumps(document, default=str)
+
+
+def refusal_of(status: int, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The code of an answer that refuses somebody who may ask well: not let in, too large, too much; None for any other answer."""
+    if status in _REFUSALS:
+        return _CODES[status]
+    # AWS says with 400 that there were too many requests.
+    return _CODES[429] if status == 400 and any(name == b"retry-after" for name, _ in headers) else None
 
 
 class Refused(Exception):
@@ -96,6 +106,7 @@ def as_error(found: Diagnostic) -> dict[str, Any]:
         "pointer": found.pointer,
         "line": found.line,
         "column": found.column,
+        "hint": found.hint,
     }
 
 

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, Literal
 
 import msgspec
-from litestar import Request, Response, get
+from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from flowrunner.api.authoring import Authoring, Caller, by_of, next_link, page_of
+from flowrunner.api.contract import PAGED, Contract, Parameter
+from flowrunner.api.filters import level_of, statuses_of
 from flowrunner.api.identify import RUNS_READ
-from flowrunner.api.messages import STATUSES, V2_STATUS, moment
-from flowrunner.api.page import cursor, limit_of, place_of
-from flowrunner.api.problems import Refused, of_status
 from flowrunner.engine.live import arn_of, name_of
 from flowrunner.errors import NotFound
+from flowrunner.identity.permissions import Permission
 from flowrunner.identity.principal import Principal
 from flowrunner.ids import parse_arn
-from flowrunner.ports.executions import ExecutionQuery, ExecutionStore, Head, Status
+from flowrunner.jsonvalue import loads
+from flowrunner.ports.definitions import DefinitionStore
+from flowrunner.ports.executions import ExecutionStore, Head
+from flowrunner.views.lines import LEVELS
+from flowrunner.views.records import has_notes, moment, shown_definition
+from flowrunner.views.run import read_context, read_logs, read_steps
+from flowrunner.views.stream import V2_STATUS
 
 RUNS = "/api/v2/workflows/runs"
+RUN = f"{RUNS}/{{run:str}}"
 ENDED = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"})
 _HEX = re.compile(r"[0-9a-f]{32}")
 
 
 class Run(msgspec.Struct, kw_only=True, omit_defaults=True, rename="camel"):
-    """One run. Times are RFC 3339 UTC, `duration` is milliseconds; `executionStatus` is the exact status."""
+    """One run. Times are RFC 3339 UTC, `duration` is milliseconds; `executionStatus` is the exact status, `context` the variables and outputs."""
 
     run_id: str
     workflow_id: str
@@ -44,6 +50,36 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True, rename="camel"):
     cause: str | None = None
     input: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    context: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Step(msgspec.Struct, kw_only=True, rename="camel"):
+    """One time that a step was entered. Times are RFC 3339 UTC, `duration` is milliseconds; `iteration` only of steps in loops."""
+
+    run_id: str
+    step_id: str
+    step_name: str
+    step_type: str
+    status: Literal["pending", "running", "success", "failed", "skipped", "cancelled"]
+    start_time: str
+    end_time: str | None
+    duration: int | None
+    input_data: Any
+    output_data: Any
+    error: str | None
+    attempts: int
+    iteration: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class LogLine(msgspec.Struct, kw_only=True, rename="camel"):
+    """What a step, or the run itself (`stepId` empty), has said."""
+
+    run_id: str
+    step_id: str
+    level: Literal["debug", "info", "warn", "error"]
+    message: str
+    timestamp: str
+    data: Any = msgspec.UNSET
 
 
 class RunPage(msgspec.Struct, kw_only=True):
@@ -57,7 +93,7 @@ def run_of(head: Head, region: str, *, whole: bool) -> Run:
     """A head as a run; `whole` adds input and output."""
     return Run(
         run_id=head.id,
-        workflow_id=head.machine,
+        workflow_id=shown_definition(head.machine),
         name=name_of(head),
         execution_arn=arn_of(head, region),
         status=V2_STATUS[head.status],
@@ -86,62 +122,99 @@ async def locate(executions: ExecutionStore, principal: Principal, name: str) ->
     return head
 
 
-def routes(*, executions: ExecutionStore, region: str) -> list[HTTPRouteHandler]:
-    """The handlers of this module."""
+def routes(
+    *, executions: ExecutionStore, region: str, definitions: DefinitionStore | None = None, authoring: Authoring | None = None
+) -> list[HTTPRouteHandler]:
+    """The handlers of this module; `definitions` have what a workflow's variables begin as, `authoring` brings the route that cancels."""
 
-    @get(RUNS, permission=RUNS_READ, operation_id="listRuns")
-    async def list_runs(request: Request[Principal, Any, Any]) -> Response[bytes]:
+    @get(
+        RUNS,
+        permission=RUNS_READ,
+        counts_as="ListExecutions",
+        operation_id="listRuns",
+        contract=Contract(
+            gives={200: RunPage}, query=(*PAGED, Parameter("workflow", "Runs of this workflow only."), Parameter("status", "Runs in this status only."))
+        ),
+    )
+    async def list_runs(request: Caller) -> Response[bytes]:
         """Runs of the account, newest first: ``?workflow=&status=&limit=&cursor=``."""
-        principal, query = request.user, request.query_params
+        query = request.query_params
         workflow, status = query.get("workflow"), query.get("status")
-        question = f"{principal.account}\n{workflow}\n{status}"
-        heads = await _page(
-            executions,
-            principal.account,
-            workflow,
-            statuses=_statuses(status),
-            limit=limit_of(query.get("limit")),
-            after=place_of(query.get("cursor"), question),
-        )
-        following = cursor(heads.rows[-1].started_at, heads.rows[-1].id, question) if heads.more else None
-        page = RunPage(items=[run_of(head, region, whole=False) for head in heads.rows], next_cursor=following)
-        headers = {} if following is None else {"link": f'<{_next_url(request, following)}>; rel="next"'}
-        return Response(msgspec.json.encode(page), media_type="application/json", headers=headers)
+        found = await page_of(executions, request, form="workflow", definition=workflow, statuses=statuses_of(status, V2_STATUS), marks=status or "")
+        page = RunPage(items=[run_of(head, region, whole=False) for head in found.rows], next_cursor=found.following)
+        return Response(msgspec.json.encode(page), media_type="application/json", headers=next_link(request, found.following))
 
-    @get(f"{RUNS}/{{run:str}}", permission=RUNS_READ, operation_id="describeRun")
-    async def describe_run(request: Request[Principal, Any, Any], run: FromPath[str]) -> Response[bytes]:
-        """One run, with its input and output."""
+    @get(
+        RUN,
+        permission=RUNS_READ,
+        counts_as="DescribeExecution",
+        operation_id="describeRun",
+        contract=Contract(gives={200: Run}, fails=(404,)),
+    )
+    async def describe_run(request: Caller, run: FromPath[str]) -> Response[bytes]:
+        """One run, with its input and output, its variables and what its steps have given."""
         head = await locate(executions, request.user, run)
-        return Response(msgspec.json.encode(run_of(head, region, whole=True)), media_type="application/json")
+        shown = run_of(head, region, whole=True)
+        if has_notes(head):
+            shown = msgspec.structs.replace(shown, context=await read_context(executions, head, await _first_variables(definitions, head)))
+        return Response(msgspec.json.encode(shown), media_type="application/json")
 
-    return [list_runs, describe_run]
+    @get(
+        f"{RUN}/steps",
+        permission=RUNS_READ,
+        counts_as="GetExecutionHistory",
+        operation_id="listSteps",
+        contract=Contract(gives={200: list[Step]}, fails=(404,)),
+    )
+    async def list_steps(request: Caller, run: FromPath[str]) -> Response[bytes]:
+        """The steps of a run, each time one was entered, in that order."""
+        head = await locate(executions, request.user, run)
+        return Response(msgspec.json.encode(await read_steps(executions, head)), media_type="application/json")
+
+    @get(
+        f"{RUN}/logs",
+        permission=RUNS_READ,
+        counts_as="GetExecutionHistory",
+        operation_id="listLogs",
+        contract=Contract(
+            gives={200: list[LogLine]},
+            fails=(404,),
+            query=(Parameter("stepId", "Lines of this step only."), Parameter("level", "Lines of this level only.", choices=LEVELS)),
+        ),
+    )
+    async def list_logs(request: Caller, run: FromPath[str]) -> Response[bytes]:
+        """What was logged, in order: ``?stepId=&level=``."""
+        query = request.query_params
+        level = level_of(query.get("level"), LEVELS)
+        head = await locate(executions, request.user, run)
+        return Response(msgspec.json.encode(await read_logs(executions, head, step=query.get("stepId"), level=level)), media_type="application/json")
+
+    return [list_runs, describe_run, list_steps, list_logs, *([] if authoring is None else [_cancel(authoring)])]
 
 
-def _next_url(request: Request[Principal, Any, Any], following: str) -> str:
-    query = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-    return f"{RUNS}?{urlencode([*query, ('cursor', following)])}"
+def _cancel(authoring: Authoring) -> HTTPRouteHandler:
+    @post(
+        f"{RUN}/cancel",
+        permission=Permission.EXECUTIONS_STOP,
+        counts_as="StopExecution",
+        operation_id="cancelRun",
+        status_code=200,
+        contract=Contract(gives={200: Run}, fails=(404, 409)),
+    )
+    async def cancel_run(request: Caller, run: FromPath[str]) -> Response[bytes]:
+        """Cancel a run; 409 for one that has ended."""
+        head = await authoring.cancel(await locate(authoring.executions, request.user, run), by_of(request.user))
+        return Response(msgspec.json.encode(run_of(head, authoring.region, whole=False)), media_type="application/json")
+
+    return cancel_run
 
 
-class _Heads(msgspec.Struct):
-    rows: list[Head]
-    more: bool
-
-
-def _statuses(text: str | None) -> tuple[Status | None, ...]:
-    """The statuses that a filter means: an exact one (``TIMED_OUT``) or a run's (``failed`` is two)."""
-    if text is None:
-        return (None,)
-    found = tuple(exact for exact, shown in V2_STATUS.items() if text in (exact, shown))
-    if not found:
-        raise Refused(of_status(400, f"status must be one of {', '.join(STATUSES)}."))
+async def _first_variables(definitions: DefinitionStore | None, head: Head) -> dict[str, Any]:
+    """The variables that a run began with: its definition's, and those of its input over them."""
+    revision = None if definitions is None else await definitions.revision(head.revision)
+    found: dict[str, Any] = {}
+    for text in (None if revision is None or revision.settings.get("format") != "workflow" else revision.definition, head.input):
+        value = None if text is None else loads(text)
+        given = value.get("variables") if isinstance(value, dict) else None
+        found |= given if isinstance(given, dict) else {}
     return found
-
-
-async def _page(
-    executions: ExecutionStore, account: str, workflow: str | None, *, statuses: Sequence[Status | None], limit: int, after: tuple[int, str] | None
-) -> _Heads:
-    rows: list[Head] = []
-    for status in statuses:
-        rows += await executions.list(ExecutionQuery(account=account, machine=workflow, status=status, limit=limit + 1, after=after))
-    rows.sort(key=lambda head: (head.started_at, head.id), reverse=True)
-    return _Heads(rows[:limit], len(rows) > limit)

@@ -16,6 +16,7 @@ from litestar.params import FromPath
 from flowrunner.api.accounts import ACCOUNT, Caller, answer, own
 from flowrunner.api.bodies import body_of, object_of
 from flowrunner.api.identify import actor_of
+from flowrunner.api.preconditions import expected_of
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.api.secretshapes import (
     METADATA,
@@ -25,7 +26,6 @@ from flowrunner.api.secretshapes import (
     Structured,
     Value,
     change_of,
-    expected_of,
     listed,
     name_of,
     query_of,

@@ -12,8 +12,6 @@ from litestar import Request, Response
 from msgspec import UNSET, UnsetType
 
 from flowrunner.api.accounts import answer
-from flowrunner.api.identify import header
-from flowrunner.api.messages import moment
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.clock import SECOND
 from flowrunner.errors import ExpressionError, InvalidDocument
@@ -23,6 +21,7 @@ from flowrunner.vault.rotation import Report
 from flowrunner.vault.secret import Secret, SecretInfo, SecretType
 from flowrunner.vault.secrets import SecretQuery, StructuredChange
 from flowrunner.vault.types import TYPES, Schema
+from flowrunner.views.records import moment
 
 METADATA = ("description", "tags", "expires_at")
 MAX_PAGE = 1000
@@ -94,17 +93,6 @@ def segments_of(request: Request[Any, Any, Any], key: str) -> list[str]:
 def name_of(request: Request[Any, Any, Any], key: str) -> str:
     """The name that the rest of the path spells."""
     return "/".join(segments_of(request, key))
-
-
-def expected_of(request: Request[Any, Any, Any]) -> int | None:
-    """The version of ``If-Match: "3"``."""
-    given = header(request.scope, b"if-match")
-    if given is None or given.strip() == "*":
-        return None
-    found = re.fullmatch(r'(?:W/)?"([0-9]{1,18})"', given.strip())
-    if found is None:
-        raise Refused(of_status(400, 'If-Match names the version of the secret, such as "3".'))
-    return int(found[1])
 
 
 def change_of(given: Structured) -> StructuredChange:

@@ -13,13 +13,13 @@ from litestar.params import FromPath
 from flowrunner.api.accounts import ACCOUNT, Caller, answer, own
 from flowrunner.api.bodies import body_of
 from flowrunner.api.identify import actor_of
-from flowrunner.api.messages import moment
 from flowrunner.api.page import limit_of
 from flowrunner.errors import AccessDenied
 from flowrunner.identity.entries import User
 from flowrunner.identity.permissions import Permission, Role
 from flowrunner.identity.service import Identity
 from flowrunner.identity.users import may_grant, permissions_of
+from flowrunner.views.records import moment
 
 
 class NewUser(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,12 +37,35 @@ class Watch:
         """Return once the caller is no longer let in: its credential was revoked, or has expired."""
         if not principal.credential and principal.expires_at is None:
             await asyncio.Event().wait()  # a caller without a credential (development) stays
+        with self._entered(principal) as watched:
+            await asyncio.shield(watched.task)
+
+    @contextlib.contextmanager
+    def watching(self, principal: Principal, out: Callable[[], None]) -> Iterator[None]:
+        """Call `out` if the caller is no longer let in while the block runs; needs no task of its own."""
+        if not principal.credential and principal.expires_at is None:
+            yield
+            return
+
+        def over(task: asyncio.Task[None]) -> None:
+            if not task.cancelled():
+                out()
+
+        with self._entered(principal) as watched:
+            watched.task.add_done_callback(over)
+            try:
+                yield
+            finally:
+                watched.task.remove_done_callback(over)
+
+    @contextlib.contextmanager
+    def _entered(self, principal: Principal) -> Iterator[_Watched]:
         watched = self._watched.get(principal)
         if watched is None:
             watched = self._watched[principal] = _Watched(asyncio.create_task(self._look(principal)))
         watched.streams += 1
         try:
-            await asyncio.shield(watched.task)
+            yield watched
         finally:
             watched.streams -= 1
             if watched.streams == 0:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from flowrunner.asl.findings import Findings, Place, pointer_of
 from flowrunner.asl.jsonata_checks import UNSUPPORTED_JSONATA, top_level_references
 from flowrunner.core.program import Field, Language, Template
 from flowrunner.errors import ExpressionError
@@ -19,6 +18,7 @@ from flowrunner.lang.jsonata.template import compile_jsonata_template, expressio
 from flowrunner.lang.jsonpath import Path, compile_path
 from flowrunner.lang.reference import is_reference
 from flowrunner.lang.template import compile_template, compile_value
+from flowrunner.reading.findings import Findings, Place, pointer_of
 
 INVALID_JSONATA = "INVALID_JSONATA_EXPRESSION"
 _JSONATA_CODE = re.compile(r"^[A-Z]\d{4}: ")

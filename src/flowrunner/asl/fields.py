@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from flowrunner.asl.findings import Findings, Place
 from flowrunner.core.program import Kind, Language
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.jsonata.template import is_expression
 from flowrunner.lang.moment import is_timestamp
+from flowrunner.reading.findings import Findings, Place
 
 Check = Callable[[JSONValue], str | None]  # the complaint, or None
 

@@ -52,6 +52,7 @@ WRITERS = re.compile(r"arn:[\w-]+:states:::s3:putObject", re.ASCII)
 _PATTERNS = r"(?P<pattern>\.sync(?::2)?|\.waitForTaskToken)?"
 _INTEGRATION = re.compile(rf"arn:[\w-]+:states:[\w-]*:[\w-]*:(?P<service>[\w-]+):(?P<action>\w+){_PATTERNS}", re.ASCII)
 _SDK = re.compile(rf"arn:[\w-]+:states:[\w-]*:[\w-]*:aws-sdk:(?P<service>\w+):(?P<action>\w+){_PATTERNS}", re.ASCII)
+_OWN = re.compile(r"arn:[\w-]+:states:[\w-]*:[\w-]*:flowrunner:[\w.-]+", re.ASCII)  # kinds of nodes; which there are is known where they run
 _ACTIVITY = re.compile(r"arn:[\w-]+:states:[\w-]+:[\w-]+:activity:[^\s:]{1,80}", re.ASCII)
 _FUNCTION = re.compile(r"arn:[\w-]+:lambda:[\w-]*:[\w-]*:function:[\w-]+(?::[\w$-]+)?", re.ASCII)
 _OTHER_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s{}]+")
@@ -66,6 +67,8 @@ def refusal(resource: str, *, express: bool) -> Refusal | None:
     URIs outside AWS's own are a warning only: the States Language asks for a URI, and a task handler may be registered
     for any. ``${Name}`` stands for a value that deployment tools put in.
     """
+    if _OWN.fullmatch(resource):
+        return None
     if _ACTIVITY.fullmatch(resource):
         return ("Express state machine does not support Activity ARN", True) if express else None
     match = _SDK.fullmatch(resource)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from flowrunner.asl import fields as table
 from flowrunner.asl.expressions import Scope, field_of, optional_template
 from flowrunner.asl.fields import checked
-from flowrunner.asl.findings import Place
 from flowrunner.asl.integrations import READERS, WRITERS
 from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.reading.findings import Place
 
 MAX_LABEL_LENGTH = 40  # characters; Developer Guide, "Label"
 _LABEL_REFUSED = frozenset('?*<>{}[]:;,\\|^~$#%&`"')  # Developer Guide, "Label"; white space and control characters too

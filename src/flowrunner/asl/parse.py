@@ -7,10 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, cast
 
 from flowrunner.asl import fields as table
-from flowrunner.asl.document import Document, Syntax, read_document
 from flowrunner.asl.expressions import Budget, Scope, field_of, optional_template, path_of, result_path_of, template_of, value_of
 from flowrunner.asl.fields import FIELDS, checked
-from flowrunner.asl.findings import Findings, Place
 from flowrunner.asl.integrations import refusal
 from flowrunner.asl.maps import MapParts, map_parts
 from flowrunner.asl.references import secrets_of
@@ -36,6 +34,8 @@ from flowrunner.core.program import (
 )
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.reading.document import Document, Syntax, read_document
+from flowrunner.reading.findings import Findings, Place
 
 MachineKind = Literal["STANDARD", "EXPRESS"]
 KINDS: tuple[Kind, ...] = ("Task", "Wait", "Pass", "Succeed", "Fail", "Choice", "Parallel", "Map")  # in AWS's order

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowrunner.asl.findings import Findings, Place
 from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.reading.findings import Findings, Place
 
 TARGET = "MISSING_TRANSITION_TARGET"
 MAX_NAME_LENGTH = 80  # characters; Step Functions Developer Guide, "States"

@@ -1,4 +1,4 @@
-"""Commands about definitions: ``validate`` and ``graph``."""
+"""Commands about definitions: ``validate``, ``graph``, ``schema`` and ``convert``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,20 @@ from typing import Annotated, Any
 import typer
 
 from flowrunner.cli.options import Json, Output, Quiet, form_of
-from flowrunner.cli.output import INVALID, Ended, Form, as_json, finding, print_text, say, show_rows
+from flowrunner.cli.output import INVALID, Ended, Form, as_json, complain, finding, print_text, say, show_rows
 from flowrunner.cli.source import read_source, sound_program
+
+
+class Schema(StrEnum):
+    """What there is a schema of."""
+
+    flow = "flow"
+
+
+class Target(StrEnum):
+    """What a flow is converted to."""
+
+    asl = "asl"
 
 
 class Drawing(StrEnum):
@@ -81,4 +93,47 @@ def graph(
             print_text(draw.as_mermaid(found))
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"validate": validate, "graph": graph}
+def schema(
+    form: Annotated[Schema, typer.Argument(metavar="FORMAT", help="The format.")],
+) -> None:
+    """Print the JSON Schema of a format, for editors: what they complete and check a definition by.
+
+    Example: flowrunner schema flow > flow.schema.json
+    """
+    from flowrunner.flow.schema import flow_schema  # noqa: PLC0415  # --help does not pay for it
+    from flowrunner.kinds import KINDS  # noqa: PLC0415  # as above
+
+    schemas = {Schema.flow: lambda: flow_schema(KINDS)}
+    print_text(as_json(schemas[form]()) + "\n")
+
+
+def convert(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A flow; - is standard input.")],
+    *,
+    to: Annotated[Target, typer.Option("--to", help="The format to convert it to.")] = Target.asl,
+) -> None:
+    """Write a flow as a state machine, on stdout, where the meaning is the same; what has no counterpart is told (exit code 3).
+
+    Example: flowrunner convert orders.yaml --to asl > orders.asl.json
+    """
+    from flowrunner.flow.parse import read_flow  # noqa: PLC0415  # --help does not pay for it
+    from flowrunner.flow.toasl import asl_of  # noqa: PLC0415  # as above
+    from flowrunner.kinds import BUILT_IN  # noqa: PLC0415  # as above
+
+    writers = {Target.asl: asl_of}
+    source = read_source(file)
+    sound_program(source)
+    flow, found, _, locate = read_flow(source.definition, BUILT_IN) if source.format == "flow" else (None, None, None, None)
+    if flow is None or found is None:
+        complain(f"{file} is not a flow: only flows can be converted.")
+        raise Ended(INVALID)
+    made = writers[to](found, flow)
+    if found.failed:
+        for one in found.diagnostics(locate):
+            say(finding(one, file))
+        complain(f"{file} cannot be converted.")
+        raise Ended(INVALID)
+    print_text(as_json(made) + "\n")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"validate": validate, "graph": graph, "schema": schema, "convert": convert}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from flowrunner.cli.output import INVALID, Ended, complain, finding, say
 from flowrunner.core.diagnostics import Diagnostic
@@ -14,18 +15,25 @@ from flowrunner.errors import ConfigurationError, InvalidDocument
 if TYPE_CHECKING:
     from flowrunner.core.program import Program
 
-SUFFIXES = (".asl.json", ".asl.yaml", ".asl.yml", ".json", ".yaml", ".yml")
+SUFFIXES = (".flow.yaml", ".flow.yml", ".asl.json", ".asl.yaml", ".asl.yml", ".json", ".yaml", ".yml")
 STANDARD_INPUT = "-"
+_NODES = re.compile(r"""^(?:\{\s*)?\s*["']?nodes["']?\s*:""", re.MULTILINE)
+_STEPS = re.compile(r""""steps"\s*:""")
+_STATES = re.compile(r"""["']?States["']?\s*:""")
+
+
+Format = Literal["asl", "flow", "workflow"]
 
 
 class Source(NamedTuple):
-    """A definition that was read: `definition` is JSON text, `program` None when it has errors."""
+    """A definition that was read: `definition` is JSON text (of a flow the text as it is), `program` None when it has errors."""
 
     file: str
     name: str
     definition: str
     program: Program | None
     diagnostics: Sequence[Diagnostic]
+    format: Format = "asl"
 
 
 def read_text(file: str) -> str:
@@ -43,19 +51,57 @@ def read_text(file: str) -> str:
 
 
 def read_source(file: str) -> Source:
-    """Read and check a definition, JSON or YAML by its name."""
-    from flowrunner.asl.findings import for_people  # noqa: PLC0415  # --help does not pay for it
+    """Read and check a definition, JSON or YAML by its name: a state machine; a flow if it has nodes, a workflow if it has steps, and no states."""
     from flowrunner.asl.parse import parse_definition  # noqa: PLC0415  # as above
+    from flowrunner.reading.findings import for_people  # noqa: PLC0415  # --help does not pay for it
 
     text = read_text(file)
     is_yaml = file.endswith((".yaml", ".yml"))
+    if _is_flow(text):
+        from flowrunner.flow.parse import parse_flow  # noqa: PLC0415  # as above
+        from flowrunner.kinds import BUILT_IN  # noqa: PLC0415  # as above
+
+        flow = parse_flow(text, BUILT_IN)
+        return Source(file, machine_name(file), text, flow.program, flow.diagnostics, "flow")
+    if _is_workflow(text):
+        from flowrunner.kinds import BUILT_IN  # noqa: PLC0415  # as above
+        from flowrunner.workflow.parse import parse_workflow  # noqa: PLC0415  # as above
+
+        workflow = parse_workflow(text, BUILT_IN)
+        return Source(file, machine_name(file), text, workflow.program, workflow.diagnostics, "workflow")
     program, diagnostics = parse_definition(text, syntax="yaml" if is_yaml else "json")
     if is_yaml and program is not None:
-        from flowrunner.asl.document import read_document  # noqa: PLC0415  # as above
         from flowrunner.jsonvalue import dumps  # noqa: PLC0415  # as above
+        from flowrunner.reading.document import read_document  # noqa: PLC0415  # as above
 
         text = dumps(read_document(text, "yaml").value)
     return Source(file, machine_name(file), text, program, for_people(diagnostics))
+
+
+def _is_flow(text: str) -> bool:
+    """Whether a text is a flow: its top level has ``nodes``, and is no state machine. A text that cannot be read whole is known by its lines."""
+    from flowrunner.reading.document import read_document  # noqa: PLC0415  # as above
+
+    if _NODES.search(text) is None:
+        return False
+    try:
+        value = read_document(text, "yaml").value
+    except InvalidDocument:
+        return _STATES.search(text) is None
+    return isinstance(value, dict) and "nodes" in value and "States" not in value
+
+
+def _is_workflow(text: str) -> bool:
+    """Whether a text is a step workflow: its top level has ``steps``. A text that cannot be read whole is known by its words."""
+    from flowrunner.reading.document import read_document  # noqa: PLC0415  # as above
+
+    if _STEPS.search(text) is None:
+        return False
+    try:
+        value = read_document(text, "json").value
+    except InvalidDocument:
+        return text.lstrip().startswith("{") and _STATES.search(text) is None
+    return isinstance(value, dict) and "steps" in value and "States" not in value
 
 
 def machine_name(file: str) -> str:

@@ -140,7 +140,7 @@ SETTINGS = (
     Setting(name="function_workers", read=read_whole(1, 1024), help="How many registered functions run at once.", key="function_pool.workers"),
     Setting(name="function_timeout_seconds", read=read_seconds, unit="seconds", help="The longest a function may take.", key="function_pool.timeout_seconds"),
     Setting(name="aws_endpoint_url", read=read_url, help="Where unregistered AWS services are called.", key="aws.endpoint_url"),
-    Setting(name="http_allow", read=read_texts, help="Private addresses (CIDR or host) that HTTP tasks may call.", key="http.allow"),
+    Setting(name="http_allow", read=read_texts, help="Private addresses (CIDR or host) that HTTP tasks may call; with --dev this machine is allowed.", key="http.allow"),
     Setting(name="command_allow", read=read_programs, help="Programs that nodes and steps may start, by name or absolute path. With --dev, unless it is set: echo."),
     Setting(name="command_folder", read=read_path, help="The folder within which they may choose where a program runs; without it each runs in a new, empty one.", is_path=True),
     Setting(name="allowed_origins", read=read_texts, help="Origins of pages that may open sockets, beside the server's own."),

@@ -16,6 +16,8 @@ from flowrunner.lang.moment import parse_nanoseconds
 
 Compare = Callable[[JSONValue, JSONValue], bool]
 _MISSING = object()
+_SEARCHED = 256  # characters that are searched in a microsecond, a step of the meter,
+_COMPARED = 8192  # and that are compared
 
 
 def holds(run: Run, scope: Scope, test: Test, document: JSONValue) -> bool:
@@ -35,6 +37,10 @@ def _compare(run: Run, scope: Scope, test: Comparison, document: JSONValue) -> b
     if test.operator == "IsPresent":
         return _present(run, scope, test.variable, document) is test.operand
     value = _variable(run, scope, test.variable, document)
+    if type(value) is str and len(value) > _SEARCHED:
+        run.meter.take(len(value) // (_SEARCHED if test.operator == "StringMatches" else _COMPARED))
+        if run.meter.left < 0:
+            raise runtime(scope, "The rules of the state search more text than one state may.")
     if isinstance(test.operand, Path):
         return COMPARE[test.operator.removesuffix("Path")](value, _variable(run, scope, test.operand, document))
     return COMPARE[test.operator](value, test.operand)

@@ -13,7 +13,7 @@ from flowrunner.core.program import Field, State, Template
 from flowrunner.core.records import NOT_TRUNCATED
 from flowrunner.core.run import Run
 from flowrunner.core.scope import Scope
-from flowrunner.errors import ExpressionError, IntrinsicError, PathNotFound
+from flowrunner.errors import ExpressionError, IntrinsicError, PathNotFound, ResultTooLarge
 from flowrunner.jsonvalue import JSONValue, Payload, dumps
 from flowrunner.lang.environment import Environment
 from flowrunner.lang.jsonata.template import TemplateFailure
@@ -44,6 +44,9 @@ def fill(scope: Scope, template: Template, environment: Environment, field: str)
     """Evaluate a template of the state; raises StateFailed with AWS's wording for what goes wrong."""
     try:
         return template.evaluate(environment)
+    except ResultTooLarge:
+        text = f"The state/task '{scope.state.name}' returned a result with a size exceeding the maximum number of bytes service limit."
+        raise StateFailed(Failure(DATA_LIMIT_EXCEEDED, text)) from None
     except TemplateFailure as error:
         location = f"{field}/{error.location}" if error.location else field
         raise query_failed(scope, _jsonata_cause(error, location), location) from None

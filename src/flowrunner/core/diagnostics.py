@@ -12,7 +12,7 @@ class Diagnostic:
 
     `code` is AWS's where AWS has one (SCHEMA_VALIDATION_FAILED, MISSING_TRANSITION_TARGET, ...). `pointer` is the place
     as AWS writes it ("/States/S1/Next"); `line` and `column` count from 1, 0 when the text was not available.
-    `message` is AWS's own wording where recorded, without the place.
+    `message` is AWS's own wording where recorded, without the place; `hint` is what would mend it, where that is known.
     """
 
     code: str
@@ -21,6 +21,7 @@ class Diagnostic:
     severity: Literal["ERROR", "WARNING"] = "ERROR"
     line: int = 0
     column: int = 0
+    hint: str = ""
 
     def __str__(self) -> str:
         where = f"{self.line}:{self.column}: " if self.line else ""

@@ -27,6 +27,7 @@ from flowrunner.jsonvalue import JSONValue, dumps
 from flowrunner.lang.jsonpath import Path
 
 LABEL_CHARACTERS = 60
+_FAILURES = ("error", "timeout")  # the edges of a flow that a failed node takes
 Way = Literal["next", "choice", "default", "catch", "start", "end"]
 
 
@@ -96,24 +97,37 @@ def _branch(branch: Branch, prefix: str) -> Graph:
 
 
 def _parts(state: State, prefix: str) -> tuple[Graph, ...]:
+    if state.label is not None and not any(_is_known(branch) for branch in _branches(state)):
+        return ()  # how a node does its work is not what its author drew
+    if isinstance(state.work, GraphWork):
+        return (_dependencies(state.work, f"{prefix}b0_"),)
+    return tuple(_branch(branch, f"{prefix}b{place}_") for place, branch in enumerate(_branches(state)))
+
+
+def _branches(state: State) -> tuple[Branch, ...]:
     match state.work:
         case ParallelWork(branches=branches):
-            return tuple(_branch(branch, f"{prefix}b{place}_") for place, branch in enumerate(branches))
+            return branches
         case MapWork(processor=processor):
-            return (_branch(processor, f"{prefix}b0_"),)
-        case GraphWork() as work:
-            return (_dependencies(work, f"{prefix}b0_"),)
+            return (processor,)
+        case GraphWork(nodes=nodes):
+            return tuple(node.branch for node in nodes)
         case SwitchWork(cases=cases):
-            return tuple(_branch(case.branch, f"{prefix}b{place}_") for place, case in enumerate(cases))
+            return tuple(case.branch for case in cases)
         case LoopWork(body=body):
-            return (_branch(body, f"{prefix}b0_"),)
+            return (body,)
         case _:
             return ()
 
 
+def _is_known(branch: Branch) -> bool:
+    """Whether the branch has a state that an author knows, at any depth."""
+    return any(state.label is not None or any(map(_is_known, _branches(state))) for state in branch.states.values())
+
+
 def _ends(state: State) -> bool:
     if state.route is not None:
-        return not state.route.edges.keys() - {"error", "timeout"}
+        return not state.route.edges.keys() - set(_FAILURES)
     return state.next is None and not isinstance(state.work, ChoiceWork)
 
 
@@ -125,11 +139,13 @@ def _ways(state: State) -> Iterator[tuple[str, Way, str]]:
             yield state.work.default, "default", "default"
     elif state.route is not None:
         for action, target in state.route.edges.items():
-            yield target, "default" if action == "default" else "choice", "" if action == "success" else _short(action)
+            if action not in _FAILURES or all(catcher.next != target for catcher in state.catchers):
+                yield target, "default" if action == "default" else "choice", "" if action == "success" else _short(action)
     elif state.next is not None:
         yield state.next, "next", ""
     for catcher in state.catchers:
-        yield catcher.next, "catch", _short("catch " + ", ".join(catcher.error_equals))
+        known = None if state.route is None else next((action for action in _FAILURES if state.route.edges.get(action) == catcher.next), None)
+        yield catcher.next, "catch", known or _short("catch " + ", ".join(catcher.error_equals))
 
 
 def _rule(rule: Rule) -> str:

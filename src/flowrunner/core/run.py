@@ -17,9 +17,11 @@ from flowrunner.core.records import Record
 from flowrunner.core.scope import NO_BYTES, Attempt, Scope
 from flowrunner.entropy import Entropy, derived
 from flowrunner.jsonvalue import JSONValue, Payload
-from flowrunner.lang.environment import Environment, Meter
+from flowrunner.lang.environment import MOST_BYTES, Environment, Meter
 from flowrunner.lang.moment import format_timestamp
 from flowrunner.limits import Limits
+
+_INTERIM = 4  # times the largest payload, so large a value may be on the way through a state: OutputPath may take a part of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +218,7 @@ class Run:
             entropy=self.entropy,
             now=self.now,
             meter=self.meter,
+            most_bytes=min(MOST_BYTES, self.limits.payload_bytes * _INTERIM or MOST_BYTES),
         )
 
     # --- tokens

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import orjson
@@ -19,6 +19,7 @@ from flowrunner.errors import NotFound, StoreError
 from flowrunner.ports.executions import Chunk, ExecutionStore, Head
 
 Entry = tuple[int, dict[str, Any]]
+Tap = Callable[[Head, Chunk | None], None]
 KEPT_CHUNKS = 64
 PAGE = 500
 WATCH_SECONDS = 0.1
@@ -42,7 +43,13 @@ class _Topic:
         """The records after this sequence number, or None when they are no longer kept."""
         if not self.chunks or self.chunks[0][0] > after + 1:
             return None
-        return [(first + place, record) for first, records in self.chunks for place, record in enumerate(records) if first + place > after]
+        return [
+            (first + place, record)
+            for first, records in self.chunks
+            if first + len(records) > after + 1  # most followers lack the newest chunk only
+            for place, record in enumerate(records)
+            if first + place > after
+        ]
 
     def move(self, last_seq: int, status: str) -> None:
         """The log is this long now: followers look."""
@@ -61,9 +68,20 @@ class Feed:
         self._look_seconds = look_seconds
         self._followed = asyncio.Event()
         self._topics: dict[str, _Topic] = {}
+        self._taps: set[Tap] = set()
+
+    def tap(self, told: Tap) -> None:
+        """Call this after each commit of this node, with the head and what was added to the log; it must be quick and not raise."""
+        self._taps.add(told)
+
+    def untap(self, told: Tap) -> None:
+        """Call it no more."""
+        self._taps.discard(told)
 
     def publish(self, head: Head, chunk: Chunk | None) -> None:
         """Note a commit; costs one lookup when nobody follows."""
+        for told in self._taps:
+            told(head, chunk)
         topic = self._topics.get(head.id)
         if topic is None:
             return

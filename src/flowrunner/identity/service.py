@@ -22,6 +22,21 @@ from flowrunner.ports.documents import SYSTEM, DocumentStore, Put
 
 ADMIN = "admin"
 DAY_SECONDS = 24 * 60 * 60
+# Kinds of documents that go with their account.
+ACCOUNT_KINDS = (
+    "secret",
+    "data-key",
+    "flow",
+    "workflow",
+    "environment",
+    "active-environment",
+    "action-template",
+    "test",
+    "test-group",
+    "test-result",
+    "request",
+    "store",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +66,7 @@ class Identity:
         issuers: Sequence[ForeignIssuer] = (),
         relaxed: bool = False,
         passwords: Passwords | None = None,
-        account_kinds: tuple[str, ...] = ("store", "secret", "data-key"),
+        account_kinds: tuple[str, ...] = ACCOUNT_KINDS,
     ) -> None:
         self._randomness = randomness
         self.entries = Entries(documents)

@@ -23,7 +23,7 @@ _OUTPUTS = fields(
         "failed_items": listed("The items of failed batches, each with `error`."),
         "success_count": integer("Items that succeeded."),
         "total_count": integer("Items there were."),
-        "success_rate": number("Their share, 0 to 1."),
+        "success_rate": number("Their share in percent."),
         "batch_size": integer("Items of one batch."),
     },
     closed=False,

@@ -34,6 +34,8 @@ SEND = KindInfo(
             "html": text("The same as HTML."),
             "attachments": listed("Files.", _ATTACHMENT),
             "headers": mapping("More headers."),
+            "secret": text("The name of a structured secret with username and password, and whatever else may stand here."),
+            "tls_ca": text("Certificates of the authority to trust instead of the system's, as PEM text."),
             "timeout": duration("The longest it may take.", "60s"),
         },
         "smtp_host",
@@ -41,7 +43,7 @@ SEND = KindInfo(
         "to",
     ),
     outputs=fields({"message_id": text("The mail's id."), "accepted": texts("Receivers that the server took."), "refused": mapping("Those it did not take, with its answer.")}),
-    errors=(EGRESS, BAD_PARAMETERS, ("FlowRunner.MailRefused", "the server took no receiver, or refused the log-in or the mail"), ("FlowRunner.MailUnreachable", "the server could not be reached")),
+    errors=(EGRESS, BAD_PARAMETERS, ("FlowRunner.MailRefused", "the server took no receiver, or refused the log-in or the mail"), ("FlowRunner.MailDeferred", "the server asks to come back later"), ("FlowRunner.MailUnreachable", "the server could not be reached, or has not proved who it is")),
 )  # fmt: skip
 RECEIVE = KindInfo(
     name="email.receive",
@@ -65,13 +67,13 @@ RECEIVE = KindInfo(
             "mark_as_read": boolean("Whether they are marked as read.", default=False),
             "with_body": boolean("Whether to give the text, HTML and attachments.", default=False),
             "body_preview": {"type": ["integer", "boolean"], "description": "How many characters of the text to give as `preview`.", "default": 200},
+            "secret": text("The name of a structured secret with username and password, and whatever else may stand here."),
+            "tls_ca": text("Certificates of the authority to trust instead of the system's, as PEM text."),
             "timeout": duration("The longest it may take.", "60s"),
         },
         "imap_host",
-        "username",
-        "password",
     ),
-    outputs=fields({"emails": listed("Each with `id`, `message_id`, `from`, `to`, `cc`, `subject`, `date`, `flags`, `preview`, `body`, `html`, `attachments`."), "count": integer("How many.")}),
-    errors=(EGRESS, BAD_PARAMETERS, ("FlowRunner.MailRefused", "the server refused the log-in or the folder"), ("FlowRunner.MailUnreachable", "the server could not be reached")),
+    outputs=fields({"emails": listed("Each with `id`, `message_id`, `from`, `to`, `cc`, `subject`, `reply_to`, `date`, `flags`, `size`, `truncated`, `preview`, `body`, `html`, `attachments`."), "count": integer("How many.")}),
+    errors=(EGRESS, BAD_PARAMETERS, ("FlowRunner.MailRefused", "the server refused the log-in or the folder"), ("States.DataLimitExceeded", "the mails have more than 32 MiB"), ("FlowRunner.MailUnreachable", "the server could not be reached, or has not proved who it is")),
 )  # fmt: skip
 KINDS = (SEND, RECEIVE)

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from flowrunner.jsonvalue import JSONObject
 from flowrunner.kinds.http import BAD_PARAMETERS, EGRESS, UNREACHABLE
-from flowrunner.kinds.info import KindInfo, anything, boolean, choice, duration, fields, integer, listed, mapping, number, text, texts
+from flowrunner.kinds.info import KindInfo, anything, boolean, choice, duration, fields, integer, listed, mapping, text, texts
 
-_TOOLS = listed("Tools that the model may call: `{name, description, parameters}`, or as the provider writes them.", {"type": "object"})
+_TOOLS = listed(
+    "Tools that the model may call: `{name, description, parameters}`, or as the provider writes them. For an agent also `current_time`, `http_request`, "
+    "and `{kind, params, name, description}` for a node of that kind: what stands in `params` the model cannot change."
+)
 _REFUSED = ("FlowRunner.ModelRefused", "the provider answered with an error; the cause has its status and message")
+_LATER = (
+    ("FlowRunner.ModelRateLimited", "the provider answered 429; the cause has the seconds to wait if it said so"),
+    ("FlowRunner.ModelUnavailable", "the provider answered with a status from 500 on"),
+)
 _MALFORMED = ("FlowRunner.ModelOutput", "the answer is not what was asked for: no JSON, or not of the schema")
 _ASKED: dict[str, JSONObject] = {
     "provider": choice("How the provider's API looks: `generic` is like `openai`, with `base_url`.", "openai", "anthropic", "generic", default="openai"),
     "api_key": text("The credential."),
+    "secret": text("The name of a secret of the type api_key: its `key`, and whatever else may stand here."),
+    "headers": mapping("More headers."),
     "base_url": text("The API's address. Default: the provider's own."),
     "model": text("The model."),
     "prompt": text("What to ask."),
     "system": text("What the model is told before."),
     "messages": listed("The conversation so far: `{role, content}`.", {"type": "object"}),
-    "temperature": number("How varied answers are.", minimum=0, default=0.7),
+    "temperature": {"type": ["number", "null"], "description": "How varied answers are; null for models that take none.", "minimum": 0, "default": 0.7},
     "max_tokens": integer("The most tokens of the answer.", minimum=1),
     "tools": _TOOLS,
     "options": mapping("More of the request, as the provider writes it; `base_url` may stand here."),
@@ -56,8 +65,7 @@ LLM = KindInfo(
         },
         closed=False,
     ),
-    actions=("success", "tool_calls"),
-    errors=(EGRESS, UNREACHABLE, BAD_PARAMETERS, _REFUSED, _MALFORMED),
+    errors=(EGRESS, UNREACHABLE, BAD_PARAMETERS, _REFUSED, *_LATER, _MALFORMED),
 )
 AGENT = KindInfo(
     name="agent",
@@ -67,7 +75,9 @@ AGENT = KindInfo(
         {
             **_ASKED,
             "max_steps": integer("The most questions to the model.", minimum=1, default=10),
-            "tool_handlers": mapping("How each tool is carried out, by its name: `{url, method, headers}` or `{script}`."),
+            "tool_handlers": mapping(
+                "How each tool is carried out, by its name: `{url, method, headers}`, `{script}` (it sees `arguments`) or `{kind, params}`."
+            ),
             "allowed_tools": texts("The tools that may be called. Default: all."),
         }
     ),
@@ -81,6 +91,6 @@ AGENT = KindInfo(
         },
         closed=False,
     ),
-    errors=(EGRESS, UNREACHABLE, BAD_PARAMETERS, _REFUSED, _MALFORMED, ("FlowRunner.AgentSteps", "there was no answer after `max_steps` questions")),
+    errors=(EGRESS, UNREACHABLE, BAD_PARAMETERS, _REFUSED, *_LATER, _MALFORMED, ("FlowRunner.AgentSteps", "there was no answer after `max_steps` questions")),
 )
 KINDS = (LLM, AGENT)

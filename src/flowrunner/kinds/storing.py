@@ -43,34 +43,45 @@ DATABASE = KindInfo(
     aliases=("postgres", "sql"),
     description=(
         "Speaks to a PostgreSQL or SQLite database with parameters, never with texts put together. Several statements are one transaction. "
-        "A SQLite file must be in a folder that the operator has allowed."
+        "Everything an attempt does is one transaction. SQLite files are below a folder that the operator names (`database_folder`), each account's in "
+        "a folder of its own; `:memory:` is a fresh database for the attempt. With `table_name`, values are kept by key in a table of PostgreSQL."
     ),
     parameters=fields(
         {
             "driver": choice("The database.", "postgres", "postgresql", "sqlite", "sqlite3", default="postgres"),
-            "dsn": text("Its address: a URL for PostgreSQL, a path for SQLite. Or in parts:"),
+            "dsn": text("Its address: `postgresql://USER:PASSWORD@HOST:PORT/DATABASE` for PostgreSQL, a path below the folder or `:memory:` for SQLite. Or in parts:"),
+            "path": text("For SQLite: the file."),
+            "secret": text("The name of a secret of the type database with all this; what stands beside it here wins."),
             "host": text("The server's host."),
             "port": integer("Its port.", minimum=1, default=5432),
             "user": text("The role."),
             "password": text("Its password."),
             "dbname": text("The database."),
-            "ssl_mode": text("As libpq has it.", default="prefer"),
+            "sslmode": choice("How TLS is used, as libpq has it.", "disable", "allow", "prefer", "require", "verify-ca", "verify-full", default="prefer"),
+            "ssl_mode": text("The same."),
+            "sslrootcert": text("Certificates of the authority to trust, as PEM text."),
+            "op": text("The same as `operation`."),
             "operation": choice("What to do.", "select", "execute", "transaction", "batch", "get", "set", "delete", "list", "query"),
             "queryType": text("The same, as step workflows write it: `select`, `exec`, `insert`, `update`, `delete`."),
             "query": text("The statement, with `$1` (PostgreSQL) or `?` (SQLite) for each argument."),
-            "args": listed("The arguments. For `batch`: a list of lists."),
-            "statements": listed("For `transaction`: `{query, args}`.", {"type": "object"}),
+            "args": {"type": ["array", "object"], "description": "The arguments; on SQLite also an object, for parameters with names (`:name`)."},
+            "rows": listed("For `batch`: a list of arguments for each run of `query`."),
+            "statements": listed("For `transaction`: `{query, args}`, or texts."),
             "table_name": text("For `get`, `set`, `delete`, `list`: the table of keys and values."),
             "key": text("The key, likewise."),
             "value": anything("The value, likewise."),
-            "limit": integer("The most rows that are given.", minimum=1, default=1000),
-            "timeout": duration("The longest it may take.", "60s"),
+            "filter": mapping("For `query` with `table_name`: an object that the values contain."),
+            "prefix": text("For `list`: what the keys begin with."),
+            "limit": integer("For `list` and `query` with `table_name`: the most items.", minimum=1, default=100),
+            "max_rows": integer("More rows than this are a failure.", minimum=1, default=10_000),
+            "max_bytes": integer("More bytes of rows than this are a failure.", minimum=1, default=4_194_304),
+            "timeout": duration("The longest it may take.", "30s"),
             "idempotent": boolean("Whether it may be run again when nobody knows how it ended.", default=False),
         }
     ),
-    outputs=anything("`{rows, rowCount}` of a query, `{affected}` of a change, `{results, affected}` of a transaction or batch."),
+    outputs=anything("`select`, `query`: `{rows, row_count, rowCount, columns}`. `execute`: `{affected}`, with RETURNING also `rows` and `row_count`. `transaction`: `{affected, results}`. `batch`: `{affected, batches}`. With `table_name`: `{key, value, found}`, `{key, value}`, `{key, deleted}`, `{items, count}`."),
     actions=("success", "not_found"),
-    errors=(EGRESS, BAD_PARAMETERS, ("FlowRunner.DatabaseError", "the database refused the statement; the cause has its code and message"), ("FlowRunner.DatabaseUnreachable", "it could not be reached")),
+    errors=(EGRESS, BAD_PARAMETERS, ("FlowRunner.DatabaseError", "the database refused the statement; the cause has its message"), ("FlowRunner.ConstraintViolated", "a constraint stands against it"), ("FlowRunner.DatabaseConflict", "another transaction is in the way (locked, deadlock, serialization); the same again may work"), ("FlowRunner.DatabaseUnreachable", "it could not be reached"), ("FlowRunner.MissingExtra", "PostgreSQL's driver is not installed"), ("States.DataLimitExceeded", "the rows are more than `max_rows` or `max_bytes`")),
 )  # fmt: skip
 DYNAMODB = KindInfo(
     name="dynamodb",
@@ -78,6 +89,7 @@ DYNAMODB = KindInfo(
     description="Reads and writes items of a DynamoDB table.",
     parameters=fields(
         {
+            "secret": text("The name of a structured secret with access_key and secret_key, and whatever else may stand here."),
             "operation": choice("What to do.", "get", "set", "put", "delete", "list", "query", "scan", "batch_write"),
             "region": text("The region.", default="us-east-1"),
             "endpoint": text("Another address than AWS's."),
@@ -86,7 +98,7 @@ DYNAMODB = KindInfo(
             "session_token": text("Of a temporary credential."),
             "table_name": text("The table."),
             "key": anything("The item's key: an object, or a text for the attribute `id`."),
-            "value": anything("The item, or the value to set in the attribute `value`."),
+            "value": anything("For `set`: with `key` the value of the attribute `value`, without it the whole item."),
             "items": listed("For `batch_write`: the items, any number; they are sent 25 at a time.", {"type": "object"}),
             "deletes": listed("For `batch_write`: keys to delete."),
             "ttl": duration("For `set`: how long it is kept, in the attribute `ttl`."),
@@ -95,13 +107,14 @@ DYNAMODB = KindInfo(
             "key_condition": mapping("For `query`: attribute to value, or to `{$gt: ...}`, `{$begins_with: ...}`, `{$between: [...]}`."),
             "filter": mapping("For `query` and `list`: as the store's."),
             "limit": integer("The most items that are given.", minimum=1, default=100),
+            "timeout": duration("The longest it may take.", "30s"),
             "consistent": boolean("Whether the read is strongly consistent.", default=False),
         },
         "operation",
         "table_name",
     ),
-    outputs=anything(f"`get`: `{{item, found}}`. `query`, `list`, `scan`: {_QUERY_OUTPUT}. Writes: `{{written}}`, `{{deleted}}`."),
+    outputs=anything(f"`get`: `{{item, value, found}}`. `query`, `list`, `scan`: {_QUERY_OUTPUT}. Writes: `{{written}}`, `{{deleted}}`, the numbers."),
     actions=("success", "not_found"),
-    errors=(EGRESS, BAD_PARAMETERS, ("FlowRunner.DynamoDbError", "DynamoDB refused; the cause has its code and message"), ("FlowRunner.DatabaseUnreachable", "it could not be reached")),
+    errors=(EGRESS, BAD_PARAMETERS, ("FlowRunner.DynamoDbError", "DynamoDB refused; the cause has its code and message"), ("FlowRunner.DatabaseUnreachable", "it could not be reached"), ("FlowRunner.MissingExtra", "its library is not installed")),
 )  # fmt: skip
 KINDS = (STORE, DATABASE, DYNAMODB)

@@ -1,7 +1,7 @@
-"""``${ expression }`` in texts: where the expressions stand, and where JavaScript ends.
+r"""``${ expression }`` in texts: where the expressions stand, and where JavaScript ends.
 
 This is a scanner, not a parser: it knows strings, templates, comments, regular expressions and brackets, so it finds the brace
-that closes an expression. Whether the expression compiles is the engine's business. ``\\${`` is a literal ``${``.
+that closes an expression. Whether the expression compiles is the engine's business. ``\${`` is a literal ``${``.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from flowrunner.jsonvalue import JSONValue
 
 OPENING = "${"
 _MARK = re.compile(r"\\?\$\{")
+# What is not closed is taken to the end of its line, so that broken code is gone through once, too.
 _TOKEN = re.compile(
-    r"""(?P<space>(?:\s|//[^\n]*|/\*.*?\*/)+)
+    r"""(?P<space>(?:\s|//[^\n]*)+)
+    | (?P<comment>/\*)
     | (?P<word>(?:[\w$.\#]|\\u[0-9a-fA-F{}]+)+)
-    | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
+    | (?P<string>"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?)
     | (?P<step>\+\+|--)
     | (?P<mark>.)""",
     re.VERBOSE | re.DOTALL,
 )
-_REGULAR_EXPRESSION = re.compile(r"/(?:\\[^\n]|\[(?:\\[^\n]|[^\]\\\n])*\]|[^/\\\[\n])+/\w*")
+_REGULAR_EXPRESSION = re.compile(r"/(?:\\[^\n]|\[(?:\\[^\n]|[^\]\\\n])*\]?|[^/\\\[\n])+/?\w*")
 _TEMPLATE_PART = re.compile(r"(?:\\.|\$(?!\{)|[^`\\$])*", re.DOTALL)
 # After these a slash begins a regular expression; after any other word it divides.
-_BEFORE_OPERAND = frozenset("return typeof case in of delete void throw new instanceof do else yield await".split())
+_BEFORE_OPERAND = frozenset(("return", "typeof", "case", "in", "of", "delete", "void", "throw", "new", "instanceof", "do", "else", "yield", "await"))
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 
 
@@ -94,12 +96,12 @@ def expressions_of(value: JSONValue) -> Iterator[tuple[tuple[str | int, ...], st
             stack.extend(((*place, index), part[index]) for index in range(len(part) - 1, -1, -1))
 
 
+@lru_cache(maxsize=4096)
 def without_end(source: str) -> str:
     """`source` without the semicolons and comments at its end: what may still be one expression."""
     return source[: extent(source).last] if ";" in source else source
 
 
-@lru_cache(maxsize=4096)
 def extent(text: str, at: int = 0) -> Extent:
     """Where the code that begins at `at` ends. Never raises: code that is broken ends with the text."""
     opened: list[str] = []  # ( [ { of code, and ` for a template within which we are
@@ -120,26 +122,32 @@ def extent(text: str, at: int = 0) -> Extent:
         match = _TOKEN.match(text, at)
         if match is None:
             break
-        kind, token, at = match.lastgroup, match[0], match.end()
+        kind, piece, at = match.lastgroup, match[0], match.end()
         if kind == "space":
             continue
-        if token == "/" and not operand and (found := _REGULAR_EXPRESSION.match(text, match.start())) is not None:
+        if kind == "comment":
+            closed = text.find("*/", at)
+            if closed < 0:
+                break
+            at = closed + 2
+            continue
+        if piece == "/" and not operand and (found := _REGULAR_EXPRESSION.match(text, match.start())) is not None:
             at, operand = found.end(), True
         elif kind == "word":
-            operand = token not in _BEFORE_OPERAND
+            operand = piece not in _BEFORE_OPERAND
         elif kind == "string":
             operand = True
-        elif token in _PAIRS:
+        elif piece in _PAIRS:
             if not opened:
-                if token == "}":
+                if piece == "}":
                     return Extent(match.start(), last)
-            elif opened[-1] == _PAIRS[token]:
+            elif opened[-1] == _PAIRS[piece]:
                 opened.pop()
             operand = True
         elif kind == "mark":
-            if token in "([{`":
-                opened.append(token)
+            if piece in "([{`":
+                opened.append(piece)
             operand = False
-        if token != ";":
+        if piece != ";":
             last = at
     return Extent(len(text), last)

@@ -12,6 +12,7 @@ from flowrunner.jsonvalue import JSONValue
 _EMPTY: Mapping[str, JSONValue] = {}
 
 
+MOST_BYTES = 64 * 1024 * 1024  # of JSON text that a template may stand for
 STEPS_PER_STATE = 250_000  # of all expressions that one state evaluates; 0.5 to 2 µs each: hostile ones end in about half a second (measured)
 
 
@@ -42,7 +43,8 @@ class Environment:
     """The names an expression can reach; nothing else exists for it.
 
     `document` is what ``$`` names in JSONPath, `context` what ``$$`` names, `variables` what ``$name`` names in both
-    languages, `states` the value of JSONata's ``$states``. `now` is milliseconds since 1970 UTC.
+    languages, `states` the value of JSONata's ``$states``. `now` is milliseconds since 1970 UTC. A template whose value would have
+    more than `most_bytes` of JSON text is refused before anything writes it out.
     """
 
     document: JSONValue = None
@@ -52,6 +54,7 @@ class Environment:
     entropy: Entropy = field(default_factory=lambda: Entropy(bytes(16)))
     now: int = 0
     meter: Meter = field(default_factory=Meter)
+    most_bytes: int = MOST_BYTES
 
 
 class Expression(Protocol):

@@ -19,8 +19,8 @@ from jsonpath.exceptions import JSONPathError
 from jsonpath.segments import JSONPathChildSegment
 from jsonpath.selectors import Filter, FilterContext, IndexSelector, NameSelector, SliceSelector, WildcardSelector
 
-from flowrunner.errors import BudgetExceeded, ExpressionError, ExpressionSyntaxError, PathNotFound
-from flowrunner.jsonvalue import JSONValue
+from flowrunner.errors import BudgetExceeded, ExpressionError, ExpressionSyntaxError, PathNotFound, ResultTooLarge
+from flowrunner.jsonvalue import JSONValue, weight
 from flowrunner.lang.environment import Environment, Meter
 from flowrunner.lang.reference import Part, Step, bracketed, is_reference, java_text, parse, read, steps_of, write
 
@@ -32,7 +32,7 @@ FILTER_COST = 5  # visits that each part of a filter (operator, path or literal)
 MAX_FILTER_NESTING = 32  # nested parentheses in a filter; the library parses recursively
 
 Apply = Callable[[list[JSONValue], JSONValue, "Budget"], list[JSONValue]]
-Query = Callable[[JSONValue, str, Meter], JSONValue]
+Query = Callable[[JSONValue, str, Environment], JSONValue]
 
 
 class Path:
@@ -50,7 +50,7 @@ class Path:
         self._named = all(isinstance(step, str) for step in self.steps)
 
     def evaluate(self, environment: Environment) -> JSONValue:
-        """The value the path names; a list for queries. Raises PathNotFound, or BudgetExceeded for a query."""
+        """The value the path names; a list for queries. Raises PathNotFound; for a query also BudgetExceeded, ResultTooLarge."""
         root = self.root
         if root == "$":
             value = start = environment.document
@@ -61,7 +61,7 @@ class Path:
         else:
             raise PathNotFound(self.text, f"Variable '{root}' is not defined")
         if self._query is not None:
-            return self._query(value, self.text, environment.meter)
+            return self._query(value, self.text, environment)
         if not self._named:
             return read(value, self.steps, self.text)
         try:
@@ -127,22 +127,26 @@ def _query(parts: tuple[Part, ...]) -> Query:
     single = not tail or (len(tail) == 1 and _merges(tail[0]))
     levels = [_apply(part, last=position == len(tail) - 1) for position, part in enumerate(tail)]
 
-    def evaluate(start: JSONValue, text: str, meter: Meter) -> JSONValue:
+    copies = any(part.deep or (part.kind in {"names", "indexes"} and len(part.value) > 1) for part in tail)  # may give a part more than once
+
+    def evaluate(start: JSONValue, text: str, environment: Environment) -> JSONValue:
         try:
             found = [read(start, lead, text)]
         except PathNotFound:
             if single:
                 raise
             found = []
-        budget = Budget(meter)
+        budget = Budget(environment.meter)
         try:
             for level in levels:
                 found = level(found, start, budget)
         finally:
-            meter.take(budget.steps)
+            environment.meter.take(budget.steps)
         if single and not found:
             raise PathNotFound(text, f"No results for path: {bracketed(lead)}")
         result = found[0] if single else found
+        if copies and weight(result) > environment.most_bytes:
+            raise ResultTooLarge
         return result if function is None else function(result, text)
 
     return evaluate

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from flowrunner.errors import BudgetExceeded, ExpressionSyntaxError, PathNotFound
-from flowrunner.jsonvalue import MAX_DEPTH, JSONValue, dumps
+from flowrunner.errors import BudgetExceeded, ExpressionSyntaxError, PathNotFound, ResultTooLarge
+from flowrunner.jsonvalue import MAX_DEPTH, JSONValue, dumps, weight
 from flowrunner.lang.environment import Environment
 from flowrunner.lang.intrinsics import ArgumentNotFound, Intrinsic, compile_intrinsic
 from flowrunner.lang.jsonpath import Path, compile_path
 from flowrunner.lang.reference import IndexOutOfRange
 
 SUFFIX = ".$"
+FEW_REFERENCES = 8  # so many copies of a document are no matter; eight thousand were two gigabytes
 
 Build = Callable[[Environment], JSONValue]
 
@@ -49,9 +50,10 @@ class TemplateFieldNotFound(PathNotFound):
 class Template:
     """A compiled template. A `constant` one gives the definition's own value every time."""
 
-    __slots__ = ("_build", "constant", "value", "variables")
+    __slots__ = ("_build", "_many", "constant", "value", "variables")
 
     def __init__(self, value: JSONValue, variables: frozenset[str], build: Build | None) -> None:
+        self._many = build is not None and _references(value) > FEW_REFERENCES
         self.value = value
         self.variables = variables
         self.constant = build is None
@@ -60,9 +62,14 @@ class Template:
     def evaluate(self, environment: Environment) -> JSONValue:
         """The filled template: new containers down to the dynamic members, the rest shared.
 
-        Raises TemplateFieldNotFound, ArgumentNotFound, IntrinsicError, BudgetExceeded.
+        Raises TemplateFieldNotFound, ArgumentNotFound, IntrinsicError, BudgetExceeded, ResultTooLarge.
         """
-        return self.value if self._build is None else self._build(environment)
+        if self._build is None:
+            return self.value
+        value = self._build(environment)
+        if self._many and weight(value) > environment.most_bytes:
+            raise ResultTooLarge
+        return value
 
     def __repr__(self) -> str:
         return f"Template({self.value!r})"
@@ -121,6 +128,20 @@ def _builder(plain: JSONValue, dynamic: list[tuple[str, Build]] | list[tuple[int
         return result
 
     return build
+
+
+def _references(value: JSONValue) -> int:
+    """How often the dynamic members may refer to the document: each does so with a dollar sign."""
+    count, stack = 0, [("", value)]
+    while stack:
+        key, part = stack.pop()
+        if isinstance(part, str):
+            count += part.count("$") if key.endswith(SUFFIX) else 0
+        elif isinstance(part, dict):
+            stack.extend(part.items())
+        elif isinstance(part, list):
+            stack.extend(("", item) for item in part)
+    return count
 
 
 def _member(key: str, text: JSONValue, pointer: str, variables: set[str]) -> Build:

@@ -57,6 +57,10 @@ class Observer(Protocol):
         """Note that a subscriber has gone after this time; `error` when it was cut or failed."""
         ...
 
+    def on_refused(self, code: str) -> None:
+        """Note that a request or a connection was refused: the code of the problem, or ``dropped`` when it was closed without a word."""
+        ...
+
 
 class NullObserver:
     """Looks the other way."""
@@ -92,4 +96,7 @@ class NullObserver:
         """Do nothing."""
 
     def on_socket_closed(self, seconds: float, *, error: bool) -> None:
+        """Do nothing."""
+
+    def on_refused(self, code: str) -> None:
         """Do nothing."""

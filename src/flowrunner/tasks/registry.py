@@ -25,11 +25,13 @@ from flowrunner.tasks.functions import Function
 from flowrunner.tasks.http import Connections, HttpTask
 from flowrunner.tasks.invoke import Background, FunctionTask, NoSuchFunction, function_of
 from flowrunner.tasks.invokers import LONGEST, EndpointFunctions, LocalFunctions, UrlFunctions
+from flowrunner.tasks.javascript.scripts import Scripts as JavaScript
 from flowrunner.tasks.mocks import Mocks, MockTask
 from flowrunner.tasks.nested import SFN_ACTIONS, Callbacks, SfnTask, StartExecutionTask
 from flowrunner.tasks.nodes.builtin import NodeServices, built_in
 from flowrunner.tasks.nodes.command import Programs
-from flowrunner.tasks.nodes.scripting import NoScripts, Scripting, Scripts
+from flowrunner.tasks.nodes.functions import RegisteredFunctions
+from flowrunner.tasks.nodes.scripting import Scripting, Scripts
 from flowrunner.tasks.nodes.table import NodeTable
 from flowrunner.tasks.nodes.task import NodeTask
 from flowrunner.tasks.secrecy import Guarded
@@ -96,15 +98,26 @@ class Registry:
         def task(invoker: LocalFunctions | UrlFunctions | EndpointFunctions | NoSuchFunction) -> FunctionTask:
             return FunctionTask(invoker, self._background, clock=clock, uuids=uuids, limits=limits)
 
-        self._local = task(LocalFunctions(self._functions, self._pool, clock=clock, limits=limits, seconds=function_seconds))
-        self._url = task(UrlFunctions(self._functions, self._trusted, seconds=function_seconds))
+        local = LocalFunctions(self._functions, self._pool, clock=clock, limits=limits, seconds=function_seconds)
+        url = UrlFunctions(self._functions, self._trusted, seconds=function_seconds)
+        self._local, self._url = task(local), task(url)
         self._other = task(EndpointFunctions(endpoint_url, self._trusted) if endpoint_url else NoSuchFunction())
         self._mock = MockTask(self._mocks)
         self._nothing = Nothing()
         sfn = SfnTask(starter, callbacks, uuids=uuids)
-        scripting = Scripting(scripts or NoScripts(), self._secrets)
-        services = NodeServices(clock=clock, client=self._client, policy=policy, scripting=scripting, programs=programs or Programs(), documents=documents)
-        self.nodes = NodeTable(built_in(services))
+        self._scripts = JavaScript()  # no process runs before the first script
+        scripting = Scripting(scripts or self._scripts, self._secrets)
+        registered = RegisteredFunctions(self._functions, local, url, uuids)
+        offered = NodeServices(
+            clock=clock,
+            client=self._client,
+            policy=policy,
+            scripting=scripting,
+            programs=programs or Programs(),
+            documents=documents,
+            functions=registered,
+        )
+        self.nodes = NodeTable(built_in(offered))
         self._services: dict[str, TaskHandler] = {
             "states:startExecution": StartExecutionTask(starter, clock=clock, uuids=uuids),
             "flowrunner": NodeTask(self.nodes, scripting),
@@ -129,6 +142,7 @@ class Registry:
         await self._trusted.start(stack)
         await self._pool.start(stack)
         await self._background.start(stack)
+        await self._scripts.start(stack)
 
     def resolve(self, call: TaskCall) -> TaskHandler:
         """The handler, with secrets resolved before it and hidden behind it; `Nothing` when nobody serves the resource."""

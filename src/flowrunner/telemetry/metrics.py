@@ -16,6 +16,10 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 _STATUSES = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 _OPERATIONS = ("create", "commit", "load")
 _ERRORS = ("States.Timeout", "States.HeartbeatTimeout", "States.TaskFailed", "States.Permissions", "FlowRunner.OutcomeUnknown", "other")
+_REFUSALS = (
+    *("access_denied", "bad_request", "dropped", "headers_too_large", "request_timeout", "service_unavailable", "too_large", "too_many_requests"),
+    *("unauthenticated", "unsupported_media_type", "other"),
+)
 
 
 class Metrics:
@@ -43,6 +47,8 @@ class Metrics:
         self._messages = _counter(made["ws_messages_total"])
         self._socket_seconds = _histogram(made["ws_connection_seconds"])
         self._socket_errors = _counter(made["ws_errors_total"])
+        refusals = _counter(made["refusals_total"])
+        self._refusals = {code: refusals.labels(code) for code in _REFUSALS}
 
     def on_execution_started(self, head: Head) -> None:
         """Count a start; called before the end of the same execution."""
@@ -108,6 +114,10 @@ class Metrics:
         self._socket_seconds.observe(seconds)
         if error:
             self._socket_errors.inc()
+
+    def on_refused(self, code: str) -> None:
+        """Count a refusal."""
+        self._refusals.get(code, self._refusals["other"]).inc()
 
     def render(self) -> bytes:
         """All series in Prometheus's text format."""

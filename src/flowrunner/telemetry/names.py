@@ -42,4 +42,10 @@ METRICS = (
     Metric(name="ws_messages_total", kind="counter", meaning="Messages sent to subscribers."),
     Metric(name="ws_connection_seconds", kind="histogram", unit="seconds", buckets=_LONG, meaning="How long subscribers stayed."),
     Metric(name="ws_errors_total", kind="counter", meaning="Subscribers that were cut or failed."),
+    Metric(
+        name="refusals_total",
+        kind="counter",
+        labels=("code",),
+        meaning="Requests and connections refused, by the code of the problem; dropped: without an answer.",
+    ),
 )

@@ -11,13 +11,13 @@ names an older one, the older ones leave the ring. Data keys are made only under
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from flowrunner.clock import Clock
-from flowrunner.errors import Conflict, DocumentConflict, UnknownKey
-from flowrunner.ports.documents import Change, Document, DocumentStore, Put, Remove, Unchanged
+from flowrunner.errors import Conflict, DocumentConflict, FlowRunnerError, SealBroken, StoreUnavailable, UnknownKey
+from flowrunner.ports.documents import SYSTEM, Change, Document, DocumentStore, Put, Remove, Unchanged
 from flowrunner.vault.datakeys import DATA_KEY, TRIES, DataKey, DataKeys
 from flowrunner.vault.keyring import Keyring, Ring, RingKey, RingState
 from flowrunner.vault.seal import Sealer
@@ -51,12 +51,27 @@ class Resealer(Protocol):
 
 @dataclass(slots=True)
 class Report:
-    """What a rotation did: data keys made, values sealed anew, data keys wrapped anew, keys that are no longer needed."""
+    """What a rotation did: data keys made, values sealed anew, data keys wrapped anew, keys that are no longer needed.
+
+    `failures` is why it could not be finished, by account; under SYSTEM for the master key.
+    """
 
     made: int = 0
     resealed: int = 0
     rewrapped: int = 0
     retired: list[str] = field(default_factory=list)
+    failures: dict[str, FlowRunnerError] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def _noted(report: Report, account: str) -> Iterator[None]:
+    """Keep what goes wrong for the report; but without a store nothing else goes well either."""
+    try:
+        yield
+    except StoreUnavailable:
+        raise
+    except FlowRunnerError as error:
+        report.failures[account] = error
 
 
 class Rotation:
@@ -83,25 +98,32 @@ class Rotation:
         return report
 
     async def rotate_all(self) -> Report:
-        """`rotate` for every account that has secrets."""
+        """`rotate` for every account that has secrets. Raises what one of them met, once the others are done; StoreUnavailable at once."""
         total = Report()
         async for account, registered in self._keyring.accounts():
             if await self._is_gone(account, registered):
                 continue
-            report = await self.rotate(account)
-            total.made += report.made
-            total.resealed += report.resealed
-            total.retired += report.retired
+            with _noted(total, account):
+                report = await self.rotate(account)
+                total.made += report.made
+                total.resealed += report.resealed
+                total.retired += report.retired
+        for failure in total.failures.values():
+            raise failure
         return total
 
     async def resume(self) -> Report:
-        """Finish what was broken off, in every account; for the start of a server."""
+        """Finish what was broken off, in every account; for the start of a server.
+
+        What one account meets holds up no other: it stands in the report. Raises StoreUnavailable.
+        """
         report = Report()
         async for account, _ in self._keyring.accounts():
-            await self.finish(account, report)
-        state = await self._keyring.state()
-        if len(state.ring.keys) > 1:
-            await self._rewrap_all(report)
+            with _noted(report, account):
+                await self.finish(account, report)
+        with _noted(report, SYSTEM):
+            if len((await self._keyring.state()).ring.keys) > 1:
+                await self._rewrap_all(report)
         return report
 
     async def finish(self, account: str, report: Report) -> None:
@@ -235,11 +257,15 @@ class Rotation:
                 return
 
     async def _rewrap_pass(self, first: str, report: Report) -> int:
-        """One pass over all accounts; how many data keys named another master key."""
-        found = 0
+        """One pass over all accounts; how many data keys named another master key. Raises what cannot be opened, once the others are done."""
+        found, broken = 0, None
         async for account, _ in self._keyring.accounts():
             async for document in self._pages(account, DATA_KEY):
-                stored, key = self._keys.unwrap(document)
+                try:
+                    stored, key = self._keys.unwrap(document)
+                except (SealBroken, UnknownKey) as error:
+                    broken = broken or error
+                    continue
                 if stored.master == first:
                     continue
                 found += 1
@@ -251,6 +277,8 @@ class Rotation:
                 except DocumentConflict:  # the next pass sees how it is now
                     pass
                 self._keys.forget(account)
+        if broken is not None:
+            raise broken
         return found
 
     async def _retire_masters(self, state: RingState, report: Report) -> bool:

@@ -8,6 +8,7 @@ from flowrunner.api.aws.faults import AwsFault, invalid_arn, invalid_name, no_ma
 from flowrunner.api.aws.pages import page_position, page_token
 from flowrunner.api.aws.service import DEFAULT_PAGE, MILLISECONDS, Answer, Request, Service
 from flowrunner.api.aws.tagging import tags_of
+from flowrunner.definitions.entries import is_ours
 from flowrunner.ids import is_name, machine_arn
 from flowrunner.ports.definitions import Machine, MachineType, Revision
 
@@ -22,6 +23,7 @@ AWS_KEY = {"type": "AWS_OWNED_KEY"}
 WITHHELD = "{}"  # the definition that METADATA_ONLY answers with (API reference, DescribeStateMachine)
 # The first revision of a machine has no id on the wire ("INITIAL" in AWS's documentation); this setting marks it.
 INITIAL = "initial"
+AFTER = "\U0010ffff"  # sorts after every character
 NOTHING_TO_UPDATE = "Either the definition, the role ARN, the LoggingConfiguration, or the TracingConfiguration must be specified"
 
 
@@ -182,7 +184,7 @@ async def list_state_machines(service: Service, caller: Principal, request: Requ
     """ListStateMachines, by name."""
     limit = request.get("maxResults") or DEFAULT_PAGE
     position = page_position(request.get("nextToken"), "stateMachines", str)
-    machines = await service.store.definitions.machines(caller.account, limit=limit + 1, after=position[0] if position else None)
+    machines = await _page(service, caller.account, limit + 1, position[0] if position else None)
     answer: dict[str, Any] = {
         "stateMachines": [
             {
@@ -197,3 +199,13 @@ async def list_state_machines(service: Service, caller: Principal, request: Requ
     if len(machines) > limit:
         answer["nextToken"] = page_token("stateMachines", machines[limit - 1].name)
     return answer
+
+
+async def _page(service: Service, account: str, limit: int, after: str | None) -> list[Machine]:
+    """State machines by name; flows and workflows, which stand together, are passed by."""
+    found: list[Machine] = []
+    while len(found) < limit and (page := await service.store.definitions.machines(account, limit=limit, after=after)):
+        found += [machine for machine in page if not is_ours(machine.name)]
+        last = page[-1].name
+        after = last.partition("/")[0] + "/" + AFTER if is_ours(last) else last
+    return found[:limit]

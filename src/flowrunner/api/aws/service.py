@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flowrunner.api.aws.faults import AwsFault, invalid_arn, no_execution, no_machine
-from flowrunner.asl.findings import format_aws
 from flowrunner.asl.parse import Parsed, parse_definition
+from flowrunner.definitions.entries import is_ours
 from flowrunner.errors import InvalidDefinition
 from flowrunner.identity.principal import Principal
 from flowrunner.ids import Arn, parse_arn
 from flowrunner.limits import AWS, Limits
+from flowrunner.reading.findings import format_aws
 
 if TYPE_CHECKING:
     from flowrunner.clock import Clock
@@ -93,7 +94,7 @@ class Service:
                 f"User: arn:aws:iam::{caller.account}:root is not authorized to perform: states:{action} on resource: {text}"
                 f" because no resource-based policy allows the states:{action} action",
             )
-        if arn.region != self.region:
+        if arn.region != self.region or (arn.kind == "stateMachine" and is_ours(arn.name)):  # flows and workflows are not AWS's
             raise absent(text)
         return arn
 

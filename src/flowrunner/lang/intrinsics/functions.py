@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from flowrunner.entropy import Entropy
 from flowrunner.errors import IntrinsicError, InvalidDocument
-from flowrunner.jsonvalue import MAX_DEPTH, JSONValue, depth, dumps, loads
+from flowrunner.jsonvalue import MAX_DEPTH, JSONValue, depth, dumps, loads, weight
 from flowrunner.lang.reference import java_text
 
 MAX_RANGE = 1_000  # elements States.ArrayRange makes (AWS)
@@ -26,15 +26,35 @@ MAX_DATA = 10_000  # characters the Base64 and hash functions take (AWS)
 MIN_INTEGER, MAX_INTEGER = -(2**31), 2**31 - 1  # Java int
 HASHES = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-384": "sha384", "SHA-512": "sha512"}
 
+_ANY = 1 << 62  # whatever there is, nobody looks at it
+
 Arguments = list[JSONValue]
 
 
 class Function(NamedTuple):
-    """A function and how many arguments it takes."""
+    """A function and how many arguments it takes.
+
+    `characters` and `members` are how many of them it takes or gives in a microsecond (measured), which is a step of the meter.
+    `bytes` is how many of the JSON text of what it walks through, at all levels; 0 for a function that looks at the first level only.
+    """
 
     call: Callable[[Arguments, Entropy], JSONValue]
     least: int
     most: int
+    characters: int = 256
+    members: int = 32
+    bytes: int = 0
+
+    def price(self, arguments: Arguments) -> int:
+        """What a call will cost, in steps of the meter, beside its result."""
+        return 1 + sum(weight(value) // self.bytes if self.bytes and type(value) in (list, dict) else self.price_of(value) for value in arguments)
+
+    def price_of(self, value: JSONValue) -> int:
+        """What it costs to take or make a value."""
+        kind = type(value)
+        if kind is str:
+            return len(value) // self.characters
+        return len(value) // self.members if kind is list or kind is dict else 0
 
 
 def _integer(value: JSONValue, name: str) -> int:
@@ -202,8 +222,7 @@ def _string_split(arguments: Arguments, _: Entropy) -> list[str]:
     text, delimiters = _string(arguments[0], "first argument"), _string(arguments[1], "second argument")
     if not delimiters:
         return [text] if text else []
-    for delimiter in set(delimiters[1:]):
-        text = text.replace(delimiter, delimiters[0])
+    text = text.translate(dict.fromkeys(map(ord, delimiters[1:]), delimiters[0]))
     return [part for part in text.split(delimiters[0]) if part]
 
 
@@ -214,22 +233,22 @@ def _uuid(_: Arguments, entropy: Entropy) -> str:
 MANY = 256  # arguments in one field, all calls together; ours, bounds what one field can build from a payload
 
 FUNCTIONS: dict[str, Function] = {
-    "States.Format": Function(_format, 1, MANY),
-    "States.StringToJson": Function(_string_to_json, 1, 1),
-    "States.JsonToString": Function(_json_to_string, 1, 1),
+    "States.Format": Function(_format, 1, MANY, bytes=8),
+    "States.StringToJson": Function(_string_to_json, 1, 1, characters=8),
+    "States.JsonToString": Function(_json_to_string, 1, 1, bytes=128),
     "States.Array": Function(_array_of, 0, MANY),
     "States.ArrayPartition": Function(_array_partition, 2, 2),
-    "States.ArrayContains": Function(_array_contains, 2, 2),
+    "States.ArrayContains": Function(_array_contains, 2, 2, bytes=8),
     "States.ArrayRange": Function(_array_range, 3, 3),
-    "States.ArrayGetItem": Function(_array_get_item, 2, 2),
-    "States.ArrayLength": Function(_array_length, 1, 1),
-    "States.ArrayUnique": Function(_array_unique, 1, 1),
+    "States.ArrayGetItem": Function(_array_get_item, 2, 2, members=_ANY),
+    "States.ArrayLength": Function(_array_length, 1, 1, members=_ANY),
+    "States.ArrayUnique": Function(_array_unique, 1, 1, bytes=8),
     "States.Base64Encode": Function(_base64_encode, 1, 1),
     "States.Base64Decode": Function(_base64_decode, 1, 1),
     "States.Hash": Function(_hash, 2, 2),
     "States.JsonMerge": Function(_json_merge, 3, 3),
     "States.MathRandom": Function(_math_random, 2, 3),
     "States.MathAdd": Function(_math_add, 2, 2),
-    "States.StringSplit": Function(_string_split, 2, 2),
+    "States.StringSplit": Function(_string_split, 2, 2, characters=32),
     "States.UUID": Function(_uuid, 0, 0),
 }

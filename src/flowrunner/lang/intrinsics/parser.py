@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from flowrunner.errors import ExpressionSyntaxError, IntrinsicError, PathNotFound
+from flowrunner.errors import BudgetExceeded, ExpressionSyntaxError, IntrinsicError, PathNotFound
 from flowrunner.jsonvalue import JSONValue, dumps
-from flowrunner.lang.environment import Environment
-from flowrunner.lang.intrinsics.functions import FUNCTIONS, MANY
+from flowrunner.lang.environment import STEPS_PER_STATE, Environment
+from flowrunner.lang.intrinsics.functions import FUNCTIONS, MANY, Function
 from flowrunner.lang.jsonpath import compile_path
 
 MAX_NESTING = 10  # calls within calls (AWS: "up to 10 intrinsic functions")
@@ -122,8 +122,7 @@ class _Parser:
         function = FUNCTIONS[name]
         if not function.least <= len(arguments) <= function.most:
             raise self.wrong(f"{name} takes {_count(function.least, function.most)}, not {len(arguments)}")
-        call = function.call
-        return lambda environment: call([argument(environment) for argument in arguments], environment.entropy)
+        return lambda environment: _called(function, [argument(environment) for argument in arguments], environment)
 
     def argument(self, level: int, *, raw: bool) -> Evaluate:
         """One argument; a `raw` string keeps its escapes (the template of States.Format, which has its own use for them)."""
@@ -198,6 +197,20 @@ class _Parser:
             return False
         self.at += 1
         return True
+
+
+def _called(function: Function, arguments: list[JSONValue], environment: Environment) -> JSONValue:
+    """The result of a function. It is paid for before the call, for one call alone may take minutes; then the result is."""
+    _pay(environment, function.price(arguments))
+    result = function.call(arguments, environment.entropy)
+    _pay(environment, function.price_of(result))
+    return result
+
+
+def _pay(environment: Environment, steps: int) -> None:
+    environment.meter.take(steps)
+    if environment.meter.left < 0:
+        raise BudgetExceeded(f"The functions of the state took more than {STEPS_PER_STATE} steps.")
 
 
 def _count(least: int, most: int) -> str:

@@ -6,17 +6,19 @@ constant. Parts without expressions are compiled to the value itself, which all 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Literal
 
-from flowrunner.errors import ExpressionError, ExpressionSyntaxError
-from flowrunner.jsonvalue import JSONValue
+from flowrunner.errors import ExpressionError, ExpressionSyntaxError, ResultTooLarge
+from flowrunner.jsonvalue import JSONValue, weight
 from flowrunner.lang.environment import Environment
 from flowrunner.lang.jsonata import UNDEFINED, UNSUPPORTED, JsonataExpression, compile_expression
 
 FailureKind = Literal["undefined", "error", "unsupported"]
 
 _OPEN, _CLOSE = "{%", "%}"
+_PATH = re.compile(r"\{%\s*\$?\w+(\s*\.\s*\w+)*\s*%\}")  # no variable behind a dot: `items.$large` is as many copies of it as there are items
 
 
 class TemplateFailure(ExpressionError):
@@ -45,17 +47,27 @@ class TemplateSyntaxError(ExpressionSyntaxError):
 class JsonataTemplate:
     """A compiled template. `constant` tells that `evaluate` always returns the same shared value."""
 
-    __slots__ = ("_build", "constant", "source", "variables")
+    __slots__ = ("_build", "_makes", "constant", "source", "variables")
 
     def __init__(self, source: JSONValue, build: _Build | None, variables: frozenset[str]) -> None:
         self.source = source
         self.constant = build is None
         self.variables = variables
         self._build = build
+        # One plain path gives a part of what there is; anything else may stand for much more of it.
+        self._makes = not (isinstance(source, str) and _PATH.fullmatch(source))
 
     def evaluate(self, environment: Environment) -> JSONValue:
-        """The value with every expression replaced by its result; raises TemplateFailure at the first that has none."""
-        return self.source if self._build is None else self._build(environment)
+        """The value with every expression replaced by its result.
+
+        Raises TemplateFailure at the first that has none, ResultTooLarge.
+        """
+        if self._build is None:
+            return self.source
+        value = self._build(environment)
+        if self._makes and weight(value) > environment.most_bytes:
+            raise ResultTooLarge
+        return value
 
 
 _Build = Callable[[Environment], JSONValue]

@@ -27,7 +27,7 @@
   const closed = () => { throw new Forbidden("secrets cannot be changed by a script"); };
   const secrets = new Proxy({ __proto__: null }, {
     __proto__: null,
-    get: (_, name) => typeof name === "symbol" || name === "then" ? undefined : name === "toJSON" ? names : name === "toString" ? shown : reveal(name),
+    get: (_, name) => typeof name === "symbol" || name === "then" || name === "valueOf" ? undefined : name === "toJSON" ? names : name === "toString" ? shown : reveal(name),
     has: (_, name) => typeof name === "string" && has(name),
     ownKeys: () => parse(stringify(names())),
     getOwnPropertyDescriptor: (_, name) => typeof name === "string" && has(name) ? { get: () => reveal(name), enumerable: true, configurable: true } : undefined,
@@ -58,15 +58,15 @@
   const console = { log: teller("info"), info: teller("info"), warn: teller("warn"), error: teller("error"), debug: teller("debug"), trace: teller("debug") };
 
   /* errors */
-  const describe = (error, part, waited) => {
+  const describe = (error, part) => {
     let name = "", message = "", stack = "";
     try {
-      if (typeof error === "object" && error !== null && "stack" in error) {
+      if (typeof error === "object" && error !== null && "stack" in error && "message" in error) {
         name = text(error.name); message = text(error.message); stack = text(error.stack);
       } else message = show(error);
-    } catch { message = "The script threw something that cannot be shown."; }
+    } catch { name = ""; message = "The script threw something that cannot be shown."; }
     return stringify({
-      failed: { name: cut(name, 256), message: cut(message, MOST_MESSAGE), stack: cut(stack, MOST_MESSAGE), part, empty: waited && error === null, refused: error === refusal ? refused : undefined },
+      failed: { name: cut(name, 256), message: cut(message, MOST_MESSAGE), stack: cut(stack, MOST_MESSAGE), part, empty: error === null, refused: error === refusal ? refused : undefined },
     });
   };
   const compile = (part, parameters) => {
@@ -104,13 +104,13 @@
     }
     reply = answer.length > most_output + 256 ? '{"failed":{"output":true}}' : answer + "}";
   };
-  const give_up = (error, index, waited) => { reply = error === output ? '{"failed":{"output":true}}' : describe(error, index, waited); };
+  const give_up = (error, index) => { reply = error === output ? '{"failed":{"output":true}}' : describe(error, index); };
   const waiting = (value) => typeof value === "object" && value !== null && value !== secrets && typeof value.then === "function";
   const follow = async (value, index) => {
     try {
       value = await value;
       take(parts[index], typeof value === "function" ? await value(values[place("input")]) : value);
-    } catch (error) { return give_up(error, index, true); }
+    } catch (error) { return give_up(error, index); }
     go(index + 1);
   };
   const go = (index) => {
@@ -122,7 +122,7 @@
         take(parts[index], value);
       }
       finish();
-    } catch (error) { give_up(error, index, false); }
+    } catch (error) { give_up(error, index); }
   };
   return (call) => {
     if (call === null) return reply && whole(reply);

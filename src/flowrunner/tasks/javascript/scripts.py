@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -35,6 +35,8 @@ ALWAYS = ("secrets", "console")
 _NAME = re.compile(r"[A-Za-z_$][\w$]*", re.ASCII)
 # What may reach the host: the object by its name, or a name put together while the script runs.
 _REACHES_HOST = re.compile(r"secrets|console|eval|arguments|\\u")
+# The engine itself throws null when no memory is left for an error.
+_THROWS_NULL = re.compile(r"(?:throw|reject)\W+null")
 _Part = dict[str, Any]
 
 
@@ -59,9 +61,11 @@ class Scripts:
         """
         sources = [("prep", call.prep), ("main", call.source), ("post", call.post)]
         parts = [_part(role, source) for role, source in sources if source is not None]
-        hooked = call.prep is not None or call.post is not None
-        scope = replace(call.scope, names={"output": None, **call.scope.names}) if hooked else call.scope
-        reply = await self._ask(scope, parts, [""] * len(parts) if len(parts) == 1 else [role for role, source in sources if source is not None])
+        if len(parts) == 1:
+            reply = await self._ask(call.scope, parts, [""])
+        else:
+            scope = replace(call.scope, names={"output": None, **call.scope.names})
+            reply = await self._ask(scope, parts, [f"hook {part['role']}" if part["role"] != "main" else "" for part in parts])
         return ScriptOutcome(reply["value"], reply["defined"], reply["post"], reply.get("shared"))
 
     async def fill(self, value: JSONValue, scope: ScriptScope, *, skip: Collection[str] = ()) -> JSONValue:
@@ -71,12 +75,12 @@ class Scripts:
         which have their own ``${``). Raises as `run`; the place is a JSON pointer.
         """
         given = {key: child for key, child in value.items() if key not in skip} if skip and isinstance(value, dict) else value
-        texts = {text: place for place, text in reversed(list(expressions_of(given)))}
+        texts = list(expressions_of(given))
         if not texts:
             return value
         parts: list[_Part] = []
         places: list[str] = []
-        for text, place in texts.items():
+        for place, text in texts:
             try:
                 found = parts_of(text)
             except ExpressionSyntaxError as error:
@@ -86,15 +90,14 @@ class Scripts:
             parts += [_part(role, one.source) for one in expressions]
             places += [_pointer(place)] * len(expressions)
         values = iter((await self._ask(scope, parts, places))["values"] if parts else ())
-        filled = {text: _assembled(parts_of(text), values) for text in texts}
-        result = _replaced(given, filled)
-        return {key: result.pop(key) if key not in skip else child for key, child in value.items() if key in skip or key in result} | result if skip else result
+        result = _replaced(given, iter([_assembled(parts_of(text), values) for _, text in texts]))
+        return result | {key: child for key, child in value.items() if key in skip} if isinstance(value, dict) else result
 
     async def _ask(self, scope: ScriptScope, parts: list[_Part], places: list[str]) -> Any:
         limits = scope.limits
         code = [part["source"] for part in parts]
         host = any(_REACHES_HOST.search(source) for source in code)
-        names = dict.fromkeys(USUAL) | scope.names
+        names = {**dict.fromkeys(USUAL), **scope.names}
         for name in scope.names:
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} cannot be the name of a variable of a script.")
@@ -136,7 +139,7 @@ class _Questions:
 
     async def answer(self, letter: bytes, content: bytes) -> bytes | None:
         """The answer to a frame of the worker; None when it wants none."""
-        asked = loads(content) if content else None
+        asked = loads(content or b"null")
         match letter:
             case b"l":
                 level, message = asked
@@ -151,6 +154,8 @@ class _Questions:
     async def _secret(self, name: str) -> bytes:
         try:
             value = await self._scope.secret(name)
+        except ScriptFailed as failure:
+            return self._refuse(name, failure.error, failure.message)
         except (NotFound, InvalidSecret) as error:
             return self._refuse(name, SECRET_NOT_FOUND, f"There is no secret {name!r}." if isinstance(error, NotFound) else error.message)
         except FlowRunnerError as error:
@@ -163,23 +168,24 @@ class _Questions:
         return orjson.dumps({"refused": {"name": name, "message": message}})
 
 
-def _assembled(parts: tuple[str | Embedded, ...], values: Any) -> JSONValue:
+def _assembled(parts: tuple[str | Embedded, ...], values: Iterator[JSONValue]) -> JSONValue:
     if len(parts) == 1:
         return parts[0] if isinstance(parts[0], str) else next(values)
     return "".join(part if isinstance(part, str) else next(values) for part in parts)
 
 
-def _replaced(value: JSONValue, filled: Mapping[str, JSONValue]) -> JSONValue:
+def _replaced(value: JSONValue, filled: Iterator[JSONValue]) -> JSONValue:
+    """`value` with the next of `filled` for each text that holds expressions, in the order of `expressions_of`."""
     if isinstance(value, str):
-        return filled[value] if has_expression(value) else value
+        return next(filled) if has_expression(value) else value
     if isinstance(value, dict):
-        return {_name(key, filled) if has_expression(key) else key: _replaced(child, filled) for key, child in value.items()}
+        names = [_name(next(filled)) if has_expression(key) else key for key in value]
+        return {name: _replaced(child, filled) for name, child in zip(names, value.values(), strict=True)}
     return [_replaced(child, filled) for child in value] if isinstance(value, list) else value
 
 
-def _name(key: str, filled: Mapping[str, JSONValue]) -> str:
-    name = filled[key]
-    return name if isinstance(name, str) else dumps(name)
+def _name(value: JSONValue) -> str:
+    return value if isinstance(value, str) else dumps(value)
 
 
 def _pointer(place: tuple[str | int, ...]) -> str:
@@ -248,7 +254,8 @@ def _failure(failed: Any, limits: ScriptLimits, questions: _Questions, parts: li
     if known is not None:
         return ScriptFailed(known.error, known.message, line=line, column=column, place=place)
     name, message = failed["name"], failed["message"]
-    if failed.get("empty") or (name == "InternalError" and message == "out of memory"):
+    starved = bool(failed.get("empty")) and not _THROWS_NULL.search(source)
+    if starved or (name == "InternalError" and message == "out of memory"):
         return _memory(limits, line, column, place)
     text = message if name in ("Error", "") else f"{name}: {message}"
     return ScriptFailed(SCRIPT_ERROR, text or "The script threw an error without a message.", line=line, column=column, place=place)

@@ -24,4 +24,5 @@ async def with_secret(call: NodeCall, secrets: SecretSource) -> JSONObject:
     expose(revealed.hidden)
     if not isinstance(revealed.value, dict):
         raise bad(f"The secret {name!r} is a simple one; this needs a structured one.")
-    return {**revealed.value, **{name: value for name, value in call.params.items() if value is not None}}
+    fields = revealed.value
+    return {**fields, **{name: value for name, value in call.params.items() if value is not None or name not in fields}}

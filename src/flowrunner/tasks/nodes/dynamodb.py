@@ -31,7 +31,7 @@ FIRST_DELAY_SECONDS = 0.025
 MOST_ITEMS = 10_000
 MOST_WRITES = 100_000
 SECONDS = 30.0
-_OPERATIONS = {name: name for name in ("get", "set", "delete", "list", "query", "batch_write")} | {"put": "set", "scan": "list"}
+_OPERATIONS = {name: name for name in ("get", "set", "delete", "query", "batch_write")} | {"put": "set", "list": "listed", "scan": "listed"}
 
 
 class DynamoKind(NodeKind):
@@ -149,7 +149,7 @@ class _Table:
         answer = await self._client.delete_item(TableName=self._name, Key=item(self._key()), ReturnValues="ALL_OLD")
         return NodeResult({"deleted": 1 if answer.get("Attributes") else 0})
 
-    async def list(self) -> NodeResult:
+    async def listed(self) -> NodeResult:
         return NodeResult(await self._pages(self._client.scan, Conditions(), {}))
 
     async def query(self) -> NodeResult:

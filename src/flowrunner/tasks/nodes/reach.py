@@ -5,6 +5,8 @@ A name is resolved once, every address is checked, and the connection goes to a 
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import ssl
 from ipaddress import ip_address
 from typing import Any
@@ -82,3 +84,17 @@ def tls(name: str, *, verify: bool = True, check_name: bool = True, authorities:
     except ssl.SSLError:
         raise NodeFailed("The certificates of the authority cannot be read; give them as PEM text.") from None
     return context
+
+
+async def connected(address: str, port: int, *, seconds: float) -> socket.socket:
+    """A socket connected to a checked address, for blocking use with a time limit. Raises OSError, TimeoutError."""
+    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)  # noqa: FBT003 - the socket's own argument
+        async with asyncio.timeout(seconds):
+            await asyncio.get_running_loop().sock_connect(made, (address, port))
+        made.settimeout(seconds)
+    except BaseException:
+        made.close()
+        raise
+    return made

@@ -85,10 +85,13 @@ def _heard(level: Level, message: str) -> None:
 
 
 def names_of(call: NodeCall) -> dict[str, JSONValue]:
-    """What every script of a node can name, beside ``secrets`` and ``console``."""
+    """What every script of a node can name, beside ``secrets`` and ``console``; members of the input are names where the task says so (``names``)."""
     raw = call.raw
     execution = raw.get("execution") or {}
+    given, named = call.input, raw.get("names")
+    own = {name: given[name] for name in named if isinstance(name, str) and name in given} if isinstance(named, list) and isinstance(given, dict) else {}
     return {
+        **own,
         "input": call.input,
         "results": raw.get("results") or {},
         "shared": raw.get("shared") or {},

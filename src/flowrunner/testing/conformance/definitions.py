@@ -149,7 +149,7 @@ class DefinitionStoreConformance:
 
     async def test_pages_of_definitions(self, store: Store) -> None:
         """Pages go by name, ascending in code points, and begin after the last name of the page before."""
-        names = ["B", "a", "aa", "a-1", "b", "z", "ß", "漢", "😀", "\uffee", "0"]
+        names = ["B", "a", "aa", "a-1", "b", "z", "ß", "漢", "😀", "\uffee", "0", "flow/a", "flow/a-1", "flow0", "workflow/a", "/", "a/"]
         for number, name in enumerate(names):
             await store.definitions.create_machine(example_machine(number, name=name))
             await store.definitions.create_activity(example_activity(name=name))
@@ -160,6 +160,18 @@ class DefinitionStoreConformance:
                     assert len(page) <= size
                     seen += [thing.name for thing in page]
                 assert seen == sorted(names)
+
+    async def test_names_with_a_slash(self, store: Store) -> None:
+        """The machine of a flow is named with its format and a slash; it is another than that of the plain name."""
+        machines = [example_machine(number, name=name) for number, name in enumerate(("flow/a", "workflow/a", "a", "flow"))]
+        for machine in machines:
+            assert await store.definitions.create_machine(machine) == machine
+        for machine in machines:
+            assert await store.definitions.machine(ACCOUNT, machine.name) == machine
+        changed = await store.definitions.update_machine(ACCOUNT, "flow/a", example_revision(9, machine="flow/a"))
+        assert changed.revision.id == "revision-9"
+        await store.definitions.delete_machine(ACCOUNT, "workflow/a")
+        assert [machine.name for machine in await store.definitions.machines(ACCOUNT)] == ["a", "flow", "flow/a"]
 
     async def test_pages_hold_whole_things(self, store: Store) -> None:
         """A page shows machines with their current revision and activities with all they have."""

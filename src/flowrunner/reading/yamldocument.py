@@ -13,9 +13,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent, SequenceStartEvent
 
-from flowrunner.asl.findings import Place, pointer_of
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import MAX_DEPTH, JSONValue, dumps
+from flowrunner.reading.findings import Place, pointer_of
 
 MAX_NODES = 100_000  # ours: ten times the nodes of the largest definition that fits into AWS's 1 MB in practice
 _INTEGER = re.compile(r"[-+]?[0-9]{1,1000}", re.ASCII)

@@ -11,9 +11,9 @@ import re
 from typing import Literal, NamedTuple
 
 from flowrunner import jsonvalue
-from flowrunner.asl.findings import Locate, Place, pointer_of
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import MAX_DEPTH, JSONValue
+from flowrunner.reading.findings import Locate, Place, pointer_of
 
 MAX_BYTES = 1024 * 1024  # the definition quota of Step Functions: 1 MB
 Syntax = Literal["json", "yaml"]
@@ -32,7 +32,7 @@ def read_document(text: str, syntax: Syntax = "json") -> Document:
     if size > MAX_BYTES:
         raise InvalidDocument(f"The document has more than {MAX_BYTES} bytes.")
     if syntax == "yaml":
-        from flowrunner.asl.yamldocument import read_yaml  # noqa: PLC0415  # JSON users do not pay for importing a YAML parser
+        from flowrunner.reading.yamldocument import read_yaml  # noqa: PLC0415  # JSON users do not pay for importing a YAML parser
 
         value, positions = read_yaml(text)
         return Document(value, Positions(positions))

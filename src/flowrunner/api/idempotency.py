@@ -1,0 +1,128 @@
+"""``Idempotency-Key``: a request that is sent again is answered as the first time, for a day, for each account.
+
+The answer is kept before it is sent, in a document that expires (draft-ietf-httpapi-idempotency-key-header-07). Only good answers
+are kept: what was refused has changed nothing, and may be asked again.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import re
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+
+from flowrunner.api.identify import header
+from flowrunner.api.problems import Problem, Refused, of_status
+from flowrunner.clock import DAY, SECOND, Clock
+from flowrunner.errors import DocumentConflict, StoreError
+from flowrunner.ports.documents import Document, DocumentStore, Put, Remove
+
+KIND = "request"
+PENDING = 60 * SECOND  # a request whose server has died may be sent again after this
+MOST_BYTES = 768 * 1024  # of a body that is kept
+SHOWN = frozenset({"content-type", "etag", "location", "link"})
+_KEY = re.compile(r"[!-~]{1,255}")
+REUSED = Problem(status=422, code="idempotency_key_reused", detail="This Idempotency-Key was used for another request.")
+IN_PROGRESS = Problem(
+    status=409, code="request_in_progress", detail="The first request with this Idempotency-Key is not answered yet.", headers={"retry-after": "1"}
+)
+
+
+class _Remembered(msgspec.Struct):
+    """A request, and its answer once there is one (`status` 0: not yet); `body` is Base64."""
+
+    fingerprint: str
+    status: int = 0
+    headers: dict[str, str] = {}
+    body: str = ""
+
+
+class _Open(msgspec.Struct):
+    """A request that is being answered."""
+
+    account: str
+    id: str
+    fingerprint: str
+    status: int = 0
+    headers: dict[str, str] = {}
+    parts: list[bytes] = []
+
+
+def key_of(request: Request[Any, Any, Any]) -> str | None:
+    """The key of a request; a problem 400 for one that cannot be one."""
+    given = header(request.scope, b"idempotency-key")
+    if given is None:
+        return None
+    if not _KEY.fullmatch(given):
+        raise Refused(of_status(400, "An Idempotency-Key has 1 to 255 visible ASCII characters."))
+    return given
+
+
+class Idempotency:
+    """What was answered to requests with a key. `begin` comes before a handler, `note` sees what is sent."""
+
+    def __init__(self, documents: DocumentStore, clock: Clock) -> None:
+        self._documents = documents
+        self._clock = clock
+
+    async def begin(self, request: Request[Any, Any, Any]) -> Response[bytes] | None:
+        """The kept answer of a request that was sent before; raises Refused when that one was another, or is not answered yet."""
+        contract = request.route_handler.opt.get("contract")
+        if contract is None or not contract.keyed or (key := key_of(request)) is None:
+            return None
+        scope: Any = request.scope
+        body = await request.body()
+        name = hashlib.blake2b(key.encode(), digest_size=24).hexdigest()
+        fingerprint = hashlib.blake2b(b"\n".join((scope["method"].encode(), scope["path"].encode(), scope["query_string"], body)), digest_size=24).hexdigest()
+        account = request.user.account
+        kept = await self._documents.get(account, KIND, name)
+        if kept is not None:
+            return _again(msgspec.json.decode(kept.body, type=_Remembered), fingerprint)
+        try:
+            await self._write(account, name, _Remembered(fingerprint), 0, PENDING)
+        except DocumentConflict:
+            raise Refused(IN_PROGRESS) from None
+        scope["idempotency"] = _Open(account, name, fingerprint, parts=[])
+        return None
+
+    async def note(self, message: Any, scope: Any) -> None:
+        """Keep an answer before its end is sent; forget the request if it was not a good one."""
+        opened: _Open | None = scope.get("idempotency")
+        if opened is None:
+            return
+        if message["type"] == "http.response.start":
+            opened.status = message["status"]
+            found = ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in message.get("headers", ()))
+            opened.headers = {name: value for name, value in found if name in SHOWN}
+        elif message["type"] == "http.response.body":
+            opened.parts.append(message.get("body", b""))
+            if not message.get("more_body"):
+                scope["idempotency"] = None
+                with contextlib.suppress(StoreError):  # the answer is good all the same
+                    await self._keep(opened)
+
+    async def _keep(self, opened: _Open) -> None:
+        body = b"".join(opened.parts)
+        if 200 <= opened.status < 300 and len(body) <= MOST_BYTES:
+            answer = _Remembered(opened.fingerprint, opened.status, opened.headers, base64.b64encode(body).decode())
+            await self._write(opened.account, opened.id, answer, 1, DAY)
+        else:
+            await self._documents.write([Remove(account=opened.account, kind=KIND, id=opened.id, version=1)])
+
+    async def _write(self, account: str, name: str, what: _Remembered, version: int, milliseconds: int) -> None:
+        body, expires_at = msgspec.json.encode(what), self._clock.now() + milliseconds
+        await self._documents.write([Put(Document(account=account, kind=KIND, id=name, body=body, version=version, expires_at=expires_at))])
+
+
+def _again(kept: _Remembered, fingerprint: str) -> Response[bytes]:
+    if kept.fingerprint != fingerprint:
+        raise Refused(REUSED)
+    if not kept.status:
+        raise Refused(IN_PROGRESS)
+    media = kept.headers.get("content-type", "application/json")
+    headers = {name: value for name, value in kept.headers.items() if name != "content-type"}
+    return Response(base64.b64decode(kept.body), status_code=kept.status, media_type=media, headers={**headers, "idempotency-replayed": "true"})

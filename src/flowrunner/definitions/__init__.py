@@ -1,0 +1,1 @@
+"""Flows and workflows: kept with all their versions, described, searched."""

@@ -1,0 +1,276 @@
+"""Flows or workflows of all accounts: made, changed, found.
+
+The text of each version is a revision, which never changes; a document says which versions there are and is what decides: whoever
+writes it has won. The machine of the same definition only follows, so that nested executions find it by name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from flowrunner.clock import Clock
+from flowrunner.core.diagnostics import Diagnostic
+from flowrunner.core.program import Program
+from flowrunner.definitions.entries import About, Definition, Format, Kept, Version, machine_name, merged
+from flowrunner.definitions.search import Found, Search, cut, matches
+from flowrunner.errors import Conflict, DocumentConflict, InvalidDefinition, InvalidDocument, LimitExceeded, NotFound, PreconditionFailed
+from flowrunner.ports.definitions import Machine, Revision
+from flowrunner.ports.documents import Document, Put, Remove
+from flowrunner.ports.store import Store
+
+MOST_VERSIONS = 1000  # of one definition; all of them are named in one document
+MOST_CUSTOM_BYTES = 64 * 1024
+MOST_TAGS = 50
+MOST_CHARACTERS = {"name": 256, "description": 8192, "version": 64, "category": 128, "created_by": 256}
+PAGE = 500
+TRIES = 20
+THREAD_CHARACTERS = 32_768  # texts longer than this are read beside the event loop
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NOT_IN_IDS = re.compile(r"[^a-z0-9]+")
+_definition = msgspec.json.Decoder(Definition).decode
+
+
+class Parsed(Protocol):
+    """What a front end says of a text."""
+
+    @property
+    def program(self) -> Program | None:
+        """What runs; None when there are errors."""
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Errors and warnings."""
+
+    @property
+    def name(self) -> str | None:
+        """What the text calls itself."""
+
+    @property
+    def description(self) -> str | None:
+        """What it says of itself."""
+
+    @property
+    def version(self) -> str | None:
+        """Its author's version."""
+
+
+Parser = Callable[[str], Parsed]
+
+
+class Definitions:
+    """The definitions of one format. `reserved` ids are refused, because paths of the API mean something else by them."""
+
+    def __init__(
+        self, store: Store, *, form: Format, parse: Parser, clock: Clock, randomness: Callable[[int], bytes], reserved: frozenset[str] = frozenset()
+    ) -> None:
+        self.form: Format = form
+        self._store = store
+        self._documents = store.documents
+        self._parse = parse
+        self._clock = clock
+        self._randomness = randomness
+        self._reserved = reserved
+
+    # --- reading
+
+    async def get(self, account: str, name: str) -> Kept:
+        """A definition by its id; raises NotFound."""
+        kept = await self._find(account, name)
+        if kept is None:
+            raise NotFound(self.form, name)
+        return kept
+
+    async def revision(self, account: str, name: str, number: int | None = None) -> tuple[Kept, Version, Revision]:
+        """The text of a version, the latest unless said otherwise; raises NotFound."""
+        kept = await self.get(account, name)
+        versions = kept.definition.versions
+        if number is None:
+            version = versions[-1]
+        elif 1 <= number <= len(versions):
+            version = versions[number - 1]
+        else:
+            raise NotFound(f"version of the {self.form}", str(number))
+        revision = await self._store.definitions.revision(version.revision)
+        if revision is None:
+            raise NotFound(f"version of the {self.form}", str(version.number))
+        return kept, version, revision
+
+    async def machine(self, account: str, name: str) -> Machine:
+        """What an execution of the latest version takes; raises NotFound."""
+        kept, _, revision = await self.revision(account, name)
+        return self._machine(account, kept.definition, revision)
+
+    async def search(self, account: str, search: Search, *, limit: int, offset: int = 0, after: str | None = None) -> Found:
+        """Definitions by id that the search means: those after an id, or else after the first `offset`."""
+        found: list[Definition] = []
+        last: str | None = None
+        while page := await self._documents.page(account, self.form, after=last, limit=PAGE):
+            found += [definition for document in page if matches(definition := _definition(document.body), search)]
+            last = page[-1].id
+        return cut(found, limit=limit, offset=offset, after=after)
+
+    async def check(self, text: str) -> Parsed:
+        """Read a text without keeping it."""
+        return await asyncio.to_thread(self._parse, text) if len(text) > THREAD_CHARACTERS else self._parse(text)
+
+    # --- writing
+
+    async def create(self, account: str, text: str, *, by: str, about: About, name: str | None = None) -> Kept:
+        """A new definition; `name` is its id, made of its name unless given.
+
+        Raises InvalidDefinition, InvalidDocument (metadata, id), Conflict (the id is taken).
+        """
+        parsed = await self._accepted(text)
+        given = {"name": parsed.name or "", "description": parsed.description or "", "version": parsed.version or "1.0.0", "created_by": by}
+        values = checked({**given, **about.changes(), "custom": merged({}, about.custom)})
+        if not values["name"]:
+            raise InvalidDocument(f"A {self.form} needs a name.", pointer="/name")
+        now = self._clock.now()
+        number = self._new_id(values["name"], now) if name is None else self._own_id(name)
+        if await self._find(account, number) is not None:
+            raise Conflict(f"There is a {self.form} {number!r} already.")
+        revision = await self._kept_revision(account, number, text, now)
+        first = Version(1, revision.id, now, by)
+        definition = Definition(id=number, created_at=now, updated_at=now, versions=(first,), **values)
+        try:
+            await self._put(account, definition, 0)
+        except DocumentConflict:
+            raise Conflict(f"There is a {self.form} {number!r} already.") from None
+        await self._follow(account, number)
+        return Kept(definition, 1)
+
+    async def update(self, account: str, name: str, *, by: str, text: str | None = None, about: About | None = None, expected: int | None = None) -> Kept:
+        """Change text or metadata; another text is a new version, the same text none. `expected` is the tag that must be stored.
+
+        Raises NotFound, InvalidDefinition, InvalidDocument, PreconditionFailed, LimitExceeded (versions), Conflict.
+        """
+        about = about or About()
+        parsed = None if text is None else await self._accepted(text)
+        revision: Revision | None = None
+        for _ in range(TRIES):
+            kept, now = await self.get(account, name), self._clock.now()
+            if expected is not None and kept.tag != expected:
+                raise PreconditionFailed(f'The {self.form} is at "{kept.tag}", not at "{expected}": read it again.')
+            before = kept.definition
+            changes: dict[str, Any] = {}
+            if text is not None and parsed is not None and not await self._same_text(before, text):
+                if len(before.versions) >= MOST_VERSIONS:
+                    raise LimitExceeded(f"A {self.form} has at most {MOST_VERSIONS} versions.", remedy="Create another one.")
+                revision = revision or await self._kept_revision(account, name, text, now)
+                said = {"description": parsed.description, "version": parsed.version}
+                changes = {part: value for part, value in said.items() if value is not None}
+                changes["versions"] = (*before.versions, Version(before.latest.number + 1, revision.id, now, by))
+            changes |= about.changes() | {"custom": merged(before.custom, about.custom)}
+            after = msgspec.structs.replace(before, **{**checked(changes), "updated_at": now})
+            try:
+                await self._put(account, after, kept.tag)
+            except DocumentConflict:
+                continue
+            if "versions" in changes:
+                await self._follow(account, name)
+            return Kept(after, kept.tag + 1)
+        raise Conflict(f"The {self.form} is changed by others all the time; try again.")
+
+    async def delete(self, account: str, name: str, *, expected: int | None = None) -> None:
+        """Remove a definition; what runs goes on. Raises NotFound, PreconditionFailed, Conflict."""
+        for _ in range(TRIES):
+            kept = await self.get(account, name)
+            if expected is not None and kept.tag != expected:
+                raise PreconditionFailed(f'The {self.form} is at "{kept.tag}", not at "{expected}": read it again.')
+            try:
+                await self._documents.write([Remove(account=account, kind=self.form, id=name, version=kept.tag)])
+            except DocumentConflict:
+                continue
+            await self._follow(account, name)
+            return
+        raise Conflict(f"The {self.form} is changed by others all the time; try again.")
+
+    # --- parts
+
+    async def _find(self, account: str, name: str) -> Kept | None:
+        document = await self._documents.get(account, self.form, name) if _ID.fullmatch(name) else None
+        return None if document is None else Kept(_definition(document.body), document.version)
+
+    async def _put(self, account: str, definition: Definition, tag: int) -> None:
+        body = msgspec.json.encode(definition)
+        await self._documents.write([Put(Document(account=account, kind=self.form, id=definition.id, body=body, version=tag))])
+
+    async def _accepted(self, text: str) -> Parsed:
+        parsed = await self.check(text)
+        if parsed.program is None:
+            wrong = [found for found in parsed.diagnostics if found.severity == "ERROR"]
+            more = f" There are {len(wrong) - 1} more errors." if len(wrong) > 1 else ""
+            raise InvalidDefinition(f"The {self.form} is not valid: {wrong[0] if wrong else 'no reason given'}.{more}", parsed.diagnostics)
+        return parsed
+
+    async def _same_text(self, definition: Definition, text: str) -> bool:
+        revision = await self._store.definitions.revision(definition.latest.revision)
+        return revision is not None and revision.definition == text
+
+    async def _kept_revision(self, account: str, name: str, text: str, now: int) -> Revision:
+        revision = Revision(
+            id=str(uuid.UUID(bytes=self._randomness(16), version=4)),
+            account=account,
+            machine=machine_name(self.form, name),
+            definition=text,
+            role_arn="",
+            created_at=now,
+            settings={"format": self.form},
+        )
+        await self._store.archive.put_revision(revision)
+        return revision
+
+    def _machine(self, account: str, definition: Definition, revision: Revision) -> Machine:
+        return Machine(account=account, name=machine_name(self.form, definition.id), type="STANDARD", created_at=definition.created_at, revision=revision)
+
+    async def _follow(self, account: str, name: str) -> None:
+        """Make the machine what the document says, until nobody has changed that meanwhile."""
+        definitions, machine = self._store.definitions, machine_name(self.form, name)
+        kept = await self._find(account, name)
+        while True:
+            revision = None if kept is None else await definitions.revision(kept.definition.latest.revision)
+            if kept is None or revision is None:
+                await definitions.delete_machine(account, machine)
+            else:
+                stored = await definitions.create_machine(self._machine(account, kept.definition, revision))
+                if stored.revision.id != revision.id:
+                    try:
+                        await definitions.update_machine(account, machine, revision)
+                    except NotFound:  # it was deleted in between
+                        continue
+            now = await self._find(account, name)
+            if (now and now.definition.latest.revision) == (kept and kept.definition.latest.revision):
+                return
+            kept = now
+
+    def _new_id(self, name: str, now: int) -> str:
+        slug = _NOT_IN_IDS.sub("-", name.lower()).strip("-")[:60].strip("-") or self.form
+        return f"{slug}-{now:x}{self._randomness(3).hex()}"
+
+    def _own_id(self, name: str) -> str:
+        if not _ID.fullmatch(name) or name in self._reserved:
+            raise InvalidDocument(
+                "An id has 1 to 128 letters, digits, dots, dashes and underscores, and begins with a letter or digit"
+                + (f"; {', '.join(sorted(self._reserved))} are taken." if self._reserved else "."),
+                pointer=f"/{self.form}Id",
+            )
+        return name
+
+
+def checked(values: dict[str, Any]) -> dict[str, Any]:
+    """Metadata within bounds; raises InvalidDocument."""
+    for name, most in MOST_CHARACTERS.items():
+        if len(values.get(name) or "") > most:
+            raise InvalidDocument(f"{name} has at most {most} characters.", pointer=f"/{name}")
+    tags = values.get("tags", ())
+    if len(tags) > MOST_TAGS or any(not 0 < len(tag) <= MOST_CHARACTERS["category"] for tag in tags):
+        raise InvalidDocument(f"There are at most {MOST_TAGS} tags of 1 to {MOST_CHARACTERS['category']} characters.", pointer="/tags")
+    if len(msgspec.json.encode(values.get("custom", {}))) > MOST_CUSTOM_BYTES:
+        raise InvalidDocument(f"custom takes at most {MOST_CUSTOM_BYTES} bytes.", pointer="/custom")
+    return values

@@ -1,0 +1,1 @@
+"""YAML flows: text to Program, with everything that is wrong said at its line and column."""

@@ -1,0 +1,179 @@
+"""Nodes that work on many items: the batch kinds, and any kind with the member ``batch``.
+
+Within the node's own state a Map runs one task per batch. A batch that fails for good is lost, not the others with it: the node fails when all
+are lost, by ``States.Timeout`` when each of them timed out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowrunner.core.program import Branch, Catcher, FailWork, Field, MapWork, PassWork, Route, State, TaskWork
+from flowrunner.flow.batchresults import BatchAction, Batches, Lost, LostItems, Summary, WhyLost
+from flowrunner.flow.lower import EVERYTHING, RESOURCE, TIMED_OUT, Lowering, inner_branch, inner_name, node_state, source_of
+from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
+from flowrunner.flow.reader import shown
+from flowrunner.flow.templates import Accumulated, Action, Called, Kept, accumulated, states_of
+from flowrunner.flow.values import is_open
+from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.kinds.durations import read_milliseconds
+from flowrunner.lang.environment import Environment
+
+ALL_LOST = "FlowRunner.BatchFailed"
+STRATEGY = {"batch": "serial", "async_batch": "async", "parallel_batch": "parallel", "worker_pool": "worker_pool"}
+AT_ONCE = {"serial": 1, "async": 1, "parallel": 4, "worker_pool": 64}  # unless the node says otherwise; 64 is what the flows' older runner had
+BATCH_SIZE = 10  # of the batch kinds
+SCRIPTS = ("processor_script", "item_script", "script")
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a node's items are worked on. `timeout` is that of a batch, in milliseconds."""
+
+    at_once: int
+    size: int
+    params: JSONObject
+    task: str
+    called: JSONObject
+    timeout: int | None
+    single: bool
+
+
+def lower_batch(lowering: Lowering, node: FlowNode) -> State:
+    """A batch of anything."""
+    plan = _of_kind(lowering, node) if node.kind.name in STRATEGY else _of_member(node)
+    run, done, lost, late = (inner_name(node, part) for part in ("batches", "batch", "failed", "timed out"))
+    source = source_of(node, plan.params, run)
+    batches = Batches(node.name, source.template, plan.size)
+    mapping = State(
+        name=run,
+        kind="Map",
+        work=MapWork(
+            processor=_processor(node, plan, done, inner_name(node, "lost")),
+            items=Field(name="items", template=batches),
+            selector=_Selected(single=plan.single),
+            max_concurrency=Field(name="max_parallel", constant=plan.at_once),
+        ),
+        language="JSONata",
+        output=Summary(batches),
+        route=Route(action=BatchAction(), edges={"error": lost, "timeout": late}),
+    )
+    states = [mapping, _failing(lost, ALL_LOST), _failing(late, "States.Timeout")]
+    return node_state(
+        lowering,
+        node,
+        "Parallel",
+        inner_branch(*states) if source.task is None else inner_branch(source.task, *states),
+        output=Accumulated(node.name),
+        assign=Kept(node.name),
+        action=Action(),
+        retriers=(),
+        lost=None if source.task is not None else LostItems(batches),
+    )
+
+
+def _failing(name: str, error: str) -> State:
+    return State(
+        name=name, kind="Fail", work=FailWork(error=Field(name="Error", constant=error), cause=Field(name="Cause", template=WhyLost())), language="JSONata"
+    )
+
+
+def _processor(node: FlowNode, plan: _Plan, name: str, lost: str) -> Branch:
+    """One batch: its task, and what is left of it when that fails for good."""
+    timeouts = Catcher(error_equals=TIMED_OUT, next=lost, output=Lost(timed_out=True))
+    others = Catcher(error_equals=EVERYTHING, next=lost, output=Lost(timed_out=False))
+    task = State(
+        name=name,
+        kind="Task",
+        work=TaskWork(resource=f"{RESOURCE}{plan.task}", timeout_milliseconds=plan.timeout),
+        language="JSONata",
+        arguments=Called(node, plan.called, names=("batch", "items", "batch_index", *(("item", "index") if plan.single else ()))),
+        output=_Returned(),
+        retriers=node.retriers,
+        catchers=() if node.params.get("fail_fast") is True else (timeouts, others),
+    )
+    return Branch(start_at=name, states={name: task, lost: State(name=lost, kind="Pass", work=PassWork(), language="JSONata")})
+
+
+@dataclass(frozen=True, slots=True)
+class _Selected:
+    """The input of one batch: the node's with the batch."""
+
+    single: bool
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        states = states_of(environment)
+        item = states["context"]["Map"]["Item"]
+        batch: list[JSONValue] = item["Value"]
+        one = {"item": batch[0], "index": item["Index"]} if self.single else {}
+        return {**accumulated(states["input"]), "batch": batch, "items": batch, "batch_index": item["Index"], **one}
+
+
+@dataclass(frozen=True, slots=True)
+class _Returned:
+    def evaluate(self, environment: Environment) -> JSONValue:
+        result = states_of(environment).get("result")
+        return {"output": result["output"] if isinstance(result, dict) and "output" in result else result}
+
+
+# --- how
+
+
+def _of_kind(lowering: Lowering, node: FlowNode) -> _Plan:
+    params = node.params
+    member = node.batch or {}
+    strategy = member.get("strategy") or STRATEGY[node.kind.name]
+    script = next((name for name in SCRIPTS if name in params), None)
+    if script is None:
+        lowering.found.error((*node.place, "params"), "'processor_script' is missing: JavaScript that works on the items of a batch.", INVALID_PARAMETER)
+    single = strategy == "worker_pool" or script == "item_script"
+    known = {**member, **{name: value for name, value in params.items() if name in ("items", "batch_size")}}
+    return _Plan(
+        at_once=_at_once(lowering, node, strategy, [params.get("max_parallel"), params.get("workers"), member.get("max_parallel")]),
+        size=1 if single else _whole(lowering, node, "batch_size", known.get("batch_size", BATCH_SIZE)),
+        params={"items": known["items"]} if "items" in known else {},
+        task="transform",
+        called={"script": params.get(script or "")},
+        timeout=_timeout(lowering, node, "item_timeout" if script == "item_script" else "timeout"),
+        single=single,
+    )
+
+
+def _of_member(node: FlowNode) -> _Plan:
+    member = node.batch or {}
+    strategy = member.get("strategy", "serial")
+    size = 1 if strategy == "worker_pool" else member.get("batch_size", 1)
+    return _Plan(
+        at_once=member.get("max_parallel") or AT_ONCE[strategy],
+        size=size,
+        params={"items": member["items"]} if "items" in member else {},
+        task=node.kind.name,
+        called=node.params,
+        timeout=node.timeout,
+        single=size == 1,
+    )
+
+
+def _at_once(lowering: Lowering, node: FlowNode, strategy: str, stated: list[JSONValue]) -> int:
+    """The smallest that is stated, for each is a bound."""
+    bounds = [_whole(lowering, node, "max_parallel", value) for value in stated if value is not None]
+    return min(bounds) if bounds else AT_ONCE[strategy]
+
+
+def _whole(lowering: Lowering, node: FlowNode, name: str, value: JSONValue) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    if is_open(value):
+        lowering.found.error((*node.place, "params", name), f"'{name}' must be a constant: it is part of how the flow is built.", INVALID_PARAMETER)
+    return 1  # anything else was found when the parameters were checked
+
+
+def _timeout(lowering: Lowering, node: FlowNode, name: str) -> int | None:
+    value = node.params.get(name, node.params.get("timeout"))
+    if value is None:
+        return node.timeout
+    try:
+        return read_milliseconds(value)
+    except ValueError as error:
+        lowering.found.error((*node.place, "params", name), f"'{name}' {error}; {shown(value)} stands there.", INVALID_PARAMETER)
+        return None

@@ -1,0 +1,136 @@
+"""What comes of batches: their items, the results in order, what was lost, and what that means for the node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowrunner.core.program import Template
+from flowrunner.errors import ExpressionError
+from flowrunner.flow.reader import shown
+from flowrunner.flow.templates import SUCCESS, accumulated, states_of
+from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.lang.environment import Environment
+
+RESULTS = "batch_results"
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The items in lists of `size`: those of the parameter ``items``, or of the input."""
+
+    name: str
+    params: Template
+    size: int
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The list of batches."""
+        items = self.items(environment)
+        return [items[first : first + self.size] for first in range(0, len(items), self.size)]
+
+    def items(self, environment: Environment) -> list[JSONValue]:
+        """All items; raises ExpressionError when there is no list of them."""
+        params: JSONObject = self.params.evaluate(environment)
+        items = params["items"] if "items" in params else accumulated(states_of(environment)["input"]).get("items")
+        if not isinstance(items, list):
+            raise ExpressionError(f"'{self.name}' needs a list of items in its parameter 'items' or in input.items; {shown(items)} stands there.")
+        return items
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What is left of a batch that failed for good."""
+
+    timed_out: bool
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The error."""
+        failed = states_of(environment)["errorOutput"]
+        return {"lost": {"error": failed.get("Error", ""), "cause": failed.get("Cause"), "timed_out": self.timed_out}}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The result of the node: what its batches have come to."""
+
+    batches: Batches
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """``{"output", "action", "lost"}``."""
+        states = states_of(environment)
+        ended: list[JSONObject] = states["result"]
+        batches: list[list[JSONValue]] = self.batches.evaluate(environment)
+        pairs = list(zip(batches, ended, strict=True))
+        good = [(batch, end["output"]) for batch, end in pairs if "lost" not in end]
+        lost = [(place, batch, end["lost"]) for place, (batch, end) in enumerate(pairs) if "lost" in end]
+        total, succeeded = sum(map(len, batches)), sum(len(batch) for batch, _ in good)
+        output: JSONObject = {
+            RESULTS: [result for _, returned in good for result in _flat(returned)],
+            "failed_items": [_failed(item, why) for _, batch, why in lost for item in batch],
+            "failed_batches": [{"batch_index": place, "items": len(batch), "error": why["error"], "cause": why["cause"]} for place, batch, why in lost],
+            "success_count": succeeded,
+            "failed_count": total - succeeded,
+            "batch_size": self.batches.size,
+            "success_rate": _percent(succeeded, total),
+        }
+        if "total_count" not in accumulated(states["input"]):
+            output["total_count"] = total
+        return {"output": output, "action": SUCCESS, "lost": [why for _, _, why in lost], "count": len(batches)}
+
+
+def _percent(part: int, whole: int) -> float:
+    """0 to 100; nothing to do is a success."""
+    return round(100 * part / whole, 4) if whole else 100.0
+
+
+def _flat(returned: JSONValue) -> list[JSONValue]:
+    """What a batch gave for its items: a list of that, alone or as ``batch_results`` of an object; anything else is one result."""
+    if isinstance(returned, dict) and isinstance(returned.get(RESULTS), list):
+        returned = returned[RESULTS]
+    return returned if isinstance(returned, list) else [returned]
+
+
+def _failed(item: JSONValue, why: JSONObject) -> JSONValue:
+    told = why["cause"] or why["error"]
+    return {**item, "error": told} if isinstance(item, dict) else {"item": item, "error": told}
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAction:
+    """Whether all batches are lost: ``timeout`` when each timed out, else ``error``."""
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The name of an edge."""
+        ended: list[JSONObject] = states_of(environment)["result"]
+        lost = [end["lost"] for end in ended if "lost" in end]
+        if not lost or len(lost) < len(ended):
+            return SUCCESS
+        return "timeout" if all(why["timed_out"] for why in lost) else "error"
+
+
+@dataclass(frozen=True, slots=True)
+class WhyLost:
+    """Why all batches failed, in a sentence."""
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """How many there were, and what happened to the last one."""
+        ended: JSONObject = states_of(environment)["input"]
+        last = ended["lost"][-1]
+        return f"All {ended['count']} batches failed; the last: {last['cause'] or last['error']}"
+
+
+@dataclass(frozen=True, slots=True)
+class LostItems:
+    """What the node says when it failed: nothing was done for any item."""
+
+    batches: Batches
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The members of a result without success."""
+        try:
+            items = self.batches.items(environment)
+        except ExpressionError:
+            return {}
+        failed = states_of(environment)["errorOutput"]
+        why = {"error": failed.get("Error", ""), "cause": failed.get("Cause")}
+        counts = {"success_count": 0, "failed_count": len(items), "batch_size": self.batches.size, "success_rate": 0.0}
+        return {RESULTS: [], "failed_items": [_failed(item, why) for item in items], **counts}

@@ -1,0 +1,109 @@
+"""Reading the members of a flow: each against its row in ``fields``, every fault found with its place and a remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+
+from flowrunner.flow.fields import EXTENSION, Member, Members
+from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.kinds.durations import read_milliseconds
+from flowrunner.reading.findings import Findings, Place
+
+UNKNOWN_FIELD = "UNKNOWN_FIELD"
+INVALID_VALUE = "INVALID_VALUE"
+MISSING_FIELD = "MISSING_FIELD"
+NOUNS = {
+    "text": "a text",
+    "script": "a text of JavaScript",
+    "object": "an object",
+    "flag": "true or false",
+    "texts": "a list of texts",
+    "version": "a text or a number",
+    "edges": "an object of actions and nodes, or the name of a node",
+}
+
+
+def read_members(found: Findings, value: JSONValue, place: Place, members: Members, *, extensible: bool = False) -> JSONObject:
+    """The members that are sound, durations as milliseconds; what is wrong with the others is among the findings."""
+    if not isinstance(value, dict):
+        found.error(place, f"It must be an object with {', '.join(members)}; {shown(value)} stands there.", INVALID_VALUE)
+        return {}
+    good: JSONObject = {}
+    for name, part in value.items():
+        member = members.get(name)
+        if member is None:
+            if not (extensible and name.startswith(EXTENSION)):
+                found.error((*place, name), f"'{name}' is not known here.{meant(name, members)}", UNKNOWN_FIELD)
+        elif part is None and not member.required:
+            continue
+        else:
+            _read(found, part, (*place, name), member, good)
+    for name, member in members.items():
+        if member.required and name not in value:
+            found.error(place, f"'{name}' is missing: {member.meaning}", MISSING_FIELD)
+    return good
+
+
+def _read(found: Findings, value: JSONValue, place: Place, member: Member, good: JSONObject) -> None:
+    name = str(place[-1])
+    if member.type == "duration":
+        try:
+            good[name] = read_milliseconds(value)
+        except ValueError as error:
+            found.error(place, f"'{name}' {error}; {shown(value)} stands there.", INVALID_VALUE)
+        return
+    wrong = _wrong(value, member)
+    if wrong is None:
+        good[name] = value
+    else:
+        found.error(place, f"'{name}' must be {wrong}; {shown(value)} stands there.", INVALID_VALUE)
+
+
+def _wrong(value: JSONValue, member: Member) -> str | None:
+    """What the value should be, when it is not."""
+    kind = member.type
+    if isinstance(kind, tuple):
+        return None if value in kind else f"one of {', '.join(kind)}"
+    if kind == "count":
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return None if whole and value >= member.least else f"a whole number from {member.least} on"
+    if kind == "percent":
+        return None if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100 else "a number from 0 to 100"
+    if kind == "any":
+        return None
+    return None if _FITS[kind](value) else NOUNS[kind]
+
+
+def _is_text(value: JSONValue) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+_FITS: Mapping[str, Callable[[JSONValue], bool]] = {
+    "text": _is_text,
+    "script": _is_text,
+    "object": lambda value: isinstance(value, dict),
+    "flag": lambda value: isinstance(value, bool),
+    "texts": lambda value: isinstance(value, list) and all(isinstance(part, str) for part in value),
+    "version": lambda value: _is_text(value) or (isinstance(value, int | float) and not isinstance(value, bool)),
+    "edges": lambda value: _is_text(value) or (isinstance(value, dict) and all(map(_is_text, value.values()))),
+}
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """``Did you mean ...?``, or what there is when nothing is near."""
+    names = list(known)
+    near = difflib.get_close_matches(word, names, 1, 0.5)
+    if near:
+        return f" Did you mean '{near[0]}'?"
+    return f" There are: {', '.join(names)}." if 0 < len(names) <= 40 else ""
+
+
+def shown(value: JSONValue) -> str:
+    """A value in a message, short."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    text = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,40 @@
+"""The formats that a definition may be written in, and who reads each: state machines, flows, workflows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from flowrunner.asl.parse import parse_definition
+from flowrunner.core.program import Program
+from flowrunner.definitions.entries import Format
+from flowrunner.definitions.service import Parsed, Parser
+from flowrunner.errors import InvalidDefinition
+from flowrunner.flow.parse import parse_flow
+from flowrunner.kinds import KindInfo
+from flowrunner.ports.definitions import Revision
+from flowrunner.reading.findings import format_aws
+from flowrunner.workflow.parse import parse_workflow
+
+Kinds = Mapping[str, KindInfo]
+READERS: Mapping[str, Callable[[str, Kinds], Parsed]] = {"flow": parse_flow, "workflow": parse_workflow}
+
+
+def reader(form: Format, kinds: Kinds) -> Parser:
+    """What reads texts of this format, with these kinds of nodes."""
+    return lambda text: READERS[form](text, kinds)
+
+
+def compile_revision(revision: Revision, kinds: Kinds) -> Program:
+    """The program of a stored revision, by its setting `format`; raises InvalidDefinition if this release cannot read it."""
+    form = revision.settings.get("format")
+    if form is None:
+        machine = parse_definition(revision.definition)
+        program, diagnostics = machine.program, machine.diagnostics
+    elif (read := READERS.get(str(form))) is not None:
+        parsed = read(revision.definition, kinds)
+        program, diagnostics = parsed.program, parsed.diagnostics
+    else:
+        raise InvalidDefinition(f"This release knows no format {form!r}.")
+    if program is None:
+        raise InvalidDefinition(format_aws(diagnostics), diagnostics)
+    return program

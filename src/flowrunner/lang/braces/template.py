@@ -1,0 +1,136 @@
+"""JSON values with ``{{ }}`` in their texts.
+
+A text that is one expression gives the expression's value, with its type; within a longer text values are put in as text. What leads nowhere
+stays as it was written. Values are not looked at again, so data cannot smuggle in an expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from flowrunner.errors import ExpressionError, ExpressionSyntaxError
+from flowrunner.jsonvalue import JSONValue
+from flowrunner.lang.braces.nodes import CHARACTERS_PER_STEP, Node, pay
+from flowrunner.lang.braces.parse import parse
+from flowrunner.lang.braces.values import Unresolved, text_of
+from flowrunner.lang.dynamic import OPENING as SECRET
+from flowrunner.lang.environment import Environment
+
+OPENING, CLOSING = "{{", "}}"
+MOST_PARTS = 10_000
+Filler = Callable[[Environment], JSONValue]
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BraceTemplate:
+    """A compiled value. `source` is as written."""
+
+    source: JSONValue
+    fill: Filler
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The value with all its expressions filled in; raises ExpressionError."""
+        return self.fill(environment)
+
+
+class BraceSyntaxError(ExpressionSyntaxError):
+    """An expression in a value does not compile."""
+
+    def __init__(self, message: str, place: Place) -> None:
+        self.place = place  # in the value
+        super().__init__(message)
+
+
+def has_braces(value: JSONValue) -> bool:
+    """Whether any text in the value opens an expression."""
+    if isinstance(value, str):
+        return OPENING in value
+    if isinstance(value, dict):
+        return any(OPENING in key or has_braces(child) for key, child in value.items())
+    return isinstance(value, list) and any(map(has_braces, value))
+
+
+def compile_braces(value: JSONValue) -> BraceTemplate:
+    """Compile a value; raises BraceSyntaxError with the place."""
+    return BraceTemplate(value, _compile(value, ()))
+
+
+def _compile(value: JSONValue, place: Place) -> Filler:
+    if not has_braces(value):
+        return lambda _: value
+    if isinstance(value, str):
+        try:
+            return _text(value)
+        except ExpressionSyntaxError as error:
+            raise BraceSyntaxError(error.message, place) from None
+    if isinstance(value, list):
+        items = [_compile(item, (*place, index)) for index, item in enumerate(value)]
+        return lambda environment: [item(environment) for item in items]
+    members = [(key, _compile(child, (*place, key))) for key, child in value.items()]
+    return lambda environment: {key: member(environment) for key, member in members}
+
+
+def _text(text: str) -> Filler:
+    parts = list(_parts(text))
+    if len(parts) > MOST_PARTS:
+        raise ExpressionSyntaxError(f"A text has at most {MOST_PARTS} expressions.")
+    if len(parts) == 1 and isinstance(parts[0], tuple):
+        [(whole, tree)] = [part for part in parts if isinstance(part, tuple)]
+        return lambda environment: _value(environment, tree, whole)
+    return lambda environment: _joined(environment, parts)
+
+
+def _value(environment: Environment, tree: Node, written: str) -> JSONValue:
+    try:
+        return tree.value(environment)
+    except Unresolved:
+        return written
+
+
+def _joined(environment: Environment, parts: list[str | tuple[str, Node]]) -> str:
+    made = "".join(part if isinstance(part, str) else text_of(_value(environment, part[1], part[0])) for part in parts)
+    pay(environment, len(made) // CHARACTERS_PER_STEP)
+    return made
+
+
+def _parts(text: str) -> Iterator[str | tuple[str, Node]]:
+    """Literal texts, and expressions with their trees, in order. References to secrets are literal: they are resolved in the task."""
+    at = kept = 0
+    while (opened := text.find(OPENING, at)) >= 0:
+        closed = _closing(text, opened + len(OPENING))
+        if closed < 0:
+            raise ExpressionSyntaxError(f"Column {opened + 1} of {text!r}: {OPENING!r} is not closed by {CLOSING!r}.")
+        at = closed + len(CLOSING)
+        if text.startswith(SECRET, opened):
+            continue
+        if opened > kept:
+            yield text[kept:opened]
+        yield text[opened:at], parse(text[opened + len(OPENING) : closed])
+        kept = at
+    if kept < len(text):
+        yield text[kept:]
+
+
+def _closing(text: str, at: int) -> int:
+    """Where the expression that begins at `at` is closed: not within one of its texts in quotes. -1 if it is not."""
+    quote = ""
+    while at < len(text):
+        letter = text[at]
+        if quote:
+            if letter == "\\":
+                at += 1
+            elif letter == quote:
+                quote = ""
+        elif letter in "\"'":
+            quote = letter
+        elif text.startswith(CLOSING, at):
+            return at
+        at += 1
+    return -1
+
+
+def place_of(error: ExpressionError) -> Place:
+    """Where in the value an error is."""
+    return error.place if isinstance(error, BraceSyntaxError) else ()

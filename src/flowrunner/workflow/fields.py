@@ -1,0 +1,91 @@
+"""What may be written where in a workflow: one table for checking, and for the JSON Schema."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.reading.findings import Findings, Place
+
+UNKNOWN_FIELD = "UNKNOWN_FIELD"
+INVALID_VALUE = "INVALID_VALUE"
+MISSING_FIELD = "MISSING_FIELD"
+EXTENSION = "x-"
+
+TYPES: Mapping[str, tuple[type, ...]] = {
+    "a text": (str,),
+    "an object": (dict,),
+    "a list": (list,),
+    "true or false": (bool,),
+    "a list or an object": (list, dict),
+    "a number": (int, float),
+    "a whole number": (int,),
+    "a number or a text": (int, float, str),
+    "a text or true or false": (str, bool),
+    "anything": (object,),
+}
+WORKFLOW: Mapping[str, str] = {
+    "workflowId": "a text", "name": "a text", "version": "a number or a text", "description": "a text", "variables": "an object", "steps": "a list or an object",
+    "timeout": "a number or a text", "maxConcurrency": "a whole number", "isTestCase": "true or false", "createdBy": "a text", "metadata": "an object",
+    "environment": "a text", "tags": "a list", "$schema": "a text",
+}  # fmt: skip
+STEP: Mapping[str, str] = {
+    "id": "a text", "name": "a text", "description": "a text", "type": "a text", "config": "an object", "input": "an object", "inputs": "an object",
+    "output": "an object", "outputs": "an object", "dependsOn": "a list", "when": "a text or true or false", "condition": "a text or true or false",
+    "retry": "an object", "retryCount": "a whole number", "retryDelay": "a number or a text", "timeout": "a number or a text", "onError": "a text",
+    "continueOnFail": "true or false", "disabled": "true or false", "dataMappers": "a list", "loop": "an object", "loopOver": "anything", "loopVar": "a text",
+    "loopCondition": "a text or true or false", "maxIterations": "a whole number", "parallel": "true or false", "maxConcurrency": "a whole number",
+    "children": "a list or an object", "elseChildren": "a list or an object", "branches": "a list", "actionTemplateId": "a text",
+    "actionVersion": "a number or a text", "delay": "an object", "mode": "a text", "position": "an object", "metadata": "an object",
+}  # fmt: skip
+RETRY: Mapping[str, str] = {
+    "maxAttempts": "a whole number", "interval": "a number or a text", "backoff": "a text", "backoffRate": "a number", "maxInterval": "a number or a text",
+    "jitter": "true or false",
+}  # fmt: skip
+LOOP: Mapping[str, str] = {
+    "type": "a text", "source": "anything", "items": "anything", "itemVar": "a text", "indexVar": "a text", "condition": "a text or true or false",
+    "count": "a number or a text", "maxIterations": "a whole number", "breakCondition": "a text or true or false",
+    "continueCondition": "a text or true or false", "parallel": "true or false", "concurrency": "a whole number", "children": "a list or an object",
+}  # fmt: skip
+BRANCH: Mapping[str, str] = {"condition": "a text or true or false", "label": "a text", "children": "a list or an object", "priority": "a number"}
+MAPPER: Mapping[str, str] = {"id": "a text", "sourceStep": "a text", "sourcePath": "a text", "targetParam": "a text", "transform": "a text"}
+
+
+def read_object(found: Findings, value: JSONValue, place: Place, known: Mapping[str, str]) -> JSONObject:
+    """The members that are what they should be; the others are among the findings. A member that is null is absent."""
+    if not isinstance(value, dict):
+        found.error(place, f"It must be an object with {', '.join(known)}; {shown(value)} stands there.", INVALID_VALUE)
+        return {}
+    good: JSONObject = {}
+    for name, part in value.items():
+        wanted = known.get(name)
+        if wanted is None:
+            if not name.startswith(EXTENSION):
+                found.error((*place, name), f"'{name}' is not known here.{meant(name, known)}", UNKNOWN_FIELD)
+        elif part is None:
+            continue
+        elif not isinstance(part, TYPES[wanted]) or (isinstance(part, bool) and bool not in TYPES[wanted] and object not in TYPES[wanted]):
+            found.error((*place, name), f"'{name}' must be {wanted}; {shown(part)} stands there.", INVALID_VALUE)
+        else:
+            good[name] = part
+    return good
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """``Did you mean ...?``, or what there is when nothing is near."""
+    names = list(known)
+    near = difflib.get_close_matches(word, names, 1, 0.5)
+    if near:
+        return f" Did you mean '{near[0]}'?"
+    return f" There are: {', '.join(names)}." if 0 < len(names) <= 60 else ""
+
+
+def shown(value: JSONValue) -> str:
+    """A value in a message, short."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "a list"
+    text = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,60 @@
+"""Which steps wait for which: the needs of every step of one level, and the circles among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from flowrunner.jsonvalue import JSONObject
+from flowrunner.reading.findings import Findings, Place
+from flowrunner.workflow.fields import INVALID_VALUE, meant
+
+MISSING_DEPENDENCY = "MISSING_DEPENDENCY"
+CIRCLE = "CYCLIC_DEPENDENCY"
+
+
+def needs_of(found: Findings, steps: Mapping[str, tuple[JSONObject, Place]]) -> dict[str, list[str]]:
+    """The ids that each step depends on, those that are there and none twice."""
+    needs: dict[str, list[str]] = {}
+    for name, (step, place) in steps.items():
+        needs[name] = []
+        for index, other in enumerate(step.get("dependsOn", ())):
+            at = (*place, "dependsOn", index)
+            if not isinstance(other, str):
+                found.error(at, "A step depends on others by their ids, which are texts.", INVALID_VALUE)
+            elif other not in steps:
+                found.error(at, f"Step '{name}' depends on '{other}', which is no step of its level.{meant(other, steps)}", MISSING_DEPENDENCY)
+            elif other not in needs[name]:
+                needs[name].append(other)
+    return needs
+
+
+def circle(needs: Mapping[str, Sequence[str]]) -> list[str] | None:
+    """A circle of steps that wait for one another, its first step again at the end; None if there is none."""
+    done: set[str] = set()
+    for start in needs:
+        if start in done:
+            continue
+        path: list[str] = [start]
+        on_path = {start}
+        ways = [iter(needs[start])]
+        while ways:
+            step = next(ways[-1], None)
+            if step is None:
+                ways.pop()
+                done.add(path[-1])
+                on_path.discard(path.pop())
+            elif step in on_path:
+                return [*path[path.index(step) :], step]
+            elif step not in done:
+                path.append(step)
+                on_path.add(step)
+                ways.append(iter(needs[step]))
+    return None
+
+
+def check_order(found: Findings, needs: Mapping[str, Sequence[str]], place: Place) -> None:
+    """Say which steps wait for one another."""
+    steps = circle(needs)
+    if steps is not None:
+        way = " -> ".join(reversed(steps))
+        found.error(place, f"The workflow contains a cyclic dependency involving step '{steps[0]}': {way}.", CIRCLE)

@@ -1,0 +1,98 @@
+"""JSON text to Program: reads, checks and compiles a step workflow, and says everything that is wrong with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from flowrunner.core.diagnostics import Diagnostic
+from flowrunner.core.program import Branch, GraphWork, Label, Program, State
+from flowrunner.errors import InvalidDocument
+from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.kinds.info import KindInfo
+from flowrunner.reading.document import read_document
+from flowrunner.reading.findings import Findings
+from flowrunner.workflow import structure
+from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, WORKFLOW, read_object
+from flowrunner.workflow.steps import Compiling, graph_of
+from flowrunner.workflow.templates import Ended
+
+ROOT = "workflow"
+assert structure  # noqa: S101 - imported for the kinds of steps that it brings
+
+
+class Parsed(NamedTuple):
+    """The outcome: `program` is None when a diagnostic is an error. The rest is what the workflow says of itself, as far as it can be read."""
+
+    program: Program | None
+    diagnostics: tuple[Diagnostic, ...]
+    name: str | None = None
+    description: str | None = None
+    version: str | None = None
+
+
+def parse_workflow(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[str, JSONObject] | None = None) -> Parsed:
+    """Read a whole workflow. Never raises for what the text holds.
+
+    `kinds` are those a step may have, by every name of theirs; `templates` are action templates by their ids.
+    """
+    found = Findings()
+    try:
+        document = read_document(text, "json")
+    except InvalidDocument as error:
+        found.unreadable(error, as_aws=False)
+        return Parsed(None, found.diagnostics())
+    given = read_object(found, document.value, (), WORKFLOW)
+    program = _program(Compiling(found, kinds, templates or {}), given)
+    version = given.get("version")
+    return Parsed(
+        None if found.failed else program,
+        found.diagnostics(document.locate),
+        given.get("name"),
+        given.get("description"),
+        None if version is None else str(version),
+    )
+
+
+def _program(compiling: Compiling, given: JSONObject) -> Program | None:
+    found = compiling.found
+    steps = given.get("steps")
+    if not steps:
+        if not found.failed:
+            found.error(("steps",) if steps is not None else (), "'steps' is missing: a workflow has at least one step.", MISSING_FIELD)
+        return None
+    variables: dict[str, JSONValue] = given.get("variables", {})
+    for name in variables:
+        if "." in name or name.startswith("$"):
+            found.error(("variables", name), f"The name of a variable has no dots and does not begin with $: '{name}'.", INVALID_VALUE)
+    limit = given.get("maxConcurrency")
+    if limit is not None and limit < 1:
+        found.error(("maxConcurrency",), "'maxConcurrency' must be 1 or more.", INVALID_VALUE)
+    work, ids = graph_of(compiling, steps, ("steps",), limit=limit)
+    timeout = compiling.milliseconds(given["timeout"], ("timeout",), unit="s") if "timeout" in given else None
+    root = State(name=ROOT, kind="Parallel", work=work, language="JSONata", output=Ended(ids))
+    return Program(
+        root=Branch(start_at=ROOT, states={ROOT: root}),
+        language="JSONata",
+        notes=True,
+        shares_variables=True,
+        variables=variables,
+        steps=_labelled(work),
+        timeout_seconds=None if timeout is None else max(1, math.ceil(timeout / 1000)),
+        comment=given.get("description"),
+    )
+
+
+def _labelled(work: GraphWork) -> int:
+    """How many steps there are on the first level: progress is the share of them that has ended."""
+    labels: list[Label] = [state.label for node in work.nodes for state in node.branch.states.values() if state.label is not None]
+    return len(labels)
+
+
+def merged_variables(*levels: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
+    """Variables of several levels, a later one over those before it: environment, workflow, test case, run (row 37)."""
+    values: dict[str, JSONValue] = {}
+    for level in levels:
+        values |= level
+    return values

@@ -1,0 +1,279 @@
+"""What the states of a workflow compute. Each class is a `Template` of ``core.program``.
+
+Variables with a dot in their names are the compiler's own: ``nodes.ID`` is ``{"output", "status"}`` of step ID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from flowrunner.core.program import Template
+from flowrunner.errors import ExpressionError
+from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.lang.braces.nodes import reached
+from flowrunner.lang.braces.values import Unresolved, number_of
+from flowrunner.lang.environment import Environment
+from flowrunner.workflow.paths import Path
+
+NODES = "nodes."
+MACHINE_PREFIX = "workflow/"  # of the machine that a workflow is in the store of definitions
+ABSENT = object()
+
+
+def states_of(environment: Environment) -> JSONObject:
+    """``$states``."""
+    states: JSONObject = environment.states
+    return states
+
+
+def result_of(states: JSONObject) -> JSONValue:
+    """What a step has returned: a task's ``output``, any other state's result, null where it has none."""
+    result = states.get("result")
+    return result["output"] if isinstance(result, dict) and result.keys() == {"output", "action"} else result
+
+
+def author_variables(environment: Environment) -> JSONObject:
+    """The variables that authors know."""
+    return {name: value for name, value in environment.variables.items() if "." not in name}
+
+
+def execution_of(context: JSONObject) -> JSONObject:
+    """What scripts know of their execution."""
+    execution, machine = context["Execution"], context["StateMachine"]
+    name = machine["Name"].removeprefix(MACHINE_PREFIX)
+    return {"id": execution["Id"].rsplit(":", 1)[-1], "flow_id": name, "name": execution["Name"], "started_at": execution["StartTime"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Mapper:
+    """Puts a part of another step's output into a parameter (row 26)."""
+
+    source: str
+    path: Path
+    target: tuple[str, ...]
+    transform: str | None
+
+    def apply(self, environment: Environment, params: JSONObject, inputs: JSONObject) -> None:
+        """Set the parameter; nothing happens when there is nothing at the path."""
+        kept = environment.variables.get(f"{NODES}{self.source}")
+        value = look(kept, self.path)
+        if value is ABSENT:
+            return
+        value = TRANSFORMS[self.transform](value) if self.transform is not None else value
+        inputs[self.target[-1]] = value
+        holder = params
+        for name in self.target[:-1]:
+            inner = holder.get(name)
+            holder[name] = holder = dict(inner) if isinstance(inner, dict) else {}
+        holder[self.target[-1]] = value
+
+
+def _number(value: JSONValue, *, whole: bool) -> JSONValue:
+    number = number_of(value)
+    if number is None:
+        raise ExpressionError(f"A data mapper cannot read a number from {value!r}.")
+    return int(number) if whole else float(number)
+
+
+TRANSFORMS: Mapping[str, Callable[[JSONValue], JSONValue]] = {
+    "uppercase": lambda value: str(value).upper(),
+    "lowercase": lambda value: str(value).lower(),
+    "trim": lambda value: str(value).strip(),
+    "parseInt": lambda value: _number(value, whole=True),
+    "parseFloat": lambda value: _number(value, whole=False),
+}
+
+
+def look(value: JSONValue, path: Path) -> JSONValue:
+    """The value at a path, ABSENT where there is none."""
+    for name in path:
+        try:
+            value = reached(value, name)
+        except Unresolved:
+            return ABSENT
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What a step's task is called with: its config and inputs with all expressions filled in, data mappers last.
+
+    Inputs are seen by the expressions of the config as variables of the step.
+    """
+
+    config: Template
+    inputs: Template
+    mappers: tuple[Mapper, ...] = ()
+    whole: bool = False  # the task sees all variables: scripts
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The parameters of the task."""
+        given: JSONObject = dict(self.inputs.evaluate(environment))
+        mapped: JSONObject = {}
+        for mapper in self.mappers:
+            mapper.apply(environment, mapped, given)
+        known = environment.variables
+        environment.variables = {**known, **given}
+        try:
+            params: JSONObject = self.config.evaluate(environment)
+        finally:
+            environment.variables = known
+        called: JSONObject = {"params": merged(params or given, mapped), "input": given}
+        if self.whole:
+            called["variables"] = author_variables(environment)
+            called["results"] = {name.removeprefix(NODES): kept["output"] for name, kept in known.items() if name.startswith(NODES) and isinstance(kept, dict)}
+        called["execution"] = execution_of(states_of(environment)["context"])
+        called["language"] = "workflow"
+        return called
+
+
+def merged(params: JSONObject, more: JSONObject) -> JSONObject:
+    """`more` over `params`, objects within both joined."""
+    joined = dict(params)
+    for name, value in more.items():
+        known = joined.get(name)
+        joined[name] = merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return joined
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a step assigns when it has ended: its output for others, and the variables that its ``output`` names.
+
+    A path is looked for in the output, then in a response's body: its own top-level keys are reachable without their way.
+    """
+
+    step: str
+    paths: Mapping[str, Path]
+    templates: Mapping[str, Template]
+    shape: Template | None = None
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The variables by name."""
+        states = states_of(environment)
+        if states.get("skipped"):
+            return {f"{NODES}{self.step}": {"output": None, "status": "skipped"}}
+        output = result_of(states) if self.shape is None else self.shape.evaluate(environment)
+        kept: JSONObject = {f"{NODES}{self.step}": {"output": output, "status": "success"}}
+        for name, path in self.paths.items():
+            value = found_in(output, path)
+            if value is not ABSENT:
+                kept[name] = value
+        if self.templates:
+            environment.states = {**states, "result": output}
+            kept |= {name: template.evaluate(environment) for name, template in self.templates.items()}
+        return kept
+
+
+def found_in(output: JSONValue, path: Path) -> JSONValue:
+    """The value at a path of an output, of the response's body, or of the body."""
+    value = look(output, path)
+    for way in (("response", "body"), ("body",), ("response",)):
+        if value is not ABSENT:
+            break
+        value = look(output, (*way, *path))
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What a step assigns that failed and lets the workflow go on."""
+
+    step: str
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The variable of the step."""
+        error = states_of(environment).get("errorOutput") or {}
+        told = {"error": error.get("Error"), "cause": error.get("Cause")}
+        return {f"{NODES}{self.step}": {"output": None, "status": "failed", "error": told}}
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """Always this value."""
+
+    value: JSONValue
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The value."""
+        del environment
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The outputs of some steps by their ids, as far as they have ended."""
+
+    steps: tuple[str, ...]
+    more: tuple[tuple[str, JSONValue], ...] = ()
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The object."""
+        known = environment.variables
+        kept = ((step, known.get(f"{NODES}{step}")) for step in self.steps)
+        return {**dict(self.more), **{step: value["output"] for step, value in kept if isinstance(value, dict)}}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a run gives: its variables and the outputs of its steps."""
+
+    steps: tuple[str, ...]
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The output of the execution."""
+        return {"variables": author_variables(environment), "outputs": Outputs(self.steps).evaluate(environment)}
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What a step has returned, as the output of its branch."""
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The value."""
+        return result_of(states_of(environment))
+
+
+@dataclass(frozen=True, slots=True)
+class LoopEnded:
+    """What a loop gives."""
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The counts, the reason for its end, and what each iteration gave."""
+        result = states_of(environment)["result"]
+        return {
+            "totalIterations": result["total"],
+            "completedIterations": result["completed"],
+            "failedIterations": result["failed"],
+            "exitReason": result["exitReason"],
+            "results": result["iterations"],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The parameters of StartExecution for another workflow of the account."""
+
+    workflow: Template
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """``StateMachineArn`` and ``Input``."""
+        params: JSONObject = self.workflow.evaluate(environment)
+        name = params.get("workflowId")
+        if not isinstance(name, str) or not name:
+            raise ExpressionError("'workflowId' must be a text.")
+        machine = str(states_of(environment)["context"]["StateMachine"]["Id"]).partition(":stateMachine:")[0]
+        return {"StateMachineArn": f"{machine}:stateMachine:{MACHINE_PREFIX}{name}", "Input": {"variables": params.get("variables") or {}}}
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """What the other workflow gave."""
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """Its output; without waiting for it, its run."""
+        result = states_of(environment).get("result")
+        if not isinstance(result, dict):
+            return None
+        return result["Output"] if "Output" in result else {"runId": str(result.get("ExecutionArn", "")).rsplit(":", 1)[-1]}

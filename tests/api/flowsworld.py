@@ -1,0 +1,67 @@
+"""The world of accounts with flows and workflows in it, on an engine that runs them."""
+
+import os
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from accountsworld import ONE, accounts_world
+
+from flowrunner.api.authoring import Authoring
+from flowrunner.asl.parse import parse_definition
+from flowrunner.definitions.service import Definitions
+from flowrunner.engine.engine import Engine
+from flowrunner.errors import InvalidDefinition
+from flowrunner.identity.permissions import Role
+from flowrunner.kinds import KINDS
+from flowrunner.ports.tasks import TaskHandler
+
+OWNER, ADMIN, EDITOR, VIEWER, WORKER = ((ONE, role) for role in Role)
+
+
+@dataclass
+class Read:
+    program: object
+    diagnostics: tuple
+    name: str | None = None
+    description: str | None = None
+    version: str | None = None
+
+
+def read(text):
+    """State machines stand for flows: what these tests are about does not depend on the format."""
+    parsed = parse_definition(text)
+    return Read(parsed.program, parsed.diagnostics, name=parsed.program and parsed.program.comment)
+
+
+def compiled(revision):
+    parsed = parse_definition(revision.definition)
+    if parsed.program is None:
+        raise InvalidDefinition("not this release's", parsed.diagnostics)
+    return parsed.program
+
+
+class NoTasks(TaskHandler):
+    async def run(self, call):
+        raise AssertionError
+
+    def resolve(self, call):
+        return self
+
+
+@asynccontextmanager
+async def flows_world(**settings):
+    made = {}
+
+    async def also(store, clock, stack):
+        engine = Engine(store=store, compiler=compiled, tasks=NoTasks(), clock=clock, randomness=os.urandom, region="us-east-1")
+        await engine.start(stack)
+        common = {"parse": read, "clock": clock, "randomness": os.urandom}
+        flows = Definitions(store, form="flow", **common)
+        workflows = Definitions(store, form="workflow", reserved=frozenset({"runs", "validate"}), **common)
+        made.update(store=store, engine=engine)
+        authoring = Authoring(store=store, runner=engine, flows=flows, workflows=workflows, clock=clock, region="us-east-1", kinds=KINDS, plugins={})
+        return {"authoring": authoring, "feed": engine.feed}
+
+    async with accounts_world(also=also, **settings) as world:
+        world.store, world.engine = made["store"], made["engine"]
+        yield world

@@ -1,0 +1,179 @@
+"""Batches: isolated, in order, with the retries and times of each; what is lost decides the edge."""
+
+import json
+
+import pytest
+from flowplay import Fails, Hangs, JavaScript, play
+
+from flowrunner.flow.parse import parse_flow
+from flowrunner.kinds import BUILT_IN
+
+
+def flow(node):
+    nodes = {"b": {**node, "next": {"success": "s", "error": "e", "timeout": "t"}}, **{name: {"type": "transform"} for name in "set"}}
+    return json.dumps({"metadata": {"name": "test"}, "nodes": nodes})
+
+
+def batch(kind="parallel_batch", **params):
+    return {"type": kind, "params": {"processor_script": "return items.map((x) => x * 10)", **params}}
+
+
+def losing(*indexes, error=None):
+    """Fails these batches; the others give their items times ten."""
+
+    def task(call):
+        if call["input"]["batch_index"] in indexes:
+            raise error or Fails("FlowRunner.ScriptError", "lost")
+        return {"output": [item * 10 for item in call["input"]["items"]], "action": "success"}
+
+    return {"b (batch)": task}
+
+
+def test_items_go_through_in_batches():
+    """Ten items in batches of three; each batch sees the input with its own items, and the results keep the order."""
+    played = play(flow(batch(batch_size=3)), {"items": list(range(10)), "k": 1}, default=JavaScript())
+    calls = played.called("b (batch)")
+    assert [call["input"] for call in calls] == [
+        {"items": part, "k": 1, "batch": part, "batch_index": index} for index, part in enumerate([[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]])
+    ]
+    assert calls[0]["names"] == ["batch", "items", "batch_index"]
+    result = {note["stepId"]: json.loads(note["output"]) for note in played.notes("StepCompleted")}["b"]
+    assert result == {
+        "batch_results": [10 * item for item in range(10)],
+        "failed_items": [],
+        "failed_batches": [],
+        "success_count": 10,
+        "failed_count": 0,
+        "batch_size": 3,
+        "success_rate": 100.0,
+        "total_count": 10,
+    }
+    assert played.path == ["b", "s"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "rate", "path"), [((), 100.0, "s"), ((1,), 70.0, "s"), ((1, 2), 40.0, "s"), ((0, 1, 2), 10.0, "s"), ((0, 1, 2, 3), None, "e")]
+)
+def test_batches_are_isolated(lost, rate, path):
+    """The node succeeds as long as one batch does; the rate is that of the items in percent."""
+    played = play(flow(batch(batch_size=3)), {"items": list(range(10)), "total_count": 10}, losing(*lost))
+    assert played.path == ["b", path]
+    if rate is not None:
+        assert played.output["success_rate"] == rate
+        assert [one["batch_index"] for one in played.output["failed_batches"]] == list(lost)
+        assert all(item["error"] == "lost" for item in played.output["failed_items"])
+
+
+def test_when_all_failed_the_error_edge_knows_the_items():
+    """The failure says why; nothing succeeded."""
+    played = play(flow(batch(batch_size=2)), {"items": [{"id": 1}, 2, 3]}, losing(0, 1))
+    given = played.called("e")[0]["input"]
+    assert given["error"] == {
+        "error": "FlowRunner.BatchFailed",
+        "cause": "All 2 batches failed; the last: lost",
+        "node": "b",
+        "message": "All 2 batches failed; the last: lost",
+    }
+    assert [item.get("id") or item["item"] for item in given["failed_items"]] == [1, 2, 3]
+    assert (given["batch_results"], given["success_count"], given["success_rate"]) == ([], 0, 0.0)
+    assert played.ended[0] == ("b", "failed", None)
+
+
+def test_when_all_timed_out_the_timeout_edge_is_taken():
+    """Each after its own time; one other failure among them, and it is error."""
+    played = play(flow(batch(batch_size=2, timeout="5s")), {"items": [1, 2, 3]}, losing(0, 1, error=Hangs()))
+    assert (played.path, played.milliseconds) == (["b", "t"], 5_000)
+
+    def mixed(call):
+        raise Hangs if call["input"]["batch_index"] else Fails("X", "x")
+
+    assert play(flow(batch(batch_size=2, timeout="5s")), {"items": [1, 2, 3]}, {"b (batch)": mixed}).path == ["b", "e"]
+
+
+def test_without_an_edge_the_flow_fails():
+    """By the name of what happened to all of them."""
+    text = json.dumps({"metadata": {"name": "t"}, "nodes": {"b": batch()}})
+    assert play(text, {"items": [1]}, losing(0)).outcome.error == "FlowRunner.BatchFailed"
+    assert play(text, {"items": [1]}, losing(0, error=Fails("States.Timeout"))).outcome.error == "States.Timeout"
+
+
+@pytest.mark.parametrize(
+    ("node", "begun"),
+    [
+        (batch("batch", batch_size=1), [0, 1000, 2000, 3000, 4000, 5000]),
+        (batch("async_batch", batch_size=1), [0, 1000, 2000, 3000, 4000, 5000]),
+        (batch("parallel_batch", batch_size=1), [0, 0, 0, 0, 1000, 1000]),
+        (batch("parallel_batch", batch_size=1, max_parallel=3), [0, 0, 0, 1000, 1000, 1000]),
+        ({**batch("parallel_batch", batch_size=1, max_parallel=3), "batch": {"max_parallel": 2}}, [0, 0, 1000, 1000, 2000, 2000]),
+        ({**batch("batch", batch_size=1), "batch": {"strategy": "parallel", "max_parallel": 6}}, [0] * 6),
+        (batch("worker_pool", workers=5), [0, 0, 0, 0, 0, 1000]),
+        (batch("worker_pool"), [0] * 6),
+        ({"type": "transform", "batch": {"strategy": "parallel", "max_parallel": 3}, "timeout": 1}, [0, 0, 0, 1000, 1000, 1000]),
+    ],
+)
+def test_how_many_run_at_once(node, begun):
+    """One after another, so many at once, or a pool of workers; the smaller of two bounds."""
+    node = {**node, "timeout": "1s"}
+    played = play(flow(node), {"items": list(range(6))}, losing(*range(6), error=Hangs()))
+    assert played.times("b (batch)") == begun
+
+
+def test_any_kind_can_work_on_items():
+    """One item each, seen as `item`; the parameters are the node's."""
+    node = {"type": "http.request", "params": {"url": "${ item.url }"}, "batch": {"items": "${ input.pages }"}}
+    played = play(
+        flow(node), {"pages": [{"url": "a"}, {"url": "b"}]}, {"b (batch)": lambda call: {"output": call["input"]["item"]["url"], "action": "success"}}
+    )
+    call = played.called("b (batch)")[1]
+    assert (call["params"], call["input"]["item"], call["input"]["index"]) == ({"url": "${ item.url }"}, {"url": "b"}, 1)
+    assert call["names"] == ["batch", "items", "batch_index", "item", "index"]
+    assert played.output["batch_results"] == ["a", "b"]
+
+
+def test_items_may_be_computed():
+    """By a script, before the first batch."""
+    played = play(flow(batch(items="${ input.n.map((x) => x + 1) }", batch_size=2)), {"n": [1, 2, 3]}, default=JavaScript())
+    assert played.output["batch_results"] == [20, 30, 40]
+    played = play(flow({"type": "worker_pool", "params": {"items": [1, 2], "item_script": "return item + index"}}), {}, default=JavaScript())
+    assert played.output["batch_results"] == [1, 3]
+
+
+@pytest.mark.parametrize(("returned", "flat"), [([1, 2], [1, 2]), ({"batch_results": [1], "success_count": 1}, [1]), ({"a": 1}, [{"a": 1}]), (None, [None])])
+def test_results_are_one_list(returned, flat):
+    """What a script gives for a batch: a list, an object with a list, or one result."""
+    played = play(flow(batch(batch_size=10)), {"items": [1]}, {"b (batch)": lambda call: {"output": returned, "action": "success"}})
+    assert played.output["batch_results"] == flat
+
+
+def test_no_items_are_a_success():
+    """Nothing is begun."""
+    played = play(flow(batch()), {"items": []})
+    assert (played.path, played.output["success_rate"], played.output["total_count"]) == (["b", "s"], 100.0, 0)
+
+
+@pytest.mark.parametrize("given", [{}, {"items": "many"}])
+def test_without_a_list_of_items_the_node_fails(given):
+    """The error edge is told where the list was looked for."""
+    played = play(flow(batch()), given)
+    assert played.path == ["b", "e"]
+    assert "'b' needs a list of items" in played.called("e")[0]["input"]["error"]["message"]
+
+
+def test_the_first_failure_may_end_the_rest():
+    """With `fail_fast` the others are given up."""
+    played = play(flow(batch("batch", batch_size=1, fail_fast=True)), {"items": [1, 2, 3]}, losing(1))
+    assert (played.path, len(played.called("b (batch)"))) == (["b", "e"], 2)
+
+
+def test_a_bound_that_is_computed_is_refused():
+    """How a flow is built cannot wait for its input."""
+    parsed = parse_flow(flow(batch(batch_size="${ input.size }")), BUILT_IN)
+    assert parsed.program is None
+    assert "must be a constant" in parsed.diagnostics[0].message
+
+
+def test_what_scripts_log_in_a_batch_belongs_to_the_node():
+    """Retries of a batch are not those of the node."""
+    played = play(flow({**batch(batch_size=1), "retry": {"max_retries": 2, "wait": "1s"}}), {"items": [1, 2]}, losing(0))
+    assert played.path == ["b", "s"]
+    assert sorted(played.times("b (batch)")) == [0, 0, 1000, 2000]

@@ -1,0 +1,309 @@
+"""Step workflows played through the pure machine: what the guide shows, and every rule of the format."""
+
+import json
+
+import pytest
+from workflowplay import Player
+
+from flowrunner.kinds import BUILT_IN
+from flowrunner.workflow.parse import merged_variables, parse_workflow
+
+GUIDE = {
+    "name": "test-websocket-workflow",
+    "version": "1.0.0",
+    "variables": {"apiUrl": "http://127.0.0.1:9/users/1"},
+    "steps": {
+        "step1": {
+            "id": "step1", "name": "Fetch User Data", "type": "http",
+            "config": {"url": "{{apiUrl}}", "method": "GET"}, "output": {"userId": "userId", "title": "title"},
+        },
+        "step2": {
+            "id": "step2", "name": "Process Data", "type": "command", "dependsOn": ["step1"],
+            "config": {"command": "echo", "args": ["Processing user {{userId}}"]},
+        },
+    },
+}  # fmt: skip
+FETCHED = {"status": 200, "response": {"statusCode": 200, "headers": {}, "body": {"userId": 1, "title": "t"}, "bodyRaw": ""}}
+
+
+@pytest.fixture(params=[False, True], ids=["warm", "restored"])
+def play(request):
+    return lambda definition, variables=None, **more: Player(definition, variables, restored=request.param, **more)
+
+
+def command(**more):
+    return {"type": "command", "config": {"command": "echo"}, **more}
+
+
+def workflow(variables=None, **steps):
+    return {"name": "w", "variables": variables or {}, "steps": steps}
+
+
+def test_the_workflow_of_the_guide(play):
+    """Step 2 gets what step 1 found in the body; both variables are new, so their old values are null."""
+    played = play(GUIDE, {"apiUrl": "http://127.0.0.1:8/u"})
+    assert played.params("step1") == {"url": "http://127.0.0.1:8/u", "method": "GET"}
+    played.answer("step1", FETCHED)
+    assert played.params("step2") == {"command": "echo", "args": ["Processing user 1"]}
+    played.answer("step2", {"exitCode": 0, "stdout": "Processing user 1\n", "stderr": ""})
+    assert played.output["variables"] == {"apiUrl": "http://127.0.0.1:8/u", "userId": 1, "title": "t"}
+    assert played.output["outputs"]["step2"]["stdout"] == "Processing user 1\n"
+    told = [(note["is"], note["stepId"]) for note in played.notes("StepStarted", "StepCompleted", "VariableChanged")]
+    assert told == [
+        ("StepStarted", "step1"), ("StepCompleted", "step1"), ("VariableChanged", "step1"), ("VariableChanged", "step1"), ("StepStarted", "step2"), ("StepCompleted", "step2"),
+    ]  # fmt: skip
+    assert [(note["name"], note["oldValue"], note["newValue"], note["changeType"]) for note in played.notes("VariableChanged")] == [
+        ("userId", None, 1, "create"),
+        ("title", None, "t", "create"),
+    ]
+    assert [note["progress"] for note in played.notes("StepStarted")] == [0, 50]
+    assert played.notes("StepLogged")[0]["message"] == "Starting step: Fetch User Data"
+
+
+def test_steps_start_as_soon_as_they_can(play):
+    """Not layer by layer."""
+    played = play(workflow(a=command(), b=command(), c=command(dependsOn=["a"]), d=command(dependsOn=["b", "c"])))
+    assert played.running() == ["a", "b"]
+    played.answer("a")
+    assert played.running() == ["b", "c"]
+
+
+@pytest.mark.parametrize(("when", "runs"), [("{{x}} == 1", True), ("{{x}} == 2", False), ("{{missing}}", False), (True, True)])
+def test_when(play, when, runs):
+    """A step whose condition does not hold is skipped, and those after it run."""
+    played = play(workflow({"x": 1}, a=command(when=when), b=command(dependsOn=["a"])))
+    assert played.running() == (["a"] if runs else ["b"])
+    if not runs:
+        assert played.notes("StepCompleted")[0]["status"] == "skipped"
+        played.answer("b", "x")
+        assert played.output["outputs"] == {"a": None, "b": "x"}
+
+
+def test_a_disabled_step_is_skipped(play):
+    assert play(workflow(a=command(disabled=True), b=command())).running() == ["b"]
+
+
+def test_an_error_aborts_or_is_passed_by(play):
+    """Abort is the default; with continue the step is kept as failed, and others see that."""
+    played = play(workflow(a=command(), b=command()))
+    played.answer("a", error="FlowRunner.CommandFailed")
+    assert (played.outcome.status, played.outcome.error) == ("FAILED", "FlowRunner.CommandFailed")
+    played = play(workflow(a=command(onError="continue"), b=command(dependsOn=["a"], when="{{nodes.a.status}} == 'failed'")))
+    played.answer("a", error="FlowRunner.CommandFailed")
+    assert played.notes("StepCompleted")[0]["status"] == "failed"
+    assert played.running() == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("retry", "waits"),
+    [
+        ({"retry": {"maxAttempts": 3, "interval": 200}}, [200, 200]),
+        ({"retry": {"maxAttempts": 3, "interval": "1s", "backoff": "exponential"}}, [1000, 2000]),
+        ({"retry": {"maxAttempts": 4, "interval": 100, "backoff": "linear", "maxInterval": 250}}, [100, 200, 250]),
+        ({"retryCount": 2, "retryDelay": 50}, [50, 50]),
+        ({"retry": {"maxAttempts": 1}}, []),
+    ],
+)
+def test_retries(play, retry, waits):
+    """MaxAttempts counts all attempts, retryCount those after the first."""
+    played = play(workflow(a=command(**retry)))
+    for wait in waits:
+        played.answer("a", error="E")
+        assert played.machine.wake_at - played.now == wait
+        played.wake()
+    played.answer("a", error="E")
+    assert played.outcome.error == "E"
+
+
+def test_timeouts(play):
+    """Seconds, or a text with a unit."""
+    for timeout, wait in ((2, 2000), ("250ms", 250)):
+        assert play(workflow(a=command(timeout=timeout))).machine.wake_at == 1_700_000_000_000 + wait
+
+
+def test_inputs_and_data_mappers(play):
+    """Inputs are variables of the step; mappers take parts of another step's output into parameters."""
+    mapper = {"id": "m", "sourceStep": "login", "sourcePath": "output.response.body.token", "targetParam": "headers.Authorization", "transform": "trim"}
+    get = {
+        "type": "http", "dependsOn": ["login"], "input": {"place": "{{base}}/items"},
+        "config": {"url": "{{place}}?n={{n}}", "headers": {"Accept": "*/*"}}, "dataMappers": [mapper],
+    }  # fmt: skip
+    login = {"type": "http", "config": {"url": "{{base}}"}}
+    played = play(workflow({"base": "http://h", "n": 2}, login=login, get=get))
+    played.answer("login", {"response": {"body": {"token": " T "}}})
+    assert played.params("get") == {"url": "http://h/items?n=2", "headers": {"Accept": "*/*", "Authorization": "T"}}
+
+
+def test_outputs_by_path_and_by_expression(play):
+    """Paths look into the output and into the response's body; expressions see ``result``."""
+    step = {"type": "http", "config": {"url": "http://h"}, "output": {"first": "items[0].id", "code": "status", "none": "nope", "sum": "{{result.status + 1}}"}}
+    played = play(workflow(a=step))
+    played.answer("a", {"status": 200, "response": {"body": {"items": [{"id": 5}]}}})
+    assert played.output["variables"] == {"first": 5, "code": 200, "sum": 201}
+
+
+def test_a_script_sees_all(play):
+    """Its variables, the outputs of others and its input."""
+    played = play(
+        workflow({"x": 1}, a=command(), s={"type": "script", "config": {"script": "return variables.x"}, "input": {"y": "{{x}}"}, "dependsOn": ["a"]})
+    )
+    played.answer("a", {"exitCode": 0})
+    called = played.called("s")
+    assert (called["variables"], called["results"], called["input"], called["language"]) == ({"x": 1}, {"a": {"exitCode": 0}}, {"y": 1}, "workflow")
+    assert called["execution"]["flow_id"] == "w"
+
+
+def test_secrets_stay_references(play):
+    """The machine never sees them; their places go to the task."""
+    step = {"type": "http", "config": {"url": "http://h", "headers": {"Authorization": "Bearer {{secrets.api.token}}"}}}
+    played = play(workflow(a=step))
+    [attempt] = played.open.values()
+    text = "Bearer {{resolve:secretsmanager:api:SecretString:token}}"
+    assert attempt.secrets == ((("params", "headers", "Authorization"), text),)
+    assert json.loads(attempt.parameters)["params"]["headers"]["Authorization"] == text
+
+
+def test_delay(play):
+    """A durable wait with a unit."""
+    played = play(workflow({"n": 3}, a={"type": "delay", "config": {"duration": "{{n}}", "unit": "s"}}))
+    assert played.machine.wake_at - played.now == 3000
+    played.wake()
+    assert played.outcome.status == "SUCCEEDED"
+
+
+def test_merge(play):
+    """All or any."""
+    steps = {"a": command(), "b": command(), "m": {"type": "merge", "config": {"mode": "any"}, "dependsOn": ["a", "b"]}, "z": command(dependsOn=["m"])}
+    played = play(workflow(**steps))
+    played.answer("b", 1)
+    assert played.running() == ["a", "z"]
+
+
+def test_group(play):
+    """Its steps are one step to others."""
+    group = {"type": "group", "children": {"a": command(), "b": command(dependsOn=["a"])}}
+    played = play(workflow(g=group, z=command(dependsOn=["g"])))
+    played.answer("a", 1)
+    played.answer("b", 2)
+    assert played.running() == ["z"]
+    played.answer("z", 3)
+    assert played.output["outputs"] == {"g": {"a": 1, "b": 2}, "z": 3}
+
+
+@pytest.mark.parametrize(("x", "taken", "label"), [(5, "big", "big"), (1, "one", "one"), (0, "rest", "default")])
+def test_branch(play, x, taken, label):
+    """By priority; default last."""
+    branches = [
+        {"condition": "default", "children": [{"id": "rest", **command()}]},
+        {"condition": "{{x}} > 0", "label": "one", "priority": 2, "children": [{"id": "one", **command()}]},
+        {"condition": "{{x}} > 1", "label": "big", "priority": 1, "children": [{"id": "big", **command()}]},
+    ]
+    played = play(workflow({"x": x}, b={"type": "branch", "branches": branches}))
+    assert played.running() == [taken]
+    played.answer(taken, "out")
+    assert played.output["outputs"] == {"b": {"selectedBranch": label, taken: "out"}}
+    assert played.notes("BranchDecided")[0]["selectedBranch"] == label
+
+
+@pytest.mark.parametrize(("x", "taken"), [(1, "yes"), (0, "no")])
+def test_children_or_else(play, x, taken):
+    """A condition with children and elseChildren."""
+    step = {"type": "branch", "condition": "{{x}} == 1", "children": {"yes": command()}, "elseChildren": {"no": command()}}
+    assert play(workflow({"x": x}, b=step)).running() == [taken]
+
+
+def test_loops(play):
+    """ForEach with its own variables, while with a bound, count, break."""
+    body = {"s": command(config={"command": "echo", "args": ["{{item}}", "{{$loopIndex}}", "{{index}}"]})}
+    played = play(workflow({"names": ["x", "y"]}, l={"type": "loop", "loop": {"type": "forEach", "source": "{{names}}", "children": body}}))
+    assert played.params("s")["args"] == ["x", 0, 0]
+    played.answer("s", 1)
+    assert played.params("s")["args"] == ["y", 1, 1]
+    played.answer("s", 2)
+    result = played.output["outputs"]["l"]
+    assert result == {"totalIterations": 2, "completedIterations": 2, "failedIterations": 0, "exitReason": "completed", "results": [{"s": 1}, {"s": 2}]}
+
+
+def test_a_while_loop_sees_what_its_steps_set(play):
+    """Pages until the condition no longer holds; at most so many."""
+    body = {"s": {**command(), "output": {"page": "next"}}}
+    played = play(workflow({"page": 1}, l={"loop": {"type": "while", "condition": "{{page}} <= 2", "children": body}}))
+    played.answer("s", {"next": 2})
+    played.answer("s", {"next": 3})
+    assert played.output["outputs"]["l"]["exitReason"] == "conditionFalse"
+    assert [note["changeType"] for note in played.notes("VariableChanged")] == ["update", "update"]
+
+
+def test_a_loop_around_one_step(play):
+    """The older spelling: loopOver and loopVar on any step."""
+    played = play(workflow({"names": ["x", "y"]}, s=command(config={"command": "echo", "args": ["{{name}}"]}, loopOver="names", loopVar="name", parallel=True)))
+    assert sorted(json.loads(attempt.parameters)["params"]["args"][0] for attempt in played.open.values()) == ["x", "y"]
+    played.answer("s", 1)
+    played.answer("s", 2)
+    assert played.output["outputs"]["s"]["results"] == [1, 2]
+
+
+def test_a_break_condition(play):
+    """It is looked at after each iteration."""
+    step = {"loop": {"type": "count", "count": 5, "breakCondition": "{{done}}", "children": {"s": command(output={"done": "done"})}}}
+    played = play(workflow({"done": False}, l=step))
+    played.answer("s", {"done": False})
+    played.answer("s", {"done": True})
+    assert played.output["outputs"]["l"]["exitReason"] == "break"
+
+
+def test_another_workflow(play):
+    """A run of its own, which is waited for."""
+    played = play(workflow({"x": 1}, a={"type": "workflow", "config": {"workflowId": "other", "variables": {"y": "{{x}}"}}}))
+    assert played.called("a") == {"StateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:workflow/other", "Input": {"variables": {"y": 1}}}
+    played.answer("a", {"Output": {"variables": {}, "outputs": {"z": 1}}})
+    assert played.output["outputs"]["a"] == {"variables": {}, "outputs": {"z": 1}}
+
+
+def test_action_templates(play):
+    """Type and config from the template, parameters from the step, their defaults from the template."""
+    templates = {
+        "say": {
+            "type": "command", "config": {"command": "echo", "args": ["{{greeting}}, {{who}}"]},
+            "parameters": [{"name": "who", "required": True}, {"name": "greeting", "default": "Hello"}], "outputs": {"said": "stdout"},
+        }
+    }  # fmt: skip
+    played = play(workflow(a={"actionTemplateId": "say", "inputs": {"who": "Ada"}}), templates=templates)
+    assert played.params("a") == {"command": "echo", "args": ["Hello, Ada"]}
+    played.answer("a", {"stdout": "x"})
+    assert played.output["variables"] == {"said": "x"}
+
+
+def test_levels_of_variables():
+    assert merged_variables({"a": 1, "b": 1}, {"b": 2, "c": 2}, {}, {"c": 3}) == {"a": 1, "b": 2, "c": 3}
+
+
+@pytest.mark.parametrize(
+    ("definition", "pointer", "said"),
+    [
+        ("[]", "/", "It must be an object"), ("{", "", "at"), ("{}", "/", "'steps' is missing"), ({"steps": {}}, "/steps", "'steps' is missing"), ({"stepz": {}}, "/stepz", "Did you mean 'steps'"),
+        (workflow(a={"config": {}}), "/steps/a", "'type' is missing"), (workflow(a={"type": "comand"}), "/steps/a/type", "Did you mean 'command'"),
+        (workflow(a=command(dependsOn=["b"])), "/steps/a/dependsOn[0]", "depends on 'b', which is no step"),
+        (workflow(a=command(dependsOn=["c"]), b=command(dependsOn=["a"]), c=command(dependsOn=["b"])), "/steps", "cyclic dependency involving step 'a': a -> b -> c -> a"),
+        (workflow(a=command(dependsOn=["a"])), "/steps", "cyclic dependency involving step 'a': a -> a"),
+        (workflow(a=command(when="{{x")), "/steps/a/when", "'}}' is missing"), (workflow(a=command(config={"command": "{{a b}}"})), "/steps/a/config/command", "'b' is not expected"),
+        (workflow(a=command(retry={"maxAttempts": 0})), "/steps/a/retry/maxAttempts", "1 or more"), (workflow(a=command(timeout="soon")), "/steps/a/timeout", "units such as"),
+        (workflow(a=command(onError="stop")), "/steps/a/onError", "abort, continue or retry"), (workflow(a={"type": "command", "config": {"args": "x"}}), "/steps/a/config/args", "must be a list"),
+        (workflow(a={"type": "http", "config": {"url": "{{secrets.k}}/{{x}}"}}), "/steps/a/config/url", "no other expressions"),
+        (workflow(a={"type": "http", "config": {"url": "{{secrets.k + 1}}"}}), "/steps/a/config/url", "without operators"),
+        (workflow(a={"actionTemplateId": "x"}), "/steps/a/actionTemplateId", "no action template"), (workflow(**{"a.b": command()}), "/steps/a.b", "no dots"),
+        (workflow(g={"type": "group", "children": {"a": command()}}, a=command()), "/steps/g/children/a", "already"), (workflow(l={"loop": {"type": "forEach", "children": {}}}), "/steps/l/loop", "'source' is missing"),
+        (workflow(b={"type": "branch"}), "/steps/b/config/branches", "'branches' is missing"), (workflow({"a.b": 1}, s=command()), "/variables/a.b", "no dots"),
+        (workflow(a=5), "/steps/a", "must be an object"), (workflow(a=command(dataMappers=[{"sourceStep": "x"}])), "/steps/a/dataMappers[0]", "'sourcePath' is missing"),
+        (workflow(a={"type": "delay", "config": {"duration": 1, "unit": "h"}}), "/steps/a/config/unit", "ms, s or m"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong(definition, pointer, said):
+    """Each fault has its place, a line, and what to do."""
+    text = definition if isinstance(definition, str) else json.dumps(definition, indent=1)
+    parsed = parse_workflow(text, BUILT_IN)
+    assert parsed.program is None
+    found = [one for one in parsed.diagnostics if said in one.message]
+    assert found, [str(one) for one in parsed.diagnostics]
+    assert found[0].pointer == pointer or not pointer
+    assert found[0].line > 0
