@@ -20,13 +20,14 @@ import typer
 
 import flowrunner
 from flowrunner import config
-from flowrunner.api import accounts, credentials, health, messages, page, problems, runs, secrets, streams, users
+from flowrunner.api import accounts, credentials, eventstreams, health, messages, page, problems, runs, secrets, sessions, socket_v1, streams, users
 from flowrunner.api.answer import AWS_CODES
 from flowrunner.api.aws import faults as aws_faults
 from flowrunner.api.aws.handlers import HANDLERS
 from flowrunner.api.aws.operations import OPERATIONS, PAGE_SIZE
 from flowrunner.api.aws.tagging import MOST_TAGS
 from flowrunner.cli import output, protocol
+from flowrunner.cli.heartbeat import PING_SECONDS, PONG_SECONDS
 from flowrunner.cli.main import app
 from flowrunner.core import attempts, enter, faults, groups
 from flowrunner.core.records import details_key
@@ -39,7 +40,11 @@ from flowrunner.jsonvalue import MAX_DEPTH
 from flowrunner.kinds import KINDS
 from flowrunner.limits import AWS_RATES, KIB, MIB, PROFILES
 from flowrunner.tasks import answers, client, egress, invokers, secrecy, worker_pool
+from flowrunner.tasks.javascript import calls, pool
+from flowrunner.tasks.nodes import kind as node_kind
+from flowrunner.tasks.nodes import task
 from flowrunner.telemetry.names import METRICS, PREFIX
+from flowrunner.views.stream import NOTES, V2_STATUS
 from flowrunner.wiring import ACTIVITY_POLL_SECONDS
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -270,10 +275,12 @@ def state_errors() -> list[str]:
     """The error names that FlowRunner itself gives to a failed state."""
     own = [
         value
-        for name, value in (*vars(faults).items(), *vars(secrecy).items())
+        for module in (faults, secrecy, calls, node_kind, task)
+        for name, value in vars(module).items()
         if name.isupper() and isinstance(value, str) and value.startswith(("States.", "FlowRunner."))
     ]
-    return sorted({*own, "FlowRunner.AccountDeleted", "FlowRunner.EgressRefused"})
+    of_kinds = [error for info in KINDS for error, _ in info.errors if error.startswith("FlowRunner.")]
+    return sorted({*own, *of_kinds, "FlowRunner.AccountDeleted", "FlowRunner.EgressRefused", "FlowRunner.MissingExtra"})
 
 
 def errors() -> str:
@@ -342,11 +349,22 @@ def limits() -> str:
         ("Ports an HTTP task may call without an exception", ", ".join(map(str, sorted(egress.DEFAULT_PORTS)))),
         ("Bytes of a result of a registered function", _size(invokers.MAX_RESULT_BYTES)),
         ("Worker processes, unless set", worker_pool.DEFAULT_SIZE),
+        ("Scripts that run at once", pool.DEFAULT_SIZE),
+        ("Seconds of a script, unless its node says otherwise", calls.ScriptLimits().milliseconds // 1000),
+        ("Memory of a script", _size(calls.ScriptLimits().memory_bytes)),
+        ("Bytes of what a script returns", _size(calls.ScriptLimits().output_bytes)),
+        ("Lines that a script logs", calls.ScriptLimits().log_lines),
+        ("Bytes of a line that a script logs", _size(calls.ScriptLimits().log_line_bytes)),
         ("Characters of an error's cause", f"{answers.MAX_CAUSE_CHARACTERS:,}"),
         ("Characters of an error's name", answers.MAX_ERROR_CHARACTERS),
-        ("Seconds a subscriber of a stream may take for one message", f"{streams.SEND_SECONDS:g}"),
-        ("Seconds between the keep-alive comments of a stream of server-sent events", f"{streams.KEEP_ALIVE_SECONDS:g}"),
+        ("Seconds a subscriber of a stream may take for one message", f"{sessions.SEND_SECONDS:g}"),
+        ("Seconds between the keep-alive comments of a stream of server-sent events", f"{eventstreams.KEEP_ALIVE_SECONDS:g}"),
+        ("Seconds that a long poll of a stream waits", f"{eventstreams.LONGEST_POLL_SECONDS:g}"),
         ("Bytes of a WebSocket message from a client", _size(protocol.MAX_MESSAGE_BYTES)),
+        ("Fragments of a WebSocket message from a client", f"{protocol.MAX_FRAGMENTS:,}"),
+        ("Bytes that wait for one WebSocket before nothing more is written to it", _size(protocol.BUFFERED_BYTES)),
+        ("Bytes of a message to `/api/v1/ws`", _size(socket_v1.LARGEST_BYTES)),
+        ("Executions that one socket at `/api/v1/ws` follows", f"{socket_v1.MOST_SUBSCRIPTIONS:,}"),
     )
     return (
         "# Limits\n\nThe setting `limits` chooses one of two profiles.\n\n"
@@ -385,7 +403,9 @@ def _handlers() -> list[Any]:
     return [
         *health.routes(store=nothing, stopping=nothing, metrics=None),
         *runs.routes(executions=nothing, region=""),
-        *streams.routes(nothing),
+        *streams.routes(nothing, nothing, nothing),
+        *eventstreams.routes(nothing, nothing, nothing),
+        *socket_v1.routes(nothing, nothing, nothing),
         *accounts.routes(nothing, registration="closed"),
         *users.routes(nothing),
         *credentials.routes(nothing),
@@ -424,19 +444,39 @@ def http() -> str:
         "Every answer has an `x-request-id`; a request's own `x-request-id` is kept.\n\n"
         + _table(("Method", "Path", "Permission", "Meaning"), rows)
         + "\nStatuses of a run: "
-        + ", ".join(f"`{exact}` is `{shown}`" for exact, shown in messages.V2_STATUS.items())
+        + ", ".join(f"`{exact}` is `{shown}`" for exact, shown in V2_STATUS.items())
         + ".\n"
     )
 
 
 _CLOSE_CODES = (
-    (streams.NORMAL, "The run has ended and everything was sent, or the client went away."),
-    (streams.FAILED, "The server failed; its log says why."),
-    (streams.RESTARTING, "The server stops; come back with `?after=`."),
-    (streams.BAD_REQUEST, "`after` is not a sequence number."),
-    (streams.LET_OUT, "The credential has expired or was revoked."),
-    (streams.UNKNOWN_RUN, "There is no such run."),
-    (streams.TOO_SLOW, "The client reads too slowly; come back with `?after=`."),
+    (sessions.NORMAL, "The run has ended and everything was sent, or the client went away."),
+    (sessions.FAILED, "The server failed, and its log says why; or no PONG came in time."),
+    (sessions.RESTARTING, "The server stops; come back with `?after=`."),
+    (sessions.BAD_REQUEST, "`after` is not a sequence number."),
+    (sessions.LET_OUT, "The credential has expired or was revoked."),
+    (sessions.UNKNOWN_RUN, "There is no such run."),
+    (sessions.TOO_SLOW, "The client reads too slowly; come back with `?after=`."),
+)
+_MEANINGS = {
+    "step_start": "A step or node has begun. `detail`: `stepType`, `progress` (percent) and, within a loop, `iteration`.",
+    "step_complete": "It is over: `success`, `failed`, `skipped` or `cancelled`; `duration` is milliseconds. `detail`: `action`, `error`, `cause`.",
+    "step_log": "It said something: `debug`, `info`, `warn` or `error`. `detail`: `data`.",
+    "variable_change": "A variable was set: `changeType` is `create`, `update` or `delete`; what was not there is null.",
+    "retry_scheduled": "It failed and will be tried again: `stepId`, `stepName`, `attempt`, `delay` (milliseconds), `error`, `cause`.",
+    "loop_start": "`stepId`, `loopType` and `source`, `condition` or `count`.",
+    "iteration_start": "`stepId`, `index`, `item`, `total`.",
+    "iteration_complete": "`stepId`, `index`, `status`, `duration`.",
+    "loop_complete": "`stepId`, `totalIterations`, `completedIterations`, `failedIterations`, `exitReason`.",
+    "branch_decision": "`stepId`, `selectedBranch`, `branchIndex`, `isDefault`, `condition`.",
+}
+_V1_MESSAGES = (
+    ("`status`", "`status`", "At once, at each node that is entered, and at the end: the whole status, as `GET /api/v1/executions/{id}` has it."),
+    ("`log`", "`log`", "A log line: `timestamp`, `node_id`, `level` (`debug`, `info`, `warning`, `error`), `message`, `data`."),
+    ("`complete`", "`message`", "`Execution completed with status: ` and `completed`, `failed` or `canceled`. Nothing more comes of this execution."),
+    ("`error`", "`message`", "What is wrong with a message of the client. The socket stays open."),
+    ("`pong`", "", "The answer to `ping`."),
+    ("`gap`", "`message`", "To who follows `*` and reads too slowly: changes were left out."),
 )
 UNKNOWN_TO_AWS = frozenset({"ActivityStartFailed", "ActivitySubmitFailed", "LambdaFunctionSubmitFailed", "TaskScheduleFailed"})  # nothing makes them
 
@@ -467,20 +507,40 @@ def streams_page() -> str:
     for event in event_types():
         by_type.setdefault(messages.type_of(event), []).append(event)
     rows = [(_code(kind), _codes(events)) for kind, events in by_type.items()]
+    notes = [(_code(kind), _codes(members) if members else "", _MEANINGS[kind]) for kind, members in NOTES.values()]
     return (
         "# Stream messages\n\n"
-        "`GET /api/v2/workflows/runs/{run}/stream`, as WebSocket (one JSON message per frame) or as server-sent events. "
+        "`GET /api/v2/workflows/runs/{run}/stream`, as WebSocket (one JSON message per frame), as server-sent events, or with `?wait=25s` as one answer "
+        "as soon as there is something new. "
         "`?after=SEQ` leaves out what is not after that sequence number; a returning EventSource's `Last-Event-ID` does the same.\n\n"
         "While the run goes on, `SEQ` may be ahead of it: the stream starts once it is passed. When the run has ended, a `SEQ` beyond its "
         "last sequence number is answered 400 with a problem that names the last one; a WebSocket is not opened then.\n\n"
         "| Member | Meaning |\n| --- | --- |\n"
-        "| `runId` | The run. |\n| `type` | See below. |\n| `seq` | Place in the run's log, from 1 without a gap. `end` has none. |\n"
-        f"| `ts` | When it happened, RFC 3339 in UTC. |\n| `v` | Version of the message, {messages.VERSION}. |\n"
-        "| `payload` | `eventType`, `eventId`, `previousEventId`, `stateType` where there is a state, and the details of the history event. |\n\n"
+        "| `runId` | The run. |\n| `type` | See below. |\n| `payload` | What is told, by type. |\n"
+        "| `detail` | What is told beyond the payload, where there is more. |\n"
+        "| `seq` | Place in the run's log, which counts from 1 without a gap. `end` has none; a flow's or workflow's stream leaves out the places of history events. |\n"
+        f"| `ts` | When it happened, RFC 3339 in UTC. |\n| `v` | Version of the message, {messages.VERSION}. |\n\n"
+        "## Of flows and workflows\n\n"
+        f"{_table(('Type', 'Members of `payload`', 'Meaning'), notes)}"
+        "| `status` | `status`, `executionStatus` | The run as a whole has begun, goes on after a redrive, or is over; `progress`, `error` and `cause` where there are such. |\n"
+        "| `end` | `status`, `executionStatus`, `lastSeq` | The last message; `output`, or `error` and `cause`. |\n\n"
+        "`step_log` has its `timestamp`, RFC 3339 with milliseconds. `?history=1` adds the messages of state machines, which stand below.\n\n"
+        "## Of state machines\n\n"
+        "`payload` has `eventType`, `eventId`, `previousEventId`, `stateType` where there is a state, and the details of the history event.\n\n"
         f"{_table(('Type', 'History events'), rows)}"
         "| `end` | The last message of a run that is over: `status`, `executionStatus`, `lastSeq`, `output` or `error` and `cause`. |\n\n"
-        "As server-sent events `id` is the sequence number, and the last message is of the event type `end`.\n\n"
+        "As server-sent events `id` is the sequence number, and the last message is of the event type `end`. "
+        f"`?wait=` takes up to {eventstreams.LONGEST_POLL_SECONDS:g}s and answers `{{runId, messages, lastSeq, ended}}`: go on with `?after=` and that `lastSeq` until `ended` is true.\n\n"
         f"## Close codes of the WebSocket\n\n{_table(('Code', 'Meaning'), _CLOSE_CODES)}"
+        "\n## Many executions on one socket: `/api/v1/ws`\n\n"
+        f'A client sends `{{"type": "subscribe", "execution_id": "..."}}`, `unsubscribe` alike, and `{{"type": "ping"}}`. '
+        'A subscription begins with the past: each status and log line there was. `"past": false` begins with the status as it is now, `"after": SEQ` behind that sequence number. '
+        "To subscribe again changes nothing. `execution_id` `*` stands for all executions of the account: statuses without results, from now on, "
+        "of those that the node moves to which the socket is connected.\n\n"
+        "Messages have `type`, `execution_id`, `timestamp`, where it applies `seq` and `node_id`, and:\n\n"
+        f"{_table(('Type', 'Member', 'Meaning'), _V1_MESSAGES)}"
+        f"\nThe server sends a PING each {PING_SECONDS:g} s and closes a socket whose client has sent no PONG for {PONG_SECONDS:g} s "
+        "(`socket_ping_seconds`, `socket_pong_seconds`). Messages are not compressed.\n"
     )
 
 

@@ -130,11 +130,12 @@ class _Streams:
         async with asyncio.timeout(None) as limit:
             loop = asyncio.get_running_loop()
 
-            async def end(work: Awaitable[object]) -> None:
-                await work
+            async def end(begin: Callable[[], Awaitable[object]]) -> None:
+                await begin()
                 limit.reschedule(loop.time())
 
-            tasks = [loop.create_task(end(work)) for work in (self.sessions.clock.sleep(seconds), self.sessions.stopping.wait())]
+            ends = (lambda: self.sessions.clock.sleep(seconds), self.sessions.stopping.wait)
+            tasks = [loop.create_task(end(begin)) for begin in ends]
             try:
                 yield
             finally:

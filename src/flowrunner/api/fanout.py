@@ -22,7 +22,8 @@ from flowrunner.ports.observe import Observer
 KEPT_BYTES = 512 * 1024  # of frames, per channel: who is further behind reads the store
 SLICE_BYTES = 256 * 1024  # about what is written to a socket in one go
 WRITE_SECONDS = 5e-6  # what one write to a socket costs, nearly all of it the system's
-MANY = 20  # sockets, from which on writes are spaced by what they cost
+MANY = 8  # sockets, from which on writes are spaced by what they cost
+SHORTEST_REST_SECONDS = 0.001  # finer than the event loop counts
 LONGEST_REST_SECONDS = 0.005
 _log = structlog.get_logger("flowrunner.api")
 
@@ -195,9 +196,8 @@ class Channel:
                 async for batch in batches:
                     await self._wanted.wait()
                     await self._deliver(batch)
-                    # Half of the time is for others, and what they bring meanwhile is one write: 1 ms for 200 sockets.
-                    if len(self._level) >= MANY:
-                        await asyncio.sleep(min(len(self._level) * WRITE_SECONDS, LONGEST_REST_SECONDS))
+                    if len(self._level) >= MANY:  # at least half of the time is for others, and what they bring meanwhile is one write
+                        await asyncio.sleep(min(max(len(self._level) * WRITE_SECONDS, SHORTEST_REST_SECONDS), LONGEST_REST_SECONDS))
             head = await self._channels.executions.head(self._head.id)
         except Exception as error:  # noqa: BLE001  # whatever it is, followers are told that it is over
             self._fail(error)

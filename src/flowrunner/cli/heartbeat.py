@@ -10,6 +10,8 @@ from collections import OrderedDict
 from typing import Protocol
 
 from flowrunner.clock import Clock, SystemClock
+from flowrunner.config import Settings
+from flowrunner.errors import ConfigurationError
 
 PING_SECONDS = 54.0
 PONG_SECONDS = 60.0
@@ -37,6 +39,17 @@ class Heartbeat:
         self._pings: OrderedDict[Beating, float] = OrderedDict()  # when the next ping is due, soonest first: all wait equally long
         self._ends: OrderedDict[Beating, float] = OrderedDict()  # when it is over without a pong, soonest first
         self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Heartbeat:
+        """The heartbeat of these settings. Raises ConfigurationError when no pong could come in time."""
+        ping, pong = settings.socket_ping_seconds, settings.socket_pong_seconds
+        if pong <= ping:
+            raise ConfigurationError(
+                f"socket_pong_seconds is {pong:g} and socket_ping_seconds {ping:g}: every client would be cut off.",
+                remedy="Give clients longer than a ping takes to come.",
+            )
+        return cls(ping_seconds=ping, pong_seconds=pong)
 
     @property
     def sockets(self) -> int:

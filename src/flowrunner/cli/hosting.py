@@ -17,6 +17,7 @@ import uvicorn
 
 from flowrunner.api.identify import check_bind, is_loopback
 from flowrunner.cli.door import Door
+from flowrunner.cli.heartbeat import Heartbeat
 from flowrunner.cli.protocol import Server, configuration
 from flowrunner.config import Settings
 from flowrunner.engine.points import VARIABLE, Point, no_point, point_of
@@ -33,7 +34,7 @@ async def host(settings: Settings, announce: Callable[[Application, str], None],
 
     `announce` is called once the server accepts, with its URL; `beside` runs along and is cancelled at the end.
     """
-    secure = tls_context(settings)
+    secure, heartbeat = tls_context(settings), Heartbeat.of(settings)
     check_bind(settings.host, dev=settings.dev, tls=secure is not None, insecure=settings.insecure)
     logs.configure(settings.log_level, settings.log_format)
     async with AsyncExitStack() as stack:
@@ -41,7 +42,9 @@ async def host(settings: Settings, announce: Callable[[Application, str], None],
         application = build(settings, point=_crash_at(settings))
         await application.start(stack)
         server = Server(
-            configuration(application.asgi, drain_seconds=settings.drain_seconds, tls=secure, door=Door.of(settings, application.metrics.on_refused))
+            configuration(
+                application.asgi, drain_seconds=settings.drain_seconds, tls=secure, door=Door.of(settings, application.metrics.on_refused), heartbeat=heartbeat
+            )
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, _stop, application, server, number)  # the second one does not wait

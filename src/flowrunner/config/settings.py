@@ -90,6 +90,8 @@ class Settings:
     connections_per_address: int = 1000
     sockets_per_address: int = 1000
     sockets_per_account: int = 10_000
+    socket_ping_seconds: float = 54.0
+    socket_pong_seconds: float = 60.0
     header_seconds: float = 10.0
     body_seconds: float = 30.0
     idle_seconds: float = 60.0
@@ -149,7 +151,7 @@ SETTINGS = (
     Setting(name="drain_seconds", read=read_seconds, unit="seconds", help="How long a stopping server waits for what is under way."),
     Setting(name="lease_seconds", read=read_seconds, unit="seconds", help="How long a silent server keeps its work before others on its store take over."),
     Setting(name="master_key", read=read_text, help="The key that seals all others: 32 bytes in base64 or hex.", environment=("FLOWRUNNER_MASTER_KEY", "FLOWRUNNER_ENCRYPTION_KEY"), secret=True),
-    Setting(name="master_key_file", read=read_path, help="Where the master key is when it is not given; made at the first start.", environment=("FLOWRUNNER_MASTER_KEY_FILE",), is_path=True),
+    Setting(name="master_key_file", read=read_path, help="Where the master key is when it is not given. If it is set, the file must be there; otherwise it is made at the first start, beside an SQLite store.", environment=("FLOWRUNNER_MASTER_KEY_FILE",), is_path=True),
     Setting(name="previous_master_keys", read=read_texts, help="Older master keys, while a rotation goes on.", secret=True),
     Setting(name="registration", read=read_choice(get_args(Registration)), help="Who makes accounts: closed, only the operator; open, anybody."),
     Setting(name="jwt_secret", read=read_text, help="The key of log-in tokens, 32 characters or more; derived from the master key otherwise.", key="auth.jwt_secret", secret=True),
@@ -166,6 +168,8 @@ SETTINGS = (
     Setting(name="connections_per_address", read=read_whole(1, 1_000_000), help="Open connections from one address."),
     Setting(name="sockets_per_address", read=read_whole(1, 1_000_000), help="Open sockets and streams from one address."),
     Setting(name="sockets_per_account", read=read_whole(1, 1_000_000), help="Open sockets and streams of one account."),
+    Setting(name="socket_ping_seconds", read=read_seconds, unit="seconds", help="How often a WebSocket is pinged."),
+    Setting(name="socket_pong_seconds", read=read_seconds, unit="seconds", help="A WebSocket whose client has not answered for so long is closed."),
     Setting(name="header_seconds", read=read_seconds, unit="seconds", help="How long a request's headers may take."),
     Setting(name="body_seconds", read=read_seconds, unit="seconds", help="How long a body may take, and a second more for each 500 bytes that came."),
     Setting(name="idle_seconds", read=read_seconds, unit="seconds", help="How long a connection may be idle between requests."),

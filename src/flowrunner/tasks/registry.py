@@ -107,7 +107,6 @@ class Registry:
         sfn = SfnTask(starter, callbacks, uuids=uuids)
         self._scripts = JavaScript()  # no process runs before the first script
         scripting = Scripting(scripts or self._scripts, self._secrets)
-        registered = RegisteredFunctions(self._functions, local, url, uuids)
         offered = NodeServices(
             clock=clock,
             client=self._client,
@@ -115,7 +114,7 @@ class Registry:
             scripting=scripting,
             programs=programs or Programs(),
             documents=documents,
-            functions=registered,
+            functions=RegisteredFunctions(self._functions, local, url, uuids),
         )
         self.nodes = NodeTable(built_in(offered))
         self._services: dict[str, TaskHandler] = {

@@ -25,7 +25,8 @@ from flowrunner.tasks.nodes.webhook import Webhook
 class NodeServices:
     """What kinds may use.
 
-    `client` sends requests where `policy` allows it; `programs` may be started; without `documents` there is no store, without `functions` no Python.
+    `client` sends requests where `policy` allows it; `programs` may be started; without `documents` there is no store, without `functions`
+    no Python.
     """
 
     clock: Clock
