@@ -307,6 +307,7 @@ def _registry(settings: Settings, functions: Mapping[str, Function], limits: Lim
         secrets=application.vault.secrets,
         documents=application.store.documents,
         programs=programs_of(settings),
+        database_folder=settings.database_folder,
     )
 
 
