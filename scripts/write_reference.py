@@ -23,6 +23,7 @@ from flowrunner import config
 from flowrunner.api import (
     accounts,
     credentials,
+    environments,
     eventstreams,
     executions,
     flows,
@@ -420,6 +421,7 @@ def _handlers() -> list[Any]:
         *executions.routes(nothing),
         *plugins.routes(nothing),
         *workflows.routes(nothing),
+        *environments.routes(nothing),
         *runs.routes(executions=nothing, region="", authoring=nothing),
         *streams.routes(nothing, nothing, nothing),
         *eventstreams.routes(nothing, nothing, nothing),
