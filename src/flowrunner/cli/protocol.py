@@ -203,7 +203,6 @@ def configuration(
         log_level="warning",
         server_header=False,
         proxy_headers=False,
-        ws_per_message_deflate=False,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # each socket would hold some 300 KB for it
         backlog=BACKLOG,

@@ -14,7 +14,6 @@ from flowrunner.cli.options import Config, Json, NoColor, Output, Quiet, Store, 
 from flowrunner.cli.output import CLIENT_TIMEOUT, FAILED, INTERRUPTED, RUN_CODES, RUN_ENDINGS, Ended, Form, as_json, complain, print_text, say, show_document
 from flowrunner.cli.progress import Kind, on_stderr
 from flowrunner.cli.source import Source, read_input, read_source, sound_program
-
 from flowrunner.jsonvalue import loads
 
 if TYPE_CHECKING:
