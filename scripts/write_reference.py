@@ -40,6 +40,9 @@ from flowrunner.jsonvalue import MAX_DEPTH
 from flowrunner.kinds import KINDS
 from flowrunner.limits import AWS_RATES, KIB, MIB, PROFILES
 from flowrunner.tasks import answers, client, egress, invokers, secrecy, worker_pool
+from flowrunner.tasks.javascript import calls, pool
+from flowrunner.tasks.nodes import kind as node_kind
+from flowrunner.tasks.nodes import task
 from flowrunner.telemetry.names import METRICS, PREFIX
 from flowrunner.views.stream import NOTES, V2_STATUS
 from flowrunner.wiring import ACTIVITY_POLL_SECONDS
@@ -272,10 +275,12 @@ def state_errors() -> list[str]:
     """The error names that FlowRunner itself gives to a failed state."""
     own = [
         value
-        for name, value in (*vars(faults).items(), *vars(secrecy).items())
+        for module in (faults, secrecy, calls, node_kind, task)
+        for name, value in vars(module).items()
         if name.isupper() and isinstance(value, str) and value.startswith(("States.", "FlowRunner."))
     ]
-    return sorted({*own, "FlowRunner.AccountDeleted", "FlowRunner.EgressRefused"})
+    of_kinds = [error for info in KINDS for error, _ in info.errors if error.startswith("FlowRunner.")]
+    return sorted({*own, *of_kinds, "FlowRunner.AccountDeleted", "FlowRunner.EgressRefused", "FlowRunner.MissingExtra"})
 
 
 def errors() -> str:
@@ -344,6 +349,12 @@ def limits() -> str:
         ("Ports an HTTP task may call without an exception", ", ".join(map(str, sorted(egress.DEFAULT_PORTS)))),
         ("Bytes of a result of a registered function", _size(invokers.MAX_RESULT_BYTES)),
         ("Worker processes, unless set", worker_pool.DEFAULT_SIZE),
+        ("Scripts that run at once", pool.DEFAULT_SIZE),
+        ("Seconds of a script, unless its node says otherwise", calls.ScriptLimits().milliseconds // 1000),
+        ("Memory of a script", _size(calls.ScriptLimits().memory_bytes)),
+        ("Bytes of what a script returns", _size(calls.ScriptLimits().output_bytes)),
+        ("Lines that a script logs", calls.ScriptLimits().log_lines),
+        ("Bytes of a line that a script logs", _size(calls.ScriptLimits().log_line_bytes)),
         ("Characters of an error's cause", f"{answers.MAX_CAUSE_CHARACTERS:,}"),
         ("Characters of an error's name", answers.MAX_ERROR_CHARACTERS),
         ("Seconds a subscriber of a stream may take for one message", f"{sessions.SEND_SECONDS:g}"),

@@ -30,7 +30,7 @@ from flowrunner.engine.engine import Engine
 from flowrunner.engine.erasing import Eraser
 from flowrunner.engine.feed import Feed
 from flowrunner.engine.points import Point, no_point
-from flowrunner.errors import FlowRunnerError, NotFound, StoreUnavailable
+from flowrunner.errors import FlowRunnerError, NotFound, StoreRefused, StoreUnavailable
 from flowrunner.formats import compile_revision, reader
 from flowrunner.identity.jwt import ForeignIssuer
 from flowrunner.identity.sealed import AccessKeyResealer
@@ -43,8 +43,8 @@ from flowrunner.stores.open import open_store
 from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.function_files import file_faults
 from flowrunner.tasks.functions import Function, read_functions
-from flowrunner.tasks.javascript.scripts import Scripts
 from flowrunner.tasks.mocks import read_mocks
+from flowrunner.tasks.nodes.command import Programs
 from flowrunner.tasks.registry import Registry
 from flowrunner.telemetry.metrics import Metrics
 from flowrunner.vault.derive import derived_key
@@ -54,6 +54,7 @@ from flowrunner.vault.vault import Vault
 THIS_MACHINE = ("127.0.0.0/8", "::1/128")  # what HTTP tasks may call in --dev: there the server and all who reach it are on it
 KEPT_EXPRESS = 10_000  # express executions live in memory; the oldest that have ended are forgotten
 BURST_SECONDS = 2  # of its rate an account may use at once
+DEV_PROGRAMS = ("echo",)
 ACTIVITY_POLL_SECONDS = 60.0  # AWS: GetActivityTask holds the connection this long
 
 
@@ -80,7 +81,6 @@ class Application:
             alone=self.store.capabilities.exclusive,
         )
         self._functions = _functions(settings)
-        self.scripts = Scripts()
         self._tasks = _registry(settings, self._functions, limits, clock, self)
         express = self._engine(self._express_store, limits, clock, None, kept_ended=KEPT_EXPRESS)
         self._express = express
@@ -174,7 +174,6 @@ class Application:
         await self._open_accounts(stack)
         for fault in file_faults(self._functions.values()):
             self._report("function_not_usable", {name: value for name, value in fault._asdict().items() if value})
-        await self.scripts.start(stack)
         await self._tasks.start(stack)
         for engine in (self._express, self.engine):
             await engine.start(stack)
@@ -255,6 +254,21 @@ def key_source(settings: Settings) -> KeySource:
     return KeySource(randomness=os.urandom, value=" ".join(keys) or None, file=named, own_file=own)
 
 
+async def recovered(settings: Settings, store: Store) -> FirstRun:
+    """A new token for the operator of an open store, for who has its master key too.
+
+    Raises StoreRefused (no accounts yet, no operator, or the key is another one), ConfigurationError (the key cannot be read).
+    """
+    clock = SystemClock()
+    vault = Vault(store.documents, key_source(settings), clock=clock, randomness=os.urandom)
+    identity = _identity(settings, store, vault, clock)
+    if not await identity.accounts.page(limit=1):
+        raise StoreRefused("The store has no accounts yet.", remedy="The first start of a server makes the operator's, and prints its token.")
+    await vault.keyring.state()  # a key is looked for, none is made
+    await vault.start()
+    return await identity.recover()
+
+
 def _identity(settings: Settings, store: Store, vault: Vault, clock: Clock) -> Identity:
     issuers = []
     if settings.jwt_issuer is not None:
@@ -292,8 +306,14 @@ def _registry(settings: Settings, functions: Mapping[str, Function], limits: Lim
         clock=clock,
         secrets=application.vault.secrets,
         documents=application.store.documents,
-        scripts=application.scripts,
+        programs=programs_of(settings),
     )
+
+
+def programs_of(settings: Settings) -> Programs:
+    """What nodes may start; for development the one program of the first examples, unless the operator says otherwise."""
+    allow = DEV_PROGRAMS if settings.dev and "command_allow" not in settings.origins else settings.command_allow
+    return Programs(allow, settings.command_folder)
 
 
 def _limiter(settings: Settings, clock: Clock, engine: Engine) -> RateLimiter | None:

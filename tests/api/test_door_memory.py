@@ -7,7 +7,8 @@ import contextlib
 from collections import Counter
 
 import pytest
-from test_door import AWS, HEALTHY, connected, healthy_beside, problem, served
+from test_door import AWS, HEALTHY, RUN, connected, healthy_beside, problem, served
+from websockets.asyncio.client import connect
 
 from flowrunner.cli.door import Door
 from flowrunner.ports.observe import NullObserver
@@ -99,6 +100,13 @@ async def test_who_does_not_read_is_cut(pause):
         while rest:
             rest -= len(await connection.reader.readexactly(min(rest, 500_000)))
             await asyncio.sleep(pause)
+
+
+async def test_sockets_are_not_compressed():
+    """Whatever a client offers: each would hold the memory of a compressor and its counterpart."""
+    async with served() as port, connect(f"ws://127.0.0.1:{port}/api/v2/workflows/runs/{RUN}/stream", compression="deflate", proxy=None) as socket:
+        assert socket.protocol.extensions == []
+        assert await socket.recv()
 
 
 async def test_all_connections_together_are_limited():

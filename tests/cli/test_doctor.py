@@ -222,6 +222,42 @@ def test_databases_of_several_servers_are_tried(postgres_urls, folder, examine):
     assert "can be written" in found["store"]["detail"]
 
 
+def test_a_role_that_passes_by_row_level_security_is_told(postgres_urls, plain_role, folder, examine):
+    """A superuser is a warning, with what to do; an ordinary role is none."""
+
+    async def made(url):
+        async with AsyncExitStack() as stack:
+            await open_store(url, clock=SystemClock()).start(stack)
+
+    powerful = postgres_urls()
+    ordinary = plain_role(postgres_urls())
+    for url in (powerful, ordinary):
+        asyncio.run(made(url))
+    code, found = examine("--store", ordinary)
+    assert (code, "role" in found) == (0, False)
+    if powerful.partition("@")[0] != ordinary.partition("@")[0]:
+        code, found = examine("--store", powerful)
+        assert (code, found["role"]["verdict"]) == (0, "warn")
+        assert "superuser" in found["role"]["detail"]
+        assert "createuser" in found["role"]["remedy"]
+
+
+def test_a_named_key_file_that_is_not_there_is_told(folder, examine, monkeypatch):
+    """It is never made in a place that the operator named: what is missing, why, and how to make it."""
+    monkeypatch.setenv("FLOWRUNNER_MASTER_KEY_FILE", str(folder / "other keys" / "key"))
+    toml(folder, STORE + ANY_PORT)
+    code, found = examine()
+    assert (code, found["keys"]["verdict"]) == (1, "fail")
+    assert "is not there" in found["keys"]["detail"]
+    assert f"'{folder}/other keys/key'" in found["keys"]["remedy"]
+    assert "Without master_key_file" in found["keys"]["remedy"]
+    shown = flowrunner("serve", folder=folder, FLOWRUNNER_MASTER_KEY_FILE=str(folder / "other keys" / "key"))
+    assert shown.returncode != 0
+    assert "is not there; it was named in the settings" in shown.stderr
+    assert "Traceback" not in shown.stderr
+    assert not (folder / "other keys").exists()
+
+
 def test_the_clock(tmp_path):
     """A machine that has lost its time says so."""
     settings = load(environment={}, folder=tmp_path)

@@ -147,10 +147,10 @@ class Played:
         return [at for name, _, at in self.calls if name == state]
 
 
-def play(text, given=None, tasks=None, *, default=None, restoring=True, most=10_000):
+def play(text, given=None, tasks=None, *, default=None, carry_out=None, restoring=True, most=10_000):
     """Run a flow's text, or a program, to the end. `tasks` are functions of the parameters, by state name, else by the kind; `default` answers the rest.
 
-    A function returns the task's result (or the bare output), or raises Fails or Hangs. With `restoring` the machine is packed and restored
+    `carry_out` is a function of the command instead. A function returns the task's result (or the bare output), or raises Fails or Hangs. With `restoring` the machine is packed and restored
     before every fact, so that nothing is kept beside its snapshot.
     """
     program, who = text if isinstance(text, Program) else program_of(text), identity_of({} if given is None else given)
@@ -170,7 +170,7 @@ def play(text, given=None, tasks=None, *, default=None, restoring=True, most=10_
                     played.calls.append((command.state, parameters, now - START))
                     queue.append(facts.AttemptStarted(at=now, attempt=command.attempt))
                     answer = table.get(command.state) or table.get(command.resource.action) or default
-                    pending += _answered(answer, parameters, command, now)
+                    pending += _answered(answer, parameters, command, now) if carry_out is None else _answered(carry_out, command, command, now)
             if step.more:
                 queue.insert(0, facts.Continued(at=now))
             if step.outcome is not None:

@@ -16,7 +16,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Scope, Send
 
-from flowrunner.api import accounts, credentials, eventstreams, executions, flows, health, plugins, runs, socket_v1, streams, users, workflows
+from flowrunner.api import accounts, credentials, eventstreams, executions, flows, health, openapi, plugins, runs, socket_v1, streams, users, workflows
 from flowrunner.api import secrets as secret_routes
 from flowrunner.api.authoring import Authoring
 from flowrunner.api.denials import Denials
@@ -87,6 +87,7 @@ def create_app(
         *([] if vault is None else secret_routes.routes(vault, None if identity is None else identity.audit)),
     ]
 
+    handlers += openapi.routes(handlers)
     check_routes((", ".join(sorted(handler.paths)), handler.opt) for handler in handlers)
     idempotency = Idempotency(store.documents, clock)
     rest = Litestar(

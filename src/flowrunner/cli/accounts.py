@@ -1,15 +1,18 @@
-"""Commands about accounts: ``account create|info|list|delete``."""
+"""Commands about accounts: ``account create|info|list|delete|recover``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flowrunner.cli.login import new_password
-from flowrunner.cli.options import Config, Json, NoColor, Output, Quiet, Server, Yes, client_of, confirm, form_of, settings_of
-from flowrunner.cli.output import Form, say, show_document, show_rows, wait_for
+from flowrunner.cli.options import Config, Database, Json, NoColor, Output, Quiet, Server, Yes, client_of, confirm, form_of, settings_of
+from flowrunner.cli.output import Form, print_text, say, show_document, show_rows, wait_for
+
+if TYPE_CHECKING:
+    from flowrunner.config import Settings
 
 ACCOUNTS = "/api/v1/accounts"
 COLUMNS = {"id": "ACCOUNT", "name": "NAME", "email": "E-MAIL", "created_at": "CREATED"}
@@ -110,6 +113,41 @@ def delete(
     say("Deleted: nobody gets into it any more. What it held is removed in the background.", quiet=quiet)
 
 
+def recover(
+    *,
+    store: Database = None,
+    config: Config = None,
+    output: Output = Form.table,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a new API token for the operator, where every other is lost. It is printed now, and never again.
+
+    This works on the store itself, not through a server, and needs the store's master key. An SQLite file is needed alone: stop its server first.
+    The audit log of the operator's account notes it. Tokens and keys that were issued before stay good.
+
+    Example: flowrunner account recover --store sqlite:///orders.db
+    """
+    settings = settings_of(config, store=store)
+    found = wait_for(_recovered(settings))
+    form = form_of(output, json)
+    if form is Form.table:
+        print_text(f"{found['token']}\n")
+    else:
+        show_document(found, form)
+    say(f"This is {found['username']} of account {found['account']}. Next, with the server running: flowrunner login --token -", quiet=quiet)
+
+
+async def _recovered(settings: Settings) -> dict[str, str]:
+    from flowrunner.cli.dbstore import upkeep_of, writing  # noqa: PLC0415  # --help does not pay for it
+    from flowrunner.wiring import recovered  # noqa: PLC0415  # as above
+
+    await upkeep_of(settings.store).schema()  # what is not there is not made
+    async with writing(settings.store, "A token is written to the file, and an SQLite file has one server that writes.") as opened:
+        made = await recovered(settings, opened)
+    return {"account": made.account, "username": made.username, "token": made.token.secret}
+
+
 def segment(text: str) -> str:
     """A text as one segment of a path."""
     from urllib.parse import quote  # noqa: PLC0415  # --help does not pay for it
@@ -117,4 +155,4 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"create": create, "info": info, "list": listing, "delete": delete}
+COMMANDS: dict[str, Callable[..., None]] = {"create": create, "info": info, "list": listing, "delete": delete, "recover": recover}

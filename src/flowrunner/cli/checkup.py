@@ -169,6 +169,8 @@ async def _store(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
             yield Finding("store", "warn", f"{shown} has schema {schema.revision}, this release works with {schema.latest}.", remedy)
             return
         yield await _written(settings, clock, shown, schema.revision)
+        for told, remedy in await upkeep_of(url).cautions():
+            yield Finding("role", "warn", told, remedy)
         async with reading(url) as store:
             yield await _keyring(store, key_source(settings), clock)
     except FlowRunnerError as error:

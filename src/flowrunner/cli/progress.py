@@ -86,12 +86,13 @@ class Lines:
     def show(self, message: Message) -> None:
         """Print it."""
         payload = message["payload"]
-        name = str(payload.get("name") or payload.get("executionStatus") or "")
+        name = str(payload.get("name") or payload.get("stepName") or payload.get("varName") or payload.get("stepId") or payload.get("executionStatus") or "")
         if message["type"].startswith("task_"):
             name = self._names.get(payload.get("previousEventId", 0), "")
-        self._names[payload.get("eventId", 0)] = name
+        if "eventId" in payload:
+            self._names[payload["eventId"]] = name
         parts = [message.get("ts", ""), message["type"], name]
-        parts += [_printable(f"{payload.get('error') or ''} {_said(payload.get('cause') or '')}")]
+        parts += [_printable(f"{payload.get('error') or payload.get('message') or ''} {_said(payload.get('cause') or '')}")]
         print("  ".join(part for part in parts if part.strip()), file=self._stream, flush=True)
 
     def close(self) -> None:

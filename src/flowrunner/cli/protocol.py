@@ -203,8 +203,8 @@ def configuration(
         log_level="warning",
         server_header=False,
         proxy_headers=False,
-        ws_per_message_deflate=False,
         ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # each socket would hold some 300 KB for it
         backlog=BACKLOG,
         timeout_keep_alive=door.idle_seconds,
         timeout_graceful_shutdown=max(1, round(drain_seconds)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,9 +14,11 @@ from flowrunner.cli.options import Config, Json, NoColor, Output, Quiet, Store, 
 from flowrunner.cli.output import CLIENT_TIMEOUT, FAILED, INTERRUPTED, RUN_CODES, RUN_ENDINGS, Ended, Form, as_json, complain, print_text, say, show_document
 from flowrunner.cli.progress import Kind, on_stderr
 from flowrunner.cli.source import Source, read_input, read_source, sound_program
+from flowrunner.jsonvalue import loads
 
 if TYPE_CHECKING:
     from flowrunner.cli.progress import Progress
+    from flowrunner.client import Client
     from flowrunner.config import Settings
     from flowrunner.wiring import Application
 
@@ -72,18 +75,38 @@ async def _run(settings: Settings, source: Source, text: str, *, name: str | Non
         application = build(settings)
         await application.start(stack)
         client = await stack.enter_async_context(client_inside(application))
-        machine = await client.register(source.name, source.definition, role_arn=role_arn(settings.account))
-        started = await client.call("StartExecution", stateMachineArn=machine, name=name, input=text)
-        found = await client.run(started["executionArn"])
+        if source.format == "asl":
+            machine = await client.register(source.name, source.definition, role_arn=role_arn(settings.account))
+            started = (await client.call("StartExecution", stateMachineArn=machine, name=name, input=text))["executionArn"]
+        else:
+            started = await _start(client, source, text, name)
+        found = await client.run(started)
         async with asyncio.timeout(seconds):
             await _follow(application, found["runId"], shown)
         return await client.run(found["runId"])
 
 
+async def _start(client: Client, source: Source, text: str, name: str | None) -> str:
+    """Keep a flow or a workflow, and start it; the id of the run."""
+    from flowrunner.client import ServerRefused  # noqa: PLC0415  # --help does not pay for it
+
+    given = loads(text)
+    if source.format == "flow":
+        flow = await client.rest("POST", "/api/v1/flows", {"name": source.name, "content": source.definition})
+        return str((await client.rest("POST", f"/api/v1/flows/{flow['id']}/run", {"input": given, "name": name}))["execution_id"])
+    kept = {"workflowId": source.name, "name": source.name, "definition": source.definition}
+    try:
+        await client.rest("POST", "/api/v2/workflows", kept)
+    except ServerRefused as error:
+        if error.status != HTTPStatus.CONFLICT:
+            raise
+        await client.rest("PUT", f"/api/v2/workflows/{source.name}", kept)
+    return str((await client.rest("POST", f"/api/v2/workflows/{source.name}/execute", {"variables": given, "name": name}))["runId"])
+
+
 async def _follow(application: Application, run_id: str, shown: Progress | None) -> None:
     """Wait for the end, showing every message on the way."""
     from flowrunner.api.messages import Renderer  # noqa: PLC0415  # as above
-    from flowrunner.jsonvalue import loads  # noqa: PLC0415  # as above
 
     renderer = Renderer(run_id, "whole")
     async for batch in application.feed.follow(run_id):

@@ -64,6 +64,14 @@ def read_texts(value: object) -> tuple[str, ...]:
     return tuple(parts)
 
 
+def read_programs(value: object) -> tuple[str, ...]:
+    """A list of programs, each by its name or its absolute path."""
+    programs = read_texts(value)
+    if not all(program.startswith("/") or "/" not in program for program in programs):
+        raise ValueError("must be a list of programs, each by its name or its absolute path")
+    return programs
+
+
 def read_account(value: object) -> str:
     """12 digits."""
     if not isinstance(value, str) or re.fullmatch(r"[0-9]{12}", value) is None:

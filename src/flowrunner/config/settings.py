@@ -13,6 +13,7 @@ from flowrunner.config.readers import (
     read_choice,
     read_duration,
     read_path,
+    read_programs,
     read_region,
     read_seconds,
     read_store,
@@ -63,6 +64,8 @@ class Settings:
     function_timeout_seconds: float = 900.0
     aws_endpoint_url: str | None = None
     http_allow: tuple[str, ...] = ()
+    command_allow: tuple[str, ...] = ()
+    command_folder: Path | None = None
     allowed_origins: tuple[str, ...] = ()
     log_level: LogLevel = "info"
     log_format: LogFormat = "json"
@@ -140,13 +143,15 @@ SETTINGS = (
     Setting(name="function_timeout_seconds", read=read_seconds, unit="seconds", help="The longest a function may take.", key="function_pool.timeout_seconds"),
     Setting(name="aws_endpoint_url", read=read_url, help="Where unregistered AWS services are called.", key="aws.endpoint_url"),
     Setting(name="http_allow", read=read_texts, help="Private addresses (CIDR or host) that HTTP tasks may call; with --dev this machine is allowed.", key="http.allow"),
+    Setting(name="command_allow", read=read_programs, help="Programs that nodes and steps may start, by name or absolute path. With --dev, unless it is set: echo."),
+    Setting(name="command_folder", read=read_path, help="The folder within which they may choose where a program runs; without it each runs in a new, empty one.", is_path=True),
     Setting(name="allowed_origins", read=read_texts, help="Origins of pages that may open sockets, beside the server's own."),
     Setting(name="log_level", read=read_choice(get_args(LogLevel)), help="The least severe log entries to write.", key="log.level"),
     Setting(name="log_format", read=read_choice(get_args(LogFormat)), help="How log entries look.", key="log.format"),
     Setting(name="drain_seconds", read=read_seconds, unit="seconds", help="How long a stopping server waits for what is under way."),
     Setting(name="lease_seconds", read=read_seconds, unit="seconds", help="How long a silent server keeps its work before others on its store take over."),
     Setting(name="master_key", read=read_text, help="The key that seals all others: 32 bytes in base64 or hex.", environment=("FLOWRUNNER_MASTER_KEY", "FLOWRUNNER_ENCRYPTION_KEY"), secret=True),
-    Setting(name="master_key_file", read=read_path, help="Where the master key is when it is not given; made at the first start.", environment=("FLOWRUNNER_MASTER_KEY_FILE",), is_path=True),
+    Setting(name="master_key_file", read=read_path, help="Where the master key is when it is not given. If it is set, the file must be there; otherwise it is made at the first start, beside an SQLite store.", environment=("FLOWRUNNER_MASTER_KEY_FILE",), is_path=True),
     Setting(name="previous_master_keys", read=read_texts, help="Older master keys, while a rotation goes on.", secret=True),
     Setting(name="registration", read=read_choice(get_args(Registration)), help="Who makes accounts: closed, only the operator; open, anybody."),
     Setting(name="jwt_secret", read=read_text, help="The key of log-in tokens, 32 characters or more; derived from the master key otherwise.", key="auth.jwt_secret", secret=True),

@@ -71,7 +71,7 @@ def known_variables() -> frozenset[str]:
 def _value(source: Mapping[str, str], variable: str) -> str:
     """A secret from its variable or from the file that ``NAME_FILE`` names."""
     given, named = source.get(variable, ""), source.get(f"{variable}{FILE}", "")
-    if not named or f"{variable}{FILE}" == "FLOWRUNNER_MASTER_KEY_FILE":  # a setting of its own: that file is made if it is not there
+    if not named or f"{variable}{FILE}" == "FLOWRUNNER_MASTER_KEY_FILE":  # a setting of its own: that file may hold several keys
         return given
     if given:
         raise ConfigurationError(f"{variable} and {variable}{FILE} are both set.", remedy="Leave one of them out.")

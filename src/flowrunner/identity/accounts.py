@@ -102,11 +102,13 @@ class Accounts:
         return changed
 
     async def delete(self, account: str, actor: Actor) -> None:
-        """Remove an account with everything it holds; from the first write on nobody gets into it. Raises NotFound.
+        """Remove an account with everything it holds; from the first write on nobody gets into it.
 
-        A crash in the middle leaves it marked: `finish_deletions` goes on. Its audit log stays.
+        Raises NotFound, Conflict (the operator's own: nobody could look after the others any more). A crash in the middle leaves it marked: `finish_deletions` goes on. Its audit log stays.
         """
         kept = await self._kept(account)
+        if any(user.entry.operator for user in await self._entries.users.all(account)):
+            raise Conflict("The operator's own account stays: without it nobody could look after the others.", remedy="To be rid of the store, remove it.")
         gone = msgspec.structs.replace(kept.entry, status="deleting", updated_at=self._clock.now())
         try:
             await self._audit.write(account, actor, "account:delete", account, [kept.put(gone)])

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from flowrunner.clock import Clock
-from flowrunner.errors import Conflict
+from flowrunner.errors import Conflict, StoreRefused
 from flowrunner.identity.accounts import Accounts
 from flowrunner.identity.audit import AuditLog
 from flowrunner.identity.credentials import Credentials, Issued, Sealer
@@ -15,12 +15,13 @@ from flowrunner.identity.entries import Entries
 from flowrunner.identity.gate import Gate
 from flowrunner.identity.jwt import ForeignIssuer, Logins
 from flowrunner.identity.passwords import Passwords
-from flowrunner.identity.principal import SERVER
+from flowrunner.identity.principal import SERVER, Actor
 from flowrunner.identity.tokens import Randomness, new_token
 from flowrunner.identity.users import Users
 from flowrunner.ports.documents import SYSTEM, DocumentStore, Put
 
 ADMIN = "admin"
+RECOVERY = Actor("command:account recover")  # by whoever has the store and its master key
 DAY_SECONDS = 24 * 60 * 60
 # Kinds of documents that go with their account.
 ACCOUNT_KINDS = (
@@ -35,12 +36,14 @@ ACCOUNT_KINDS = (
     "test-group",
     "test-result",
     "request",
+    "store",
+    "schedule",
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstRun:
-    """What the first start of a store gives its operator, this once."""
+    """What the operator is given, this once: by the first start of a store, or when the token is lost."""
 
     account: str
     username: str
@@ -104,3 +107,20 @@ class Identity:
         except Conflict:
             return None
         return FirstRun(account=opened.account.id, username=ADMIN, token=issued[-1])
+
+    async def recover(self) -> FirstRun:
+        """A new API token for the operator, who has lost every other; what was issued before stays good.
+
+        For who has the store itself at hand. Raises StoreRefused for a store without an operator.
+        """
+        after: str | None = None
+        while page := await self.accounts.page(after=after):
+            for account in page:
+                for kept in await self.entries.users.all(account.id):
+                    if kept.entry.operator:
+                        token, created = self.credentials.new_token(account.id, kept.entry.id, name="recovery")
+                        detail = f"token {token.entry.id}"
+                        await self.audit.write(account.id, RECOVERY, "account:recover", account.id, [created, kept.unchanged()], detail=detail)
+                        return FirstRun(account=account.id, username=kept.entry.username, token=token)
+            after = page[-1].id
+        raise StoreRefused("No user of the store is its operator.", remedy="Restore the store from a backup.")

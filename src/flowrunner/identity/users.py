@@ -102,8 +102,10 @@ class Users:
                 return
 
     async def delete(self, account: str, user: str, actor: Actor, *, check: Check = lambda _: None) -> None:
-        """Remove a user with its tokens and keys. Raises NotFound, Conflict (the last owner), and what `check` does."""
+        """Remove a user with its tokens and keys. Raises NotFound, Conflict (the last owner, the operator), and what `check` does."""
         kept = await self._kept(account, user, check)
+        if kept.entry.operator:
+            raise Conflict("The operator stays: without this user nobody could look after the accounts.")
         guard = await self._other_owner(account, kept) if kept.entry.role is Role.OWNER else []
         await self._write(account, actor, "user:delete", user, [kept.remove(), *guard])
         for token in await self._entries.tokens.all(account):

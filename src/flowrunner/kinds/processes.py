@@ -12,7 +12,7 @@ COMMAND = KindInfo(
     title="Command",
     description=(
         "Starts a program that the operator has allowed, with a list of arguments and without a shell: an argument reaches the program as it is, whatever is in it. "
-        "The program has an empty environment and a folder of its own; it and everything it started are killed when the step is cancelled or takes too long. "
+        "The program has an environment with `PATH` and `LANG` alone and a new folder of its own; it and everything it started are killed when the step is cancelled or takes too long. "
         "In a workflow an exit code other than 0 fails the step."
     ),
     parameters=fields(
@@ -20,7 +20,6 @@ COMMAND = KindInfo(
             "command": text("The program, by the name or the absolute path under which the operator has allowed it."),
             "cmd": text("The same, by its older name."),
             "args": listed("The arguments; numbers and booleans are written as JSON."),
-            "env": mapping("The environment; nothing else is in it but `PATH`."),
             "cwd": text("A folder within the folder that the operator has given to commands (`command_folder`). Default: a new, empty one."),
             "stdin": text("What the program reads."),
             "timeout": duration("The longest it may run.", "60s"),
@@ -41,7 +40,7 @@ COMMAND = KindInfo(
         NOT_ALLOWED,
         BAD_PARAMETERS,
         ("FlowRunner.CommandFailed", "in a workflow: the exit code is not 0; the cause has it and the end of `stderr`"),
-        ("FlowRunner.CommandOutput", "it wrote more than 1 MiB, and was killed"),
+        ("FlowRunner.CommandOutput", "it wrote more than 1 MiB, and was killed; or, with `parse_json`, what it wrote is no JSON"),
     ),
 )
 MCP = KindInfo(

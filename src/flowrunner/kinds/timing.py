@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowrunner.kinds.info import KindInfo, anything, choice, duration, fields, integer, number, script, text
+from flowrunner.kinds.info import KindInfo, anything, boolean, choice, duration, fields, integer, number, script, text
 
 DELAY = KindInfo(
     name="delay",
@@ -43,21 +43,31 @@ WAIT = KindInfo(
 CRON = KindInfo(
     name="cron",
     title="Schedule",
-    description="Makes, lists, shows and deletes schedules that start a flow, with five or six fields (seconds first) and a time zone.",
+    description=(
+        "Makes, lists, shows and deletes schedules that start a flow or a workflow, with five or six fields (seconds first) and a time zone. Each time fires once, "
+        "on however many servers; times that passed while no server ran are made up for once."
+    ),
     parameters=fields(
         {
             "operation": choice("What to do.", "schedule", "list", "get", "delete", default="schedule"),
-            "id": text("The schedule. Default when one is made: made of the flow's id."),
+            "op": text("The same, by its shorter name."),
+            "id": text("The schedule. Default when one is made: the flow's id."),
             "schedule": text("When: `*/5 * * * *`, `0 */5 * * * *`, or `@hourly` and its like."),
             "timezone": text("The time zone, by its IANA name.", default="UTC"),
             "flow_id": text("The flow to start. Default: this one."),
+            "workflow_id": text("Or the workflow to start."),
             "node_id": text("Kept with the schedule."),
+            "enabled": boolean("Whether it fires.", default=True),
+            "limit": integer("For `list`: the most schedules.", minimum=1, default=100),
+            "after": text("For `list`: only ids after this one."),
             "payload": anything("The input of the executions that it starts."),
         }
     ),
-    outputs=anything("The schedule, or the list of them, each with its last executions."),
+    outputs=anything(
+        "`schedule`, `get`: the schedule, with `next_run` and its last 100 `executions`. `list`: `{schedules, count}`. `delete`: `{id, deleted}`."
+    ),
     errors=(
-        ("FlowRunner.InvalidParameters", "the schedule cannot be read; the cause names the field"),
+        ("FlowRunner.InvalidParameters", "the schedule cannot be read, or another parameter cannot be used; the cause names it"),
         ("FlowRunner.NotFound", "there is no such schedule or flow"),
     ),
 )

@@ -43,6 +43,10 @@ class Upkeep(ABC):
     async def findings(self) -> Sequence[str]:
         """What the database itself and its keys show to be damaged; empty if all is well. Safe beside a running server."""
 
+    async def cautions(self) -> Sequence[tuple[str, str]]:
+        """What a server had better not do here, though it can: what it is, and the remedy. Empty if all is well."""
+        return ()
+
 
 class FileUpkeep(Upkeep):
     """The upkeep of a database that is a file, which is copied as such. All others are copied row by row, through their archive."""

@@ -29,6 +29,7 @@ from flowrunner.tasks.javascript.scripts import Scripts as JavaScript
 from flowrunner.tasks.mocks import Mocks, MockTask
 from flowrunner.tasks.nested import SFN_ACTIONS, Callbacks, SfnTask, StartExecutionTask
 from flowrunner.tasks.nodes.builtin import NodeServices, built_in
+from flowrunner.tasks.nodes.command import Programs
 from flowrunner.tasks.nodes.functions import RegisteredFunctions
 from flowrunner.tasks.nodes.scripting import Scripting, Scripts
 from flowrunner.tasks.nodes.table import NodeTable
@@ -57,7 +58,7 @@ class Registry:
     configured (function URLs, `endpoint_url`) are trusted by their exact host and port. `function_seconds` ends functions that state no timeout.
     `handlers` are more services, by
     ``service`` or ``service:action`` (they win over built-in ones). `secrets` is where references and connections are resolved. `scripts` runs
-    the JavaScript of nodes, `documents` keep what they store. Nothing runs before `start`.
+    the JavaScript of nodes, `documents` keep what they store, `programs` are those they may start. Nothing runs before `start`.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Registry:
         secrets: SecretSource | None = None,
         scripts: Scripts | None = None,
         documents: DocumentStore | None = None,
+        programs: Programs | None = None,
     ) -> None:
         clock = clock or SystemClock()
         self._secrets = secrets or NoSecrets()
@@ -105,8 +107,15 @@ class Registry:
         sfn = SfnTask(starter, callbacks, uuids=uuids)
         self._scripts = JavaScript()  # no process runs before the first script
         scripting = Scripting(scripts or self._scripts, self._secrets)
-        registered = RegisteredFunctions(self._functions, local, url, uuids)
-        offered = NodeServices(clock=clock, client=self._client, policy=policy, scripting=scripting, documents=documents, functions=registered)
+        offered = NodeServices(
+            clock=clock,
+            client=self._client,
+            policy=policy,
+            scripting=scripting,
+            programs=programs or Programs(),
+            documents=documents,
+            functions=RegisteredFunctions(self._functions, local, url, uuids),
+        )
         self.nodes = NodeTable(built_in(offered))
         self._services: dict[str, TaskHandler] = {
             "states:startExecution": StartExecutionTask(starter, clock=clock, uuids=uuids),

@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import os
 import re
+import shlex
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -203,7 +204,10 @@ class KeySource:
         if self._file is not None:
             found = read_key_file(self._file, named=True)
             if found is None:
-                raise ConfigurationError(f"The key file {self._file} is not there.", remedy="Put it back, or leave FLOWRUNNER_MASTER_KEY_FILE out.")
+                raise ConfigurationError(
+                    f"The key file {self._file} is not there; it was named in the settings, so none is made.",
+                    remedy=f"Put it back, or make it: (umask 077; openssl rand -base64 32 > {shlex.quote(str(self._file))}). Without master_key_file the server makes one itself.",
+                )
             return found
         return self._made if self._own_file is None else read_key_file(self._own_file)
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from flowrunner.stores.postgres.url import Address
 
 QUERIES = load_queries(PACKAGE, "upkeep.sql")
+ROLE = "SELECT current_user, rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
+REMEDY = "Give the server a role of its own that owns the schema and is an ordinary one, as createuser makes it."
 MOST_FINDINGS = 100  # of each kind
 
 
@@ -60,6 +62,12 @@ class PostgresUpkeep(Upkeep):
                     return await self._disorder(connection)
             except (asyncpg.DataCorruptedError, asyncpg.IndexCorruptedError) as error:
                 return [str(error)]
+
+    async def cautions(self) -> Sequence[tuple[str, str]]:
+        """See the contract; a role that passes by row-level security."""
+        async with self._connected() as connection:
+            who, passes = await connection.fetchrow(ROLE)
+        return [(f"Row-level security does not bind the role {who}: it is a superuser or has BYPASSRLS.", REMEDY)] if passes else []
 
     async def _disorder(self, connection: asyncpg.Connection) -> list[str]:
         found = {

@@ -16,7 +16,8 @@ from flowrunner.tasks.javascript.places import SyntaxProblem, syntax_problem
 MOST_SOURCE_BYTES = 1 * MIB
 _MEMORY_BYTES = 64 * MIB
 _SECONDS = 0.5
-_ESCAPED = re.compile(r"^\w+: ")
+_NAME = re.compile(r"^\w+: ")
+_UNREADABLE = re.compile("[\0\ud800-\udfff]")
 _AWAIT = re.compile(r"\bawait\b")
 
 
@@ -24,6 +25,9 @@ def check(source: str) -> SyntaxProblem | None:
     """Why the source is neither a function body nor an expression; None when it is one of them."""
     if len(source) > MOST_SOURCE_BYTES:
         return SyntaxProblem(f"a script has at most {MOST_SOURCE_BYTES} characters", 1, 1)
+    if (found := _UNREADABLE.search(source)) is not None:
+        line_start = source.rfind("\n", 0, found.start())
+        return SyntaxProblem("a character that no script can have", source.count("\n", 0, found.start()) + 1, found.start() - line_start)
     head = f"()=>{'async ' if waits(source) else ''}function(){{"
     messages: list[str] = []
     stacks: list[str] = []
@@ -35,7 +39,7 @@ def check(source: str) -> SyntaxProblem | None:
             context.eval(code)
         except (JSException, StackOverflow) as error:
             message, _, stack = str(error).partition("\n")
-            messages.append(_ESCAPED.sub("", message))
+            messages.append(_NAME.sub("", message))
             stacks.append(stack)
         else:
             return None

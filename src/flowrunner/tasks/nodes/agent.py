@@ -185,7 +185,6 @@ def _open(schema: JSONObject, fixed: JSONObject) -> JSONObject:
     return {"type": "object", "properties": properties, "required": [name for name in schema.get("required", ()) if name not in fixed]}
 
 
-
 def _told(done: JSONObject) -> str:
     found = done["error"] if "error" in done else done["result"]
     return (found if isinstance(found, str) else dumps(found))[:MOST_RESULT]

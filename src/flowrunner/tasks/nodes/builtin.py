@@ -9,6 +9,7 @@ from flowrunner.ports.documents import DocumentStore
 from flowrunner.tasks.client import GuardedClient
 from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.nodes.checking import AssertKind
+from flowrunner.tasks.nodes.command import Command, Programs
 from flowrunner.tasks.nodes.condition import ConditionKind
 from flowrunner.tasks.nodes.httprequest import HttpRequest
 from flowrunner.tasks.nodes.kind import NodeKind
@@ -22,12 +23,17 @@ from flowrunner.tasks.nodes.webhook import Webhook
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeServices:
-    """What kinds may use. `client` sends requests where `policy` allows it; without `documents` there is no store, without `functions` no Python."""
+    """What kinds may use.
+
+    `client` sends requests where `policy` allows it; `programs` may be started; without `documents` there is no store, without `functions`
+    no Python.
+    """
 
     clock: Clock
     client: GuardedClient
     policy: EgressPolicy
     scripting: Scripting
+    programs: Programs
     documents: DocumentStore | None = None
     functions: Functions | None = None
 
@@ -37,6 +43,7 @@ def built_in(services: NodeServices) -> list[NodeKind]:
     client, clock, scripting = services.client, services.clock, services.scripting
     kinds: list[NodeKind] = [
         AssertKind(),
+        Command(services.programs),
         ConditionKind(scripting),
         HttpRequest(client, clock),
         ScriptKind(scripting, services.functions),

@@ -1,0 +1,106 @@
+"""The named flows with their scripts run by the handler of nodes, in a worker process, with the secrets of a vault."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+
+import pytest
+from flowplay import ROOT, Fails, play
+
+from flowrunner.errors import NotFound
+from flowrunner.ports.secrets import Revealed
+from flowrunner.ports.tasks import Succeeded, TaskCall
+from flowrunner.tasks.javascript.scripts import Scripts
+from flowrunner.tasks.nodes.condition import ConditionKind
+from flowrunner.tasks.nodes.script import ScriptKind
+from flowrunner.tasks.nodes.scripting import Scripting
+from flowrunner.tasks.nodes.table import NodeTable
+from flowrunner.tasks.nodes.task import NodeTask
+from flowrunner.tasks.nodes.transform import TransformKind
+from flowrunner.tasks.secrecy import Guarded
+
+COMPLEX, SIMPLE = ((ROOT / "examples" / name).read_text(encoding="utf-8") for name in ("complex_flow.yaml", "simple_branching.yaml"))
+VALUES = {"API_KEY": "key-of-the-test", "DB_PASSWORD": "password-of-the-test"}
+
+
+class Vault:
+    """Has two secrets."""
+
+    async def reveal(self, account, name, path=None):
+        if name not in VALUES:
+            raise NotFound("secret", name)
+        return Revealed(value=VALUES[name], hidden=(VALUES[name],), type="general", version=1)
+
+    async def names(self, account):
+        return list(VALUES)
+
+
+@pytest.fixture
+async def run():
+    """Plays a flow in a thread; its tasks are carried out on this loop."""
+    async with AsyncExitStack() as stack:
+        scripts, vault = Scripts(1), Vault()
+        await scripts.start(stack)
+        scripting = Scripting(scripts, vault)
+        kinds = [TransformKind(scripting), ConditionKind(scripting), ScriptKind(scripting, None)]
+        task = Guarded(NodeTask(NodeTable(kinds, []), scripting), vault)
+        loop = asyncio.get_running_loop()
+
+        def carry_out(command):
+            call = TaskCall(
+                account="000000000000",
+                execution_arn="arn:x",
+                machine_arn="arn:y",
+                region="us-east-1",
+                resource=command.resource,
+                parameters=command.parameters,
+                attempt=command.attempt,
+                execution="e-1",
+                state=command.state,
+                key=command.key,
+                retry=command.retry,
+            )
+            outcome = asyncio.run_coroutine_threadsafe(task.run(call), loop).result(30)
+            if not isinstance(outcome, Succeeded):
+                raise Fails(outcome.error, outcome.cause)
+            return json.loads(outcome.output)
+
+        yield lambda text, given: asyncio.to_thread(play, text, given, carry_out=carry_out)
+
+
+@pytest.mark.parametrize(("lost", "handler"), [(0, "high_success_handler"), (1, "partial_success_handler"), (2, "low_success_handler")])
+async def test_the_complex_flow(run, lost, handler):
+    """The share of items that succeeded picks the branch; the secrets are in nothing that is kept."""
+    played = await run(COMPLEX, {"fail_batches": lost})
+    assert played.path == ["prepare_data", "parallel_processor", "analyze_results", "branch_on_success_rate", handler, "final_summary"]
+    summary = played.output["execution_summary"]
+    assert summary["items_processed"] == 10 - 3 * lost
+    assert summary["secrets"] == {"API_KEY": "********", "DB_PASSWORD": "********"}
+    assert not [value for value in VALUES.values() if value in json.dumps(played.records)]
+
+
+async def test_the_simple_flow(run):
+    """A band for each value, and the error handler."""
+    for value, node in ((99, "high_value_processor"), (31, "medium_value_processor"), (0, "low_value_processor")):
+        assert (await run(SIMPLE, {"value": value})).path == ["start", "evaluate_category", node, "finalize"]
+    assert (await run(SIMPLE, {"value": "x"})).path == ["start", "error_handler", "finalize"]
+
+
+async def test_what_the_machine_needs_is_computed(run):
+    """Durations, items and conditions are scripts as others."""
+    nodes = {
+        "pause": {"type": "delay", "params": {"duration": "${ input.n * 2 + 'm' }"}, "next": "each"},
+        "each": {
+            "type": "worker_pool",
+            "params": {"items": "${ [...Array(input.n).keys()] }", "item_script": "return item * index + batch.length"},
+            "next": "until",
+        },
+        "until": {"type": "wait", "params": {"condition": "attempt >= 3", "interval": "10s"}, "next": "last"},
+        "last": {"type": "transform", "params": {"script": "shared.seen = true; return { each: results.each.batch_results, shared }"}},
+    }
+    played = await run(json.dumps({"metadata": {"name": "x"}, "nodes": nodes}), {"n": 3})
+    assert played.output["each"] == [1, 2, 5]
+    assert (played.output["attempts"], played.output["shared"]) == (3, {"seen": True})
+    assert played.milliseconds == 6 * 60_000 + 20_000
