@@ -20,7 +20,7 @@ def main(arguments):
             socket.send(message)
         try:
             while True:
-                print(socket.recv(timeout=given.wait))
+                sys.stdout.write(f"{socket.recv(timeout=given.wait)}\n")
         except (TimeoutError, ConnectionClosed):
             return 0
 
