@@ -12,6 +12,7 @@ from flowrunner.core.enter import EVENT_PREFIX
 from flowrunner.core.faults import DATA_LIMIT_EXCEEDED, HEARTBEAT_TIMEOUT, OUTCOME_UNKNOWN, TIMEOUT, Failure, StateFailed
 from flowrunner.core.groups import fail_scope
 from flowrunner.core.leave import succeed
+from flowrunner.core.notes import logged
 from flowrunner.core.program import TaskWork
 from flowrunner.core.records import failure_detail, text_detail
 from flowrunner.core.resource import Resource, parse_resource
@@ -158,6 +159,13 @@ def on_failed(run: Run, fact: facts.AttemptFailed) -> None:
     """It ended with an error."""
     if not _hold(run, fact):
         _failed(run, fact.attempt, Failure(fact.error, fact.cause), FAILED_EVENT[fact.phase])
+
+
+def on_logged(run: Run, fact: facts.AttemptLogged) -> None:
+    """It said something. Lines that come after its end are lost: nobody waits for them."""
+    found = _waiting(run, fact.attempt)
+    if found is not None:
+        logged(run, found[0], fact.lines)
 
 
 def on_lost(run: Run, fact: facts.AttemptLost) -> None:

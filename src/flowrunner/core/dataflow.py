@@ -21,6 +21,7 @@ from flowrunner.lang.jsonpath import Path
 from flowrunner.lang.template import TemplateFieldNotFound
 
 EMPTY = Payload(value={})
+UNSET = "$unset"  # assigned by flows and workflows: the names of variables to forget
 _NO_TEXTS: dict[str, str] = {}
 
 
@@ -113,14 +114,14 @@ class Exit:
     def __init__(self, output: Payload, assigned: dict[str, JSONValue]) -> None:
         self.output = output
         self.assigned = assigned
-        self.texts = {name: dumps(value) for name, value in assigned.items()} if assigned else _NO_TEXTS
+        self.texts = {name: dumps(value) for name, value in assigned.items() if name != UNSET} if assigned else _NO_TEXTS
 
     def detail(self, run: Run, scope: Scope) -> dict[str, Any]:
         """The details of the ...StateExited event."""
         detail: dict[str, Any] = {}
         output = self.output.text
         run.written += len(output)
-        if self.assigned:
+        if self.assigned and not run.program.notes:  # notes tell of variables in their own way
             detail["assignedVariables"] = self.texts
             detail["assignedVariablesDetails"] = NOT_TRUNCATED
             run.written += sum(map(len, self.texts.values()))
@@ -137,11 +138,16 @@ def exit_with(
     assign: Template | None,
     output: Template | None,
     error_output: JSONValue = None,
+    skipped: bool = False,
 ) -> Exit:
-    """The state's output from its result, and its assignments. `has_result` is false for states that only pass their input on."""
+    """The state's output from its result, and its assignments.
+
+    `has_result` is false for states that only pass their input on, `skipped` true for one that its condition left out (expressions see
+    ``$states.skipped``).
+    """
     state = scope.state
     if state.language == "JSONata":
-        made = _exit_jsonata(run, scope, result, has_result=has_result, assign=assign, output=output, error_output=error_output)
+        made = _exit_jsonata(run, scope, result, has_result=has_result, assign=assign, output=output, error_output=error_output, skipped=skipped)
     else:
         made = _exit_jsonpath(run, scope, result, assign)
     check_size(run, scope, made)
@@ -149,11 +155,11 @@ def exit_with(
 
 
 def _exit_jsonata(
-    run: Run, scope: Scope, result: Payload, *, has_result: bool, assign: Template | None, output: Template | None, error_output: JSONValue
+    run: Run, scope: Scope, result: Payload, *, has_result: bool, assign: Template | None, output: Template | None, error_output: JSONValue, skipped: bool
 ) -> Exit:
     if assign is None and output is None:
         return Exit(result, {})
-    further: dict[str, JSONValue] = {}
+    further: dict[str, JSONValue] = {"skipped": True} if skipped else {}
     if error_output is not None:
         further["errorOutput"] = error_output
     elif has_result:

@@ -6,7 +6,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flowrunner.core.program import All, Branch, ChoiceWork, Comparison, MapWork, Negated, ParallelWork, Program, Rule, Some, State, Test
+from flowrunner.core.program import (
+    All,
+    Branch,
+    ChoiceWork,
+    Comparison,
+    GraphWork,
+    LoopWork,
+    MapWork,
+    Negated,
+    ParallelWork,
+    Program,
+    Rule,
+    Some,
+    State,
+    SwitchWork,
+    Test,
+)
 from flowrunner.jsonvalue import JSONValue, dumps
 from flowrunner.lang.jsonpath import Path
 
@@ -44,12 +60,31 @@ class Graph:
 
 def graph_of(program: Program) -> Graph:
     """The graph of a whole program, with its start and its end."""
+    first = program.root.states[program.root.start_at]
+    if isinstance(first.work, GraphWork) and first.label is None and len(program.root.states) == 1:  # a workflow: its steps are the graph
+        return _framed(_dependencies(first.work, "s"))
     inner = _branch(program.root, "s")
     ids = {node.name: node.id for node in inner.nodes}
     leaving = [ids[state.name] for state in program.root.states.values() if _ends(state)]
     edges = (Edge("start", ids[program.root.start_at], "start"), *inner.edges, *(Edge(node, "finish", "end") for node in leaving))
     # "end" is a word of Mermaid's, so it cannot be an id.
     return Graph((Node("start", "Start", "START"), *inner.nodes, Node("finish", "End", "END")), edges)
+
+
+def _framed(inner: Graph) -> Graph:
+    """A graph with its start before whatever nothing leads to, and its end after whatever leads nowhere."""
+    targets, sources = {edge.target for edge in inner.edges}, {edge.source for edge in inner.edges}
+    begun = (Edge("start", node.id, "start") for node in inner.nodes if node.id not in targets)
+    over = (Edge(node.id, "finish", "end") for node in inner.nodes if node.id not in sources)
+    return Graph((Node("start", "Start", "START"), *inner.nodes, Node("finish", "End", "END")), (*begun, *inner.edges, *over))
+
+
+def _dependencies(work: GraphWork, prefix: str) -> Graph:
+    """The branches of a graph on one level, with an edge for each need."""
+    inner = [_branch(node.branch, f"{prefix}n{place}_") for place, node in enumerate(work.nodes)]
+    last = [[name for name in graph.nodes if name.id not in {edge.source for edge in graph.edges}] or list(graph.nodes) for graph in inner]
+    needs = (Edge(end.id, inner[place].nodes[0].id) for place, node in enumerate(work.nodes) for need in node.needs for end in last[need])
+    return Graph(tuple(node for graph in inner for node in graph.nodes), (*(edge for graph in inner for edge in graph.edges), *needs))
 
 
 def _branch(branch: Branch, prefix: str) -> Graph:
@@ -66,11 +101,19 @@ def _parts(state: State, prefix: str) -> tuple[Graph, ...]:
             return tuple(_branch(branch, f"{prefix}b{place}_") for place, branch in enumerate(branches))
         case MapWork(processor=processor):
             return (_branch(processor, f"{prefix}b0_"),)
+        case GraphWork() as work:
+            return (_dependencies(work, f"{prefix}b0_"),)
+        case SwitchWork(cases=cases):
+            return tuple(_branch(case.branch, f"{prefix}b{place}_") for place, case in enumerate(cases))
+        case LoopWork(body=body):
+            return (_branch(body, f"{prefix}b0_"),)
         case _:
             return ()
 
 
 def _ends(state: State) -> bool:
+    if state.route is not None:
+        return not state.route.edges.keys() - {"error", "timeout"}
     return state.next is None and not isinstance(state.work, ChoiceWork)
 
 
@@ -80,6 +123,9 @@ def _ways(state: State) -> Iterator[tuple[str, Way, str]]:
             yield rule.next, "choice", _short(_rule(rule))
         if state.work.default is not None:
             yield state.work.default, "default", "default"
+    elif state.route is not None:
+        for action, target in state.route.edges.items():
+            yield target, "default" if action == "default" else "choice", "" if action == "success" else _short(action)
     elif state.next is not None:
         yield state.next, "next", ""
     for catcher in state.catchers:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from flowrunner.core import notes
 from flowrunner.core.choice import holds
 from flowrunner.core.commands import RunAttempt
 from flowrunner.core.dataflow import arguments, cause_in, effective_input, field_value, fill, query_failed, runtime
 from flowrunner.core.faults import ITEM_READER_FAILED, NO_CHOICE_MATCHED, RESULT_WRITER_FAILED, Failure, StateFailed
-from flowrunner.core.groups import open_map, open_parallel
-from flowrunner.core.leave import choose, succeed
-from flowrunner.core.program import ChoiceWork, FailWork, Field, MapWork, ParallelWork, PassWork, TaskWork, WaitWork
+from flowrunner.core.graphs import open_graph, open_switch
+from flowrunner.core.groups import finish, open_map, open_parallel
+from flowrunner.core.leave import choose, skip, succeed
+from flowrunner.core.loops import open_loop
+from flowrunner.core.program import ChoiceWork, FailWork, Field, GraphWork, LoopWork, MapWork, ParallelWork, PassWork, SwitchWork, TaskWork, WaitWork
 from flowrunner.core.records import NOT_TRUNCATED, text_detail
 from flowrunner.core.resource import Resource, parse_resource
 from flowrunner.core.run import Run
-from flowrunner.core.scope import Attempt, Pause, Scope
+from flowrunner.core.scope import Attempt, Group, Pause, Scope
 from flowrunner.errors import ExpressionError
 from flowrunner.jsonvalue import JSONValue, Payload, dumps
 from flowrunner.lang.moment import parse_timestamp
 
 EVENT_PREFIX = {"lambda": "LambdaFunction", "activity": "Activity", "service": "Task"}
+MILLISECONDS = "Milliseconds"
 LONGEST_WAIT_SECONDS = 99_999_999  # AWS: Seconds and TimeoutSeconds go up to 99999999
 
 
@@ -38,6 +42,11 @@ def enter(run: Run, scope: Scope) -> None:
         detail = {"input": given, "inputDetails": NOT_TRUNCATED, "name": state.name}
         run.advance(scope, f"{state.kind}StateEntered", "stateEnteredEventDetails", detail)
         scope.entered_event = scope.last_event
+        if state.when is not None and not fill(scope, state.when, run.environment(scope, scope.input.value), "when"):
+            skip(run, scope)
+            return
+        if state.label is not None:
+            notes.started(run, scope)
     WORK[state.kind](run, scope)
 
 
@@ -112,6 +121,11 @@ def _wait(run: Run, scope: Scope) -> None:
     assert isinstance(work, WaitWork)  # noqa: S101
     given = effective_input(run, scope)
     name = work.until.name
+    if name == MILLISECONDS:
+        due = run.now + whole_number(run, scope, work.until, _wait_value(run, scope, work.until, given), least=0, most=1000 * LONGEST_WAIT_SECONDS)
+        scope.wait = Pause(due, "wait")
+        run.set_timer(due, scope.id, "wait")
+        return
     due = _moment(run, scope, work.until, given) if name.startswith("Timestamp") else run.now + 1000 * _seconds(run, scope, work.until, given)
     scope.wait = Pause(due, "wait")
     run.set_timer(due, scope.id, "wait")
@@ -163,7 +177,7 @@ def _task(run: Run, scope: Scope) -> None:
     token = run.token(number) if resource.pattern else None
     given = effective_input(run, scope)
     parameters = arguments(run, scope, given, token=token)
-    timeout = task_seconds(run, scope, work.timeout, given)
+    timeout = _timeout(run, scope, work, given)
     heartbeat = task_seconds(run, scope, work.heartbeat, given)
     credentials = _credentials(run, scope, work, given)
     run.last_attempt = number
@@ -173,14 +187,18 @@ def _task(run: Run, scope: Scope) -> None:
         parameters=parameters.text,
         token=token,
         credentials=credentials,
-        due=run.now + 1000 * timeout if timeout is not None else None,
+        due=run.now + timeout if timeout is not None else None,
         heartbeat_seconds=heartbeat,
     )
     scope.wait = attempt
     run.attempts[number] = scope
     if attempt.due is not None:
         run.set_timer(attempt.due, scope.id, "timeout", number)
-    run.advance(scope, f"{EVENT_PREFIX[resource.family]}Scheduled", *_scheduled(run, resource, attempt, timeout, credentials))
+    run.advance(
+        scope,
+        f"{EVENT_PREFIX[resource.family]}Scheduled",
+        *_scheduled(run, resource, attempt, None if timeout is None else math.ceil(timeout / 1000), credentials),
+    )
     run.command(attempt_command(run, scope, resource, attempt))
 
 
@@ -218,6 +236,14 @@ def _scheduled(run: Run, resource: Resource, attempt: Attempt, timeout: int | No
     if credentials is not None:
         detail["taskCredentials"] = {"roleArn": credentials}
     return key, detail
+
+
+def _timeout(run: Run, scope: Scope, work: TaskWork, given: Payload) -> int | None:
+    """How long an attempt may take, in milliseconds."""
+    if work.timeout_milliseconds is not None:
+        return work.timeout_milliseconds
+    seconds = task_seconds(run, scope, work.timeout, given)
+    return None if seconds is None else 1000 * seconds
 
 
 def task_seconds(run: Run, scope: Scope, field: Field | None, given: Payload) -> int | None:
@@ -277,14 +303,26 @@ def json_type(value: JSONValue) -> str:
 
 def _parallel(run: Run, scope: Scope) -> None:
     work = scope.state.work
-    assert isinstance(work, ParallelWork)  # noqa: S101
-    open_parallel(run, scope, work, arguments(run, scope, effective_input(run, scope)))
+    given = effective_input(run, scope)
+    if isinstance(work, GraphWork):
+        open_graph(run, scope, work, given)
+    elif isinstance(work, SwitchWork):
+        open_switch(run, scope, work, given)
+    else:
+        assert isinstance(work, ParallelWork)  # noqa: S101
+        open_parallel(run, scope, work, arguments(run, scope, given))
+        return
+    if isinstance(scope.wait, Group) and not scope.wait.open:  # no case holds, or a graph without nodes
+        finish(run, scope, scope.wait)
 
 
 def _map(run: Run, scope: Scope) -> None:
     work = scope.state.work
-    assert isinstance(work, MapWork)  # noqa: S101
     given = effective_input(run, scope)
+    if isinstance(work, LoopWork):
+        open_loop(run, scope, work, given)
+        return
+    assert isinstance(work, MapWork)  # noqa: S101
     open_map(run, scope, work, given, _items(run, scope, work, given))
 
 

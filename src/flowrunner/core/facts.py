@@ -69,6 +69,21 @@ class AttemptFailed(_Fact, frozen=True, kw_only=True, tag="attempt-failed"):
     job: bool = False
 
 
+class LogLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an attempt said while it ran; `data` is JSON text."""
+
+    level: Literal["debug", "info", "warn", "error"]
+    message: str
+    data: str | None = None
+
+
+class AttemptLogged(_Fact, frozen=True, kw_only=True, tag="attempt-logged"):
+    """The attempt said something."""
+
+    attempt: int
+    lines: tuple[LogLine, ...]
+
+
 class AttemptLost(_Fact, frozen=True, kw_only=True, tag="attempt-lost"):
     """The process that carried it out died: whether it took effect is unknown (reliability G3)."""
 
@@ -82,7 +97,19 @@ class Stopped(_Fact, frozen=True, kw_only=True, tag="stopped"):
     cause: str | None = None
 
 
-Fact = Started | Continued | TimerFired | AttemptStarted | AttemptSubmitted | AttemptHeartbeat | AttemptSucceeded | AttemptFailed | AttemptLost | Stopped
+Fact = (
+    Started
+    | Continued
+    | TimerFired
+    | AttemptStarted
+    | AttemptSubmitted
+    | AttemptHeartbeat
+    | AttemptSucceeded
+    | AttemptFailed
+    | AttemptLogged
+    | AttemptLost
+    | Stopped
+)
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(list[Fact])

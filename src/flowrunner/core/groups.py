@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flowrunner.core import graphs, loops, notes
 from flowrunner.core.batches import batching_of, next_batch
 from flowrunner.core.commands import CancelAttempt
-from flowrunner.core.dataflow import field_value, fill, runtime
+from flowrunner.core.dataflow import effective_input, field_value, fill, runtime
 from flowrunner.core.faults import EXCEED_TOLERATED_FAILURE_THRESHOLD, Failure
 from flowrunner.core.leave import fail, succeed
-from flowrunner.core.program import Field, MapWork, ParallelWork
+from flowrunner.core.program import Field, GraphWork, LoopWork, MapWork, ParallelWork, SwitchWork
 from flowrunner.core.records import failure_detail
 from flowrunner.core.run import Ended, Run
 from flowrunner.core.scope import Attempt, Group, Scope
@@ -52,7 +53,7 @@ def open_map(run: Run, scope: Scope, work: MapWork, given: Payload, items: list[
     if items:
         run.go_on(scope, first=True)
     else:
-        _finish(run, scope, group)
+        finish(run, scope, group)
 
 
 def _concurrency(run: Run, scope: Scope, work: MapWork, given: Payload) -> int:
@@ -92,6 +93,18 @@ def _shown(value: JSONValue) -> str:
 def _is_through(group: Group) -> bool:
     """Every child has been opened and has ended."""
     return not group.open and (group.next_index if group.items is None else group.next_item) >= group.total
+
+
+def open_more(run: Run, scope: Scope) -> None:
+    """Open one more iteration of a Map or a loop, if there is one and a place for it; a loop may find out here that it is through."""
+    group, work = scope.wait, scope.state.work
+    if isinstance(work, LoopWork):
+        assert isinstance(group, Group)  # noqa: S101 - only loops that wait for their iterations are made ready
+        loops.open_iteration(run, scope, group, work)
+        if loops.is_through(group):
+            finish(run, scope, group)
+    else:
+        open_next(run, scope)
 
 
 def open_next(run: Run, scope: Scope) -> None:
@@ -163,13 +176,19 @@ def settle(run: Run, ended: Ended) -> None:
     group.results[child.index] = ended.output
     group.done += 1
     succeeded = group.last_event
+    if isinstance(work, LoopWork):
+        group.last_event = _iteration_event(run, parent, child, "MapIterationSucceeded")
+        loops.iteration_succeeded(run, parent, group, child)
+        return
     if isinstance(work, MapWork):
         succeeded = _iteration_event(run, parent, child, "MapIterationSucceeded")
         open_next(run, parent)
+    elif isinstance(work, GraphWork):
+        graphs.open_ready(run, parent, work, effective_input(run, parent))
     if _is_through(group):
         # An iteration follows the last event in the one before it; what follows the whole Map, the end of its last iteration.
         group.last_event = succeeded if group.map_run is None else group.last_event
-        _finish(run, parent, group)
+        finish(run, parent, group)
 
 
 def _iteration_event(run: Run, parent: Scope, child: Scope, event_type: str) -> int:
@@ -178,15 +197,18 @@ def _iteration_event(run: Run, parent: Scope, child: Scope, event_type: str) -> 
 
 
 def _child_failed(run: Run, parent: Scope, group: Group, child: Scope, failure: Failure) -> None:
-    is_map = isinstance(parent.state.work, MapWork)
-    if is_map:
+    is_loop = isinstance(parent.state.work, LoopWork)
+    if is_loop or isinstance(parent.state.work, MapWork):
         _iteration_event(run, parent, child, "MapIterationFailed")
-    group.failed += 1 if group.batching is None else len(child.item["Value"]["Items"])
+    if is_loop and loops.iteration_failed(run, parent, group, child, failure):
+        return
+    if not is_loop:
+        group.failed += 1 if group.batching is None else len(child.item["Value"]["Items"])
     if group.map_run is not None:
         if _tolerates(group):
             open_next(run, parent)
             if _is_through(group):
-                _finish(run, parent, group)
+                finish(run, parent, group)
             return
         failure = Failure(EXCEED_TOLERATED_FAILURE_THRESHOLD, "The specified tolerated failure threshold was exceeded")
     cancel_children(run, parent)
@@ -215,9 +237,10 @@ def cancel_children(run: Run, scope: Scope) -> None:
     elif isinstance(wait, Group):
         for child in wait.open.values():
             cancel_children(run, child)
+            notes.cancelled(run, (child,))
             if child.entered_event > wait.first_event:
                 run.advance(child, f"{child.state.kind}StateAborted")
-            if isinstance(scope.state.work, MapWork):
+            if isinstance(scope.state.work, (MapWork, LoopWork)):
                 _iteration_event(run, scope, child, "MapIterationAborted")
             run.drop_scope(child)
         wait.open.clear()
@@ -225,15 +248,20 @@ def cancel_children(run: Run, scope: Scope) -> None:
     scope.wait = None
 
 
-def _finish(run: Run, scope: Scope, group: Group) -> None:
-    """Every child is through: the state has succeeded with the list of their outputs."""
+def finish(run: Run, scope: Scope, group: Group) -> None:
+    """Every child is through: the state has succeeded with the list of their outputs, a switch with the one of its branch, a loop with its summary."""
     scope.last_event = group.last_event
     if group.map_run is not None:
         run.advance(scope, "MapRunSucceeded")
     run.record(scope, f"{scope.state.kind}StateSucceeded")
     scope.wait = None
-    results = [result.value for result in group.results if result is not None]
-    succeed(run, scope, Payload(value=results))
+    work = scope.state.work
+    if isinstance(work, LoopWork):
+        result = loops.result_of(run, scope, group)
+    else:
+        results = [result.value for result in group.results if result is not None]
+        result = Payload(value=(results[0] if results else None) if isinstance(work, SwitchWork) else results)
+    succeed(run, scope, result)
 
 
 def fail_scope(run: Run, scope: Scope, failure: Failure) -> None:

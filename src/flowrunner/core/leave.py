@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from flowrunner.core import notes, variables
 from flowrunner.core.dataflow import Exit, check_size, exit_with, fill, runtime, written
 from flowrunner.core.faults import QUERY_EVALUATION_ERROR, RUNTIME, Failure, StateFailed
-from flowrunner.core.program import Catcher, Template
+from flowrunner.core.program import Catcher, Route, Template
 from flowrunner.core.records import failure_detail
 from flowrunner.core.retry import Again, Caught, decide
 from flowrunner.core.run import Run
 from flowrunner.core.scope import Pause, Scope
 from flowrunner.errors import FlowRunnerError
-from flowrunner.jsonvalue import Payload
+from flowrunner.jsonvalue import Payload, dumps
 
 RESULT_KINDS = frozenset({"Task", "Parallel", "Map"})
 
@@ -20,8 +21,43 @@ RESULT_KINDS = frozenset({"Task", "Parallel", "Map"})
 def succeed(run: Run, scope: Scope, result: Payload) -> None:
     """The state's work is done: compute its output and go on at its Next."""
     state = scope.state
-    made = exit_with(run, scope, result, has_result=state.kind in RESULT_KINDS, assign=state.assign, output=state.output)
-    go_on(run, scope, made, state.next)
+    has_result = state.kind in RESULT_KINDS
+    made = exit_with(run, scope, result, has_result=has_result, assign=state.assign, output=state.output)
+    if state.route is None:
+        target, action = state.next, None
+    else:
+        action = _action(run, scope, result, state.route)
+        target = state.route.edges.get(action, state.route.edges.get("default"))
+    if scope.noted:
+        notes.ended(run, scope, output=_returned(scope, made, result), action=action)
+    go_on(run, scope, made, target)
+
+
+def _action(run: Run, scope: Scope, result: Payload, route: Route) -> str:
+    environment = run.environment(scope, scope.input.value, result=result.value)
+    action = fill(scope, route.action, environment, "action")
+    if not isinstance(action, str):
+        raise runtime(scope, f"The action of a node must be a text, but was: {dumps(action)}")
+    return action
+
+
+def _returned(scope: Scope, made: Exit, result: Payload) -> Payload:
+    """What a node or step has returned, as it keeps it for later ones."""
+    name = scope.state.label.id if scope.state.label is not None else scope.state.name
+    if (text := made.texts.get(f"results.{name}")) is not None:
+        return Payload(text=text)
+    kept = made.assigned.get(f"nodes.{name}")
+    return Payload(value=kept["output"]) if isinstance(kept, dict) and "output" in kept else result
+
+
+def skip(run: Run, scope: Scope) -> None:
+    """The state's condition does not hold: go on with its input."""
+    state = scope.state
+    if run.program.notes and state.label is not None:
+        scope.noted = True
+        notes.ended(run, scope, status="skipped")
+    made = exit_with(run, scope, scope.input, has_result=False, assign=state.assign, output=None, skipped=True)
+    go_on(run, scope, made, state.next if state.route is None else state.route.edges.get("default"))
 
 
 def choose(run: Run, scope: Scope, given: Payload, target: str, *, assign: Template | None, output: Template | None) -> None:
@@ -37,7 +73,7 @@ def go_on(run: Run, scope: Scope, made: Exit, target: str | None) -> None:
     scope.wait = None
     scope.entered_event = 0  # no state is entered now: giving the scope up aborts none
     if made.assigned:
-        run.assign(scope, made.assigned, made.texts)
+        variables.assign(run, scope, made)
     if target is None:
         run.end(scope, output=made.output)
         return
@@ -59,7 +95,9 @@ def fail(run: Run, scope: Scope, failure: Failure) -> None:
         run.step.retried.append(failure.error or "")
         scope.wait = Pause(run.now + decision.delay, "retry")
         run.set_timer(scope.wait.due, scope.id, "retry")
+        notes.retried(run, scope, failure, decision.delay)
         return
+    notes.ended(run, scope, failure=failure)
     if state.kind in ("Map", "Parallel") and failure.error != RUNTIME:
         run.advance(scope, f"{state.kind}StateFailed")
     if isinstance(decision, Caught):

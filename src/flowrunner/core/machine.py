@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from heapq import heappop
 from typing import Any
 
-from flowrunner.core import attempts, facts
+from flowrunner.core import attempts, facts, notes
 from flowrunner.core.attempts import resource_of
 from flowrunner.core.commands import CancelAttempt, Outcome, RunAttempt, Step
 from flowrunner.core.enter import attempt_command, enter
 from flowrunner.core.facts import Fact
 from flowrunner.core.faults import RUNTIME, Failure
-from flowrunner.core.groups import open_next, settle
+from flowrunner.core.groups import open_more, settle
 from flowrunner.core.program import Program
 from flowrunner.core.records import failure_detail, text_detail
 from flowrunner.core.run import Ended, Identity, Run
 from flowrunner.core.scope import Attempt, Scope
 from flowrunner.core.snapshot import pack, unpack
+from flowrunner.core.variables import begin_variables
 from flowrunner.jsonvalue import Payload
 from flowrunner.limits import AWS, Limits
 
@@ -62,7 +63,7 @@ class Machine:
     @property
     def last_seq(self) -> int:
         """How many records the log has."""
-        return self._run.last_id
+        return self._run.last_seq
 
     @property
     def wake_at(self) -> int | None:
@@ -129,7 +130,7 @@ class Machine:
         """The machine of an execution that has ended, of which only the outcome is kept: every fact comes too late."""
         machine = cls(program, identity)
         machine._run.outcome = outcome
-        machine._run.last_id = last_seq
+        machine._run.last_seq = last_seq
         machine._run.last_attempt = MOST_ATTEMPTS
         return machine
 
@@ -197,7 +198,7 @@ class Machine:
                 pass
             elif run.ready:
                 _, scope = run.ready.popitem(last=False)
-                attempts.guarded(run, scope, enter if scope.wait is None else open_next)
+                attempts.guarded(run, scope, enter if scope.wait is None else open_more)
             elif not run.timers or run.timers[0][0] > run.now or not self._fire_due():
                 return
         run.step.more = self.has_ready
@@ -231,6 +232,7 @@ class Machine:
     def _give_up(self) -> None:
         """Cancel every attempt that runs; the history names no aborted states here, as AWS does not."""
         run = self._run
+        notes.cancelled(run, run.scopes.values())
         for number in sorted(run.attempts):
             attempt = run.attempts[number].wait
             run.command(CancelAttempt(number, attempt.job if isinstance(attempt, Attempt) else None))
@@ -247,6 +249,7 @@ class Machine:
         detail = {**text_detail("input", who.input), "roleArn": who.role_arn}
         run.record(None, "ExecutionStarted", "executionStartedEventDetails", detail)
         run.root = Scope(number=run.next_scope(), branch=branch, state=branch.states[branch.start_at], given=Payload(text=who.input))
+        begin_variables(run, run.root)
         if run.program.timeout_seconds is not None:
             run.deadline = run.now + 1000 * run.program.timeout_seconds
             run.set_timer(run.deadline, 0, "execution")
@@ -285,6 +288,7 @@ _ATTEMPT_FACTS: dict[type, Callable[[Run, Any], None]] = {
     facts.AttemptStarted: attempts.on_started,
     facts.AttemptSubmitted: attempts.on_submitted,
     facts.AttemptHeartbeat: attempts.on_heartbeat,
+    facts.AttemptLogged: attempts.on_logged,
     facts.AttemptSucceeded: attempts.on_succeeded,
     facts.AttemptFailed: attempts.on_failed,
     facts.AttemptLost: attempts.on_lost,

@@ -46,6 +46,7 @@ class Retrier:
     """When and how often to try a failed state again.
 
     Intervals are seconds. `max_attempts` counts retries after the first attempt; `full_jitter` is JitterStrategy FULL.
+    `linear` waits the interval times the number of the retry, whatever `backoff_rate` says (flows: ``backoff: linear``).
     """
 
     error_equals: tuple[str, ...]
@@ -54,6 +55,7 @@ class Retrier:
     backoff_rate: float = 2.0
     max_delay_seconds: float | None = None
     full_jitter: bool = False
+    linear: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +116,14 @@ Test = All | Some | Negated | Comparison
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskWork:
-    """What a Task does. `resource` is the ARN as written; times are seconds. `secrets` are the places of secret references in its parameters."""
+    """What a Task does. `resource` is the ARN as written; times are seconds. `secrets` are the places of secret references in its parameters.
+
+    `timeout_milliseconds` is for front ends whose timeouts are finer than seconds; it wins over `timeout`.
+    """
 
     resource: str
     timeout: Field | None = None
+    timeout_milliseconds: int | None = None
     heartbeat: Field | None = None
     credentials: Template | None = None
     secrets: tuple[SecretPlace, ...] = ()
@@ -133,7 +139,7 @@ class ChoiceWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitWork:
-    """Exactly one: Seconds[Path] or Timestamp[Path]; `until.name` tells which."""
+    """Exactly one: Seconds[Path] or Timestamp[Path]; `until.name` tells which. Flows and workflows wait for ``Milliseconds`` too."""
 
     until: Field
 
@@ -176,6 +182,71 @@ class MapWork:
     writer: Mapping[str, JSONValue] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphNode:
+    """One node of a graph: its branch is opened as soon as those of `needs` (places in the graph) have ended.
+
+    With `any` one of them is enough (a merge of the first that comes).
+    """
+
+    branch: Branch
+    needs: tuple[int, ...] = ()
+    any: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphWork:
+    """Branches that wait for one another. The state's result is the list of their outputs; the failure of one ends the others.
+
+    At most `max_concurrency` run at once; those that are ready start in the order of `nodes`.
+    """
+
+    nodes: tuple[GraphNode, ...]
+    max_concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One way of a switch; `condition` None always holds."""
+
+    branch: Branch
+    label: str
+    condition: Template | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchWork:
+    """Runs the branch of the first case whose condition is true. The result is its output, null when no case holds."""
+
+    cases: tuple[Case, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopWork:
+    """Runs `body` again and again: once per item, `count` times, or while `condition` is true.
+
+    Each iteration has variables of its own: `item_variable`, `index_variable` and ``loopIndex, loopCount, loopTotal, loopFirst, loopLast,
+    loopItem``. `skip_when` is looked at before the body (true: the iteration is skipped), `break_when` after it. No more than
+    `max_iterations` begin. With `concurrency` above 1 (items and counts only) that many iterations run at once.
+    The result is ``{"iterations": [outputs], "total": n, "completed": n, "failed": n, "exitReason": text}``; with `keeps_going`
+    an iteration that fails is counted and its output is ``{"error": ..., "cause": ...}``, otherwise it fails the loop.
+    """
+
+    kind: Literal["forEach", "while", "count"]
+    body: Branch
+    items: Field | None = None
+    count: Field | None = None
+    condition: Template | None = None
+    skip_when: Template | None = None
+    break_when: Template | None = None
+    max_iterations: int = 100
+    concurrency: int = 1
+    item_variable: str | None = None
+    index_variable: str | None = None
+    keeps_going: bool = False
+    source: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class PassWork:
     """`result` when `has_result`."""
@@ -189,7 +260,33 @@ class SucceedWork:
     """Nothing to do."""
 
 
-Work = PassWork | TaskWork | ChoiceWork | WaitWork | SucceedWork | FailWork | ParallelWork | MapWork
+Work = PassWork | TaskWork | ChoiceWork | WaitWork | SucceedWork | FailWork | ParallelWork | MapWork | GraphWork | SwitchWork | LoopWork
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """What a state is to its author: a node of a flow, a step of a workflow. States without one are the compiler's own and not shown.
+
+    `progress` is what the author says the execution has reached when it enters the node (percent); `remaining` is the number of nodes on
+    the longest way from here to an end, this one included.
+    """
+
+    id: str
+    name: str
+    type: str
+    progress: float | None = None
+    remaining: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where a state goes on by its action (mission: the edges of YAML flows).
+
+    `action` sees what Output sees and gives a text. An action without an edge takes ``default``; without that the branch ends here.
+    """
+
+    action: Template
+    edges: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +295,8 @@ class State:
 
     `next` None ends its branch. JSONPath states use `input_path` .. `output_path` (a path of None with its `discards_*`
     flag set is JSON null: the empty object, or no result), JSONata states `arguments` and `output`. `assign` belongs to
-    both. `arguments` is also JSONPath's Parameters.
+    both. `arguments` is also JSONPath's Parameters. `when`, `route` and `label` are those of flows and workflows, whose states have the
+    language JSONata and templates of their own: a state whose `when` is false is skipped (its output is its input), `route` wins over `next`.
     """
 
     name: str
@@ -218,6 +316,9 @@ class State:
     assign: Template | None = None
     retriers: tuple[Retrier, ...] = ()
     catchers: tuple[Catcher, ...] = ()
+    when: Template | None = None
+    route: Route | None = None
+    label: Label | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,9 +331,18 @@ class Branch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """A whole definition, compiled."""
+    """A whole definition, compiled.
+
+    With `notes` the log also tells what authors of flows and workflows follow (core/notes.py): nodes, variables, loops. `variables` are those
+    that an execution begins with. With `shares_variables` every state assigns to the execution, not to its own branch, and the members of the
+    input's ``variables`` come first. `steps` is the number of labelled nodes of a graph: with it, progress is the share of them that has ended.
+    """
 
     root: Branch
+    notes: bool = False
+    shares_variables: bool = False
+    variables: Mapping[str, JSONValue] = field(default_factory=dict)
+    steps: int = 0
     language: Language = "JSONPath"
     timeout_seconds: int | None = None
     comment: str | None = None

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Literal
 
 Pattern = Literal["", "sync", "sync:2", "waitForTaskToken"]
+OWN_SERVICE = "flowrunner"  # its actions are kinds of nodes; they have dots in their names and no patterns
 Family = Literal["lambda", "activity", "service"]
 
 
@@ -46,7 +47,8 @@ def parse_resource(arn: str) -> Resource | None:
     """Read a Task's Resource; None when it is no ARN of a kind that exists.
 
     ``arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME[:VERSION]``, ``arn:PARTITION:states:REGION:ACCOUNT:activity:NAME`` and
-    ``arn:PARTITION:states:REGION:ACCOUNT:SERVICE:ACTION[.PATTERN]`` (region and account are usually empty).
+    ``arn:PARTITION:states:REGION:ACCOUNT:SERVICE:ACTION[.PATTERN]`` (region and account are usually empty); FlowRunner's own kinds of nodes
+    are ``arn:aws:states:::flowrunner:KIND``.
     """
     parts = arn.split(":")
     if len(parts) < 7 or parts[0] != "arn":
@@ -58,6 +60,8 @@ def parse_resource(arn: str) -> Resource | None:
     if parts[5] == "activity":
         return Resource(arn, "activity", "activity", arn)
     rest = ":".join(parts[5:])
+    if parts[5] == OWN_SERVICE:
+        return Resource(arn, "service", OWN_SERVICE, ":".join(parts[6:])) if parts[6] else None
     rest, dot, pattern = rest.partition(".")
     service, _, action = rest.rpartition(":")
     if not service or not action or (dot and pattern not in ("sync", "sync:2", "waitForTaskToken")):

@@ -38,7 +38,7 @@ def decide(retriers: Sequence[Retrier], catchers: Sequence[Catcher], failure: Fa
     """Retry if the first retrier that matches has attempts left, else the first catcher that matches, else raise.
 
     `counts` is how often each retrier was used; `draw` gives a number in [0, 1) for full jitter. Delay in seconds:
-    interval x backoff^used, at most MaxDelaySeconds; times the draw with JitterStrategy FULL.
+    interval x backoff^used (linear: interval x number of the retry), at most MaxDelaySeconds; times the draw with JitterStrategy FULL.
     """
     for index, retrier in enumerate(retriers):
         if not matches(failure, retrier.error_equals):
@@ -55,7 +55,8 @@ def decide(retriers: Sequence[Retrier], catchers: Sequence[Catcher], failure: Fa
 def _delay(retrier: Retrier, used: int, draw: Callable[[], float]) -> int:
     ceiling = min(retrier.max_delay_seconds or LONGEST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
     try:
-        seconds = min(retrier.interval_seconds * retrier.backoff_rate**used, ceiling)
+        factor = used + 1 if retrier.linear else retrier.backoff_rate**used
+        seconds = min(retrier.interval_seconds * factor, ceiling)
     except OverflowError:
         seconds = ceiling
     return round(seconds * 1000 * (draw() if retrier.full_jitter else 1))

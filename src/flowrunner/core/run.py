@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappush
 from typing import Any
@@ -67,6 +68,9 @@ class Run:
         self.entropy = Entropy(identity.seed)
         self.now = identity.started_at
         self.last_id = 0  # of the newest history event
+        self.last_seq = 0  # of the newest record: an event or a note
+        self.progress = 0.0  # percent, never falling
+        self.steps_ended = 0  # of labelled states
         self.last_scope = 0
         self.last_attempt = 0
         self.fact_count = 0
@@ -93,6 +97,7 @@ class Run:
         if scope is not None and scope.silent:
             return scope.last_event
         self.last_id += 1
+        self.last_seq += 1
         entry: Record = {
             "timestamp": self.now / 1000,
             "type": event_type,
@@ -103,6 +108,11 @@ class Run:
             entry[detail_key] = detail
         self.step.records.append(entry)
         return self.last_id
+
+    def note(self, kind: str, note: dict[str, Any]) -> None:
+        """Add a record that Step Functions does not know (core/notes.py)."""
+        self.last_seq += 1
+        self.step.records.append({"timestamp": self.now / 1000, "type": kind, "note": note})
 
     def advance(self, scope: Scope, event_type: str, detail_key: str | None = None, detail: dict[str, Any] | None = None) -> None:
         """Add a history event that becomes the scope's last one."""
@@ -149,6 +159,12 @@ class Run:
         self.ready.pop(scope.id, None)
         self.ended.pop(scope.id, None)
         self.close_scope(scope)
+
+    def unassign(self, scope: Scope, names: Sequence[str]) -> None:
+        """Forget variables of the scope."""
+        self.variable_bytes -= sum(scope.variable_bytes.get(name, 0) for name in names)
+        scope.variables = {name: value for name, value in scope.variables.items() if name not in names}
+        scope.variable_bytes = {name: size for name, size in scope.variable_bytes.items() if name not in names}
 
     def assign(self, scope: Scope, values: dict[str, JSONValue], texts: dict[str, str]) -> None:
         """Give the scope's variables new values; `texts` are these as JSON."""

@@ -57,7 +57,7 @@ class Group:
     `items` are the values of a Map that are not yet running from `next_item` on, `given` its effective input if they need it; without
     `batching` each is a child of its own. `total` counts children, for a Map its items; so do `failed` and the tolerated failures. `results`
     has a place per child at least. `last_event` is the id of the last event of the child that ended last: the causal parent of what follows
-    the group. A scope that waits for a group and is ready all the same has iterations to open.
+    the group. A scope that waits for a group and is ready all the same has iterations to open. `reason` tells why a loop opens no more of them.
     """
 
     total: int
@@ -76,6 +76,7 @@ class Group:
     tolerated_count: int | None = None
     tolerated_percentage: float | None = None
     map_run: str | None = None
+    reason: str | None = None
 
 
 Waiting = Pause | Attempt | Group
@@ -96,6 +97,8 @@ class Scope:
         "input",
         "item",
         "last_event",
+        "noted",
+        "opened_at",
         "parent",
         "previous_event",
         "resuming",
@@ -119,6 +122,8 @@ class Scope:
         self.variable_bytes = NO_BYTES  # of each variable as JSON
         self.wait: Waiting | None = None
         self.resuming = False  # the next advance tries the state again instead of entering it
+        self.opened_at = 0  # when its iteration of a loop began, milliseconds since 1970 UTC
+        self.noted = False  # the note that the state's step has started is in the log, the one that it has ended is not
         self.retries: list[int] = []  # how often each retrier was used since the state was entered
         self.last_event = 0
         self.entered_event = 0

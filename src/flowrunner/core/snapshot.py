@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from flowrunner.core.program import Branch, MapWork, ParallelWork, State
+from flowrunner.core.program import Branch, GraphWork, LoopWork, MapWork, ParallelWork, State, SwitchWork
 from flowrunner.core.run import Run
 from flowrunner.core.scope import Attempt, Batching, Group, Pause, Scope, Waiting
 from flowrunner.errors import ReplayMismatch
@@ -27,6 +27,8 @@ def pack(run: Run) -> bytes:
         "v": VERSION,
         "now": run.now,
         "events": run.last_id,
+        "seq": run.last_seq,
+        "progress": [run.progress, run.steps_ended],
         "scopes": run.last_scope,
         "attempts": run.last_attempt,
         "facts": run.fact_count,
@@ -80,6 +82,10 @@ def _pack_scope(scope: Scope, shared: _Shared) -> dict[str, Any]:
         packed["resuming"] = True
     if scope.silent:
         packed["silent"] = True
+    if scope.noted:
+        packed["noted"] = True
+    if scope.opened_at:
+        packed["opened"] = scope.opened_at
     if scope.wait is not None:
         packed["wait"] = _pack_wait(scope.wait, shared)
     return packed
@@ -99,7 +105,19 @@ def _pack_wait(wait: Waiting, shared: _Shared) -> list[Any]:
             batching = None if wait.batching is None else _pack_batching(wait.batching, shared)
             counts = [wait.total, wait.limit, wait.next_index, wait.next_item, wait.done, wait.failed, wait.first_event, wait.last_event]
             given = None if wait.given is None else shared.place(wait.given)
-            return ["group", counts, results, items, given, batching, wait.tolerated_count, wait.tolerated_percentage, wait.map_run, children]
+            return [
+                "group",
+                counts,
+                results,
+                items,
+                given,
+                batching,
+                wait.tolerated_count,
+                wait.tolerated_percentage,
+                wait.map_run,
+                children,
+                *([] if wait.reason is None else [wait.reason]),
+            ]
 
 
 def _pack_batching(batching: Batching, shared: _Shared) -> list[Any]:
@@ -117,6 +135,8 @@ def unpack(run: Run, snapshot: bytes) -> None:
             raise ReplayMismatch(f"The snapshot has version {packed['v']}; this release reads {VERSION}.")
         values = [Payload(text=text) for text in packed["values"]]
         run.now, run.last_id, run.fact_count = packed["now"], packed["events"], packed["facts"]
+        run.last_seq = packed.get("seq", run.last_id)
+        run.progress, run.steps_ended = packed.get("progress", (0.0, 0))
         run.last_scope, run.last_attempt = packed["scopes"], packed["attempts"]
         run.entropy.position = packed["draws"]
         run.deadline = packed["deadline"]
@@ -141,7 +161,8 @@ def _unpack_scope(run: Run, packed: dict[str, Any], branch: Branch, parent: Scop
     if "variables" in packed:
         values_by_name = loads(packed["variables"])
         run.assign(scope, values_by_name, {name: dumps(value) for name, value in values_by_name.items()})
-    scope.resuming, scope.silent = packed.get("resuming", False), packed.get("silent", False)
+    scope.resuming, scope.silent, scope.noted = packed.get("resuming", False), packed.get("silent", False), packed.get("noted", False)
+    scope.opened_at = packed.get("opened", 0)
     run.scopes[scope.id] = scope
     if "wait" in packed:
         scope.wait = _unpack_wait(run, scope, packed["wait"], values)
@@ -164,11 +185,12 @@ def _unpack_wait(run: Run, scope: Scope, packed: list[Any], values: list[Payload
             due=due, heartbeat_seconds=heartbeat, heartbeat_due=heartbeat_due, job=job,
             early=early,
         )  # fmt: skip
-    _, counts, results, items, given, batching, tolerated, percentage, map_run, children = packed
+    _, counts, results, items, given, batching, tolerated, percentage, map_run, children, *later = packed
     total, limit, next_index, next_item, done, failed, first, last = counts
     group = Group(total=total, limit=limit, results=[None if place is None else values[place] for place in results], next_index=next_index)
     group.next_item, group.done, group.failed, group.first_event, group.last_event = next_item, done, failed, first, last
     group.tolerated_count, group.tolerated_percentage, group.map_run = tolerated, percentage, map_run
+    group.reason = later[0] if later else None
     group.given = None if given is None else values[given]
     if batching is not None:
         most, largest, place = batching
@@ -188,4 +210,10 @@ def _branch(state: State, index: int) -> Branch:
         return work.branches[index]
     if isinstance(work, MapWork):
         return work.processor
+    if isinstance(work, LoopWork):
+        return work.body
+    if isinstance(work, GraphWork):
+        return work.nodes[index].branch
+    if isinstance(work, SwitchWork):
+        return work.cases[index].branch
     raise KeyError(state.name)

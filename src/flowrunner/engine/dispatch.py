@@ -13,7 +13,7 @@ from flowrunner.core.machine import Machine
 from flowrunner.engine.live import Live, Message, arn_of, extra_of
 from flowrunner.engine.points import AFTER_DISPATCH, AFTER_RESULT, Point
 from flowrunner.ids import machine_arn
-from flowrunner.ports.tasks import AttemptLost, Completed, Failed, Succeeded, TaskCall, TaskHandler, TaskOutcome, TaskResolver, begin, may_begin
+from flowrunner.ports.tasks import AttemptLost, Completed, Failed, Succeeded, TaskCall, TaskHandler, TaskOutcome, TaskResolver, begin, may_begin, say
 
 Post = Callable[[str, Message], None]
 Make = Callable[[Machine, int], Fact | None]
@@ -36,6 +36,7 @@ class Dispatcher:
         self._used: dict[TaskHandler, int] = {}
         self._queues: dict[TaskHandler, dict[tuple[str, int], TaskCall]] = {}  # in order of arrival
         self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._said: dict[tuple[str, int], list[facts.LogLine]] = {}  # lines that no fact has taken yet
         self._stopping = False
         self.is_ours: Callable[[TaskCall, float], Awaitable[bool]] | None = None  # set by the engine where other nodes may take over
         self.abandon: Callable[[str], None] = lambda _answer: None  # set by the engine: stops a job that nobody waits for any more
@@ -102,6 +103,7 @@ class Dispatcher:
 
     async def _run(self, call: TaskCall, handler: TaskHandler, since: float) -> None:
         self._point(AFTER_DISPATCH)
+        say.set(lambda level, message, data: self._say(call, facts.LogLine(level=level, message=message, data=data)))
         try:
             if self.is_ours is not None:
                 ours = self.is_ours
@@ -118,6 +120,24 @@ class Dispatcher:
         self._point(AFTER_RESULT)
         for make in self._facts_of(call, outcome):
             self._post(call.execution, Message(make=make))
+
+    def _say(self, call: TaskCall, line: facts.LogLine) -> None:
+        """Hand on a line of an attempt; lines that come before the execution's next step become one fact."""
+        key = (call.execution, call.attempt)
+        if (waiting := self._said.get(key)) is not None:
+            waiting.append(line)
+            return
+        lines = self._said[key] = [line]
+
+        def close() -> None:
+            if self._said.get(key) is lines:
+                del self._said[key]
+
+        def make(machine: Machine, now: int) -> Fact | None:  # asked again when another node wrote in between
+            close()
+            return facts.AttemptLogged(at=now, attempt=call.attempt, lines=tuple(lines)) if machine.open_attempt(call.attempt) is not None else None
+
+        self._post(call.execution, Message(make=make, undo=close))
 
     def _facts_of(self, call: TaskCall, outcome: TaskOutcome) -> list[Make]:
         made = _facts_of(call, outcome)

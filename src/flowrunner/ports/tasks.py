@@ -87,6 +87,22 @@ async def begin() -> None:
         raise AttemptLost
 
 
+Level = Literal["debug", "info", "warn", "error"]
+Say = Callable[[Level, str, "str | None"], None]
+# Takes what the attempt that runs in this context says; set by who runs attempts.
+say: ContextVar[Say | None] = ContextVar("say", default=None)
+
+
+def log(level: Level, message: str, data: str | None = None) -> None:
+    """Called by a handler for every line that the author of a flow is to read while the attempt runs; `data` is JSON text.
+
+    The line becomes part of the execution's log (a StepLogged note) and of every stream that follows it. A handler bounds how much it says.
+    """
+    taken = say.get()
+    if taken is not None:
+        taken(level, message, data)
+
+
 class TaskHandler(ABC):
     """Carries out attempts of one kind of resource."""
 

@@ -7,10 +7,12 @@ import random
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
+from botocore.loaders import create_loader
 
 from flowrunner.errors import StoreError, StoreRefused, StoreUnavailable
 from flowrunner.stores.dynamodb.faults import CONDITION_FAILED, CONFLICT, Cancelled, failure, in_doubt, is_transient, reasons_of
@@ -43,6 +45,12 @@ METHODS = {
 }
 
 
+@lru_cache(maxsize=1)
+def _models() -> Any:
+    """The SDK's descriptions of services: read once for all clients of the process."""
+    return create_loader()
+
+
 class Session:
     """What the DynamoDB stores share. `requests` counts what was sent, by operation."""
 
@@ -60,6 +68,7 @@ class Session:
         settings = self.settings
         try:
             session = AioSession()
+            session.register_component("data_loader", _models())
             keys = await _stand_in_keys(session) if settings.is_local else {}
             client = session.create_client(
                 "dynamodb",

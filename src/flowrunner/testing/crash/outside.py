@@ -22,13 +22,15 @@ WAITING = frozenset({"GetActivityTask"})
 CALL_SECONDS = 90.0  # for one operation, however often it must be asked for
 OVER = frozenset({"TaskTimedOut", "InvalidToken", "TaskDoesNotExist"})
 
+_REFUSALS = {503: "away"}  # the server said itself that its store does not answer
+
 
 class Callers:
     """Calls one of several servers, whichever answers; counts what came of each try."""
 
     def __init__(self, servers: Sequence[Server]) -> None:
         self.servers = servers
-        self.tries: Counter[str] = Counter()  # answered, refused, unanswered; away: nobody could have answered
+        self.tries: Counter[str] = Counter()  # answered, refused, unanswered; away: nobody could have answered, for want of a server or of its store
         self._clients = [Client(server.url) for server in servers]
         self._turn = 0
 
@@ -60,7 +62,7 @@ class Callers:
             self.tries["unanswered" if could and self.servers[place].serving else "away"] += 1
             raise ServerUnreachable("The server does not answer.") from error
         except ServerRefused as error:
-            self.tries["unanswered" if error.status >= 500 else "refused"] += 1
+            self.tries[_REFUSALS.get(error.status, "unanswered" if error.status >= 500 else "refused")] += 1
             raise
         self.tries["answered"] += 1
         return answer
