@@ -55,6 +55,7 @@ class Watched:
 
     @property
     def last(self) -> dict[str, Any]:
+        """The newest status."""
         return self.updates[-1]
 
     @property
@@ -64,6 +65,7 @@ class Watched:
 
     @property
     def progress(self) -> list[float]:
+        """Percent, in order."""
         return [update["progress"] for update in self.updates]
 
 
@@ -132,7 +134,7 @@ async def server(store: str, folder: Path) -> AsyncIterator[str]:
     environment = {**os.environ, "FLOWRUNNER_REGISTRATION": "open"}
     log = folder / "server.log"
     with log.open("w") as out:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220 - it is only started here
             [sys.executable, "-m", "flowrunner", "serve", "--port", "0", "--store", store], cwd=ROOT, env=environment, stdout=out, stderr=out
         )
     try:
