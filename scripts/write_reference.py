@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -58,7 +58,8 @@ from flowrunner.flow.node import NOT_IN_FLOWS
 from flowrunner.flow.schema import flow_schema
 from flowrunner.identity.permissions import OPERATOR, Permission, Role, role_permissions
 from flowrunner.jsonvalue import MAX_DEPTH
-from flowrunner.kinds import KINDS
+from flowrunner.kinds import KINDS, KindInfo
+from flowrunner.kinds.checks import COMPARISONS
 from flowrunner.limits import AWS_RATES, KIB, MIB, PROFILES
 from flowrunner.tasks import answers, client, egress, invokers, secrecy, worker_pool
 from flowrunner.tasks.javascript import calls, pool
@@ -272,6 +273,65 @@ def metrics() -> str:
     return (
         "# Metrics\n\n`GET /metrics` shows them in Prometheus's text format, without a credential. They count this process only. "
         "No label holds anything that a user chooses.\n\n" + _table(("Name", "Kind", "Unit", "Labels", "Meaning"), rows)
+    )
+
+
+# --- kinds of nodes
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    kinds = schema.get("type", "any")
+    shown = " or ".join([kinds] if isinstance(kinds, str) else kinds)
+    if schema.get("contentMediaType"):
+        return "JavaScript"
+    if isinstance(schema.get("items"), dict) and isinstance(schema["items"].get("type"), str):
+        shown = shown.replace("array", f"array of {schema['items']['type']}")
+    return shown
+
+
+def _members(schema: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str, str, str]]:
+    for name, part in schema.get("properties", {}).items():
+        words = f" One of {_codes(part['enum'])}." if "enum" in part else ""
+        required = "required" if name in schema.get("required", ()) else _default(part.get("default"))
+        yield _code(above + name), _type(part), required, f"{part.get('description', '')}{words}"
+        inner = part if part.get("properties") else part.get("items", {}) if isinstance(part.get("items"), dict) else {}
+        mark = "[]." if inner is not part else "."
+        yield from _members(inner, f"{above}{name}{mark}")
+
+
+def _kind(info: KindInfo) -> str:
+    names = f" Also written {_codes(info.aliases)}." if info.aliases else ""
+    how = "The front ends make states of it." if info.structural else f"Resource `arn:aws:states:::flowrunner:{info.name}`."
+    repeats = " It may be run again when nobody knows how it ended." if info.pure and not info.structural else ""
+    parameters = list(_members(info.parameters))
+    outputs = [(name, kind, text) for name, kind, _, text in _members(info.outputs)]
+    gives = _table(("Output", "Type", "Meaning"), outputs) if outputs else f"Output: {info.outputs.get('description', 'any value')}\n"
+    edges = _codes(info.actions) if info.actions else "whatever the script says"
+    errors = _table(("Error", "When"), [(_code(name), when) for name, when in info.errors]) if info.errors else ""
+    return (
+        f"## `{info.name}`\n\n{info.description}{names} {how}{repeats}\n\n"
+        + (_table(("Parameter", "Type", "Default", "Meaning"), parameters) if parameters else "No parameters.\n")
+        + f"\n{gives}\nActions: {edges}.\n\n{errors}".rstrip()
+        + "\n\n"
+    )
+
+
+def node_kinds() -> str:
+    """Every kind of node and step."""
+    assertions = [(_code(name), f"`actual` {meaning}.") for name, meaning in COMPARISONS.items()]
+    return (
+        "# Kinds of nodes and steps\n\n"
+        "`type` of a node in a flow and of a step in a workflow names one of these; the parameters stand in `params` of a node, in `config` of a step. "
+        "In a flow a text may hold `${ JavaScript }`, in a workflow `{{ expression }}`; parameters that are JavaScript themselves are taken as they stand. "
+        "A node that fails takes its edge `error`, or `timeout` when it took too long (`States.Timeout`); `retry` may try it again before. "
+        "Beside the errors below every kind has `States.Timeout`, `FlowRunner.SecretNotFound`, `FlowRunner.ScriptError` for an expression, "
+        "and `FlowRunner.OutcomeUnknown` when the server died in the middle.\n\n"
+        'A state machine calls a kind as a task: its `Resource`, with the parameters `{"params": {...}, "input": ...}`; the result is `{"output": ..., "action": ...}`.\n\n'
+        "More kinds come as plug-ins: a package with an entry point of the group `flowrunner.nodes`, whose name is the kind's.\n\n"
+        + _table(("Kind", "What it does"), [(f"[`{info.name}`](#{re.sub('[^a-z0-9_-]', '', info.name)})", info.title) for info in KINDS])
+        + "\n"
+        + "".join(map(_kind, KINDS))
+        + f"## Comparisons of assertions\n\n{_table(('Type', 'Holds when'), assertions)}"
     )
 
 
@@ -726,6 +786,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "stream-messages.md": streams_page,
     "history-events.md": history_events,
     "errors.md": errors,
+    "node-kinds.md": node_kinds,
     "limits.md": limits,
     "metrics.md": metrics,
 }
