@@ -38,6 +38,7 @@ from flowrunner.api import (
     sessions,
     socket_v1,
     streams,
+    templates,
     users,
     workflows,
 )
@@ -493,6 +494,7 @@ def _handlers() -> list[Any]:
         *plugins.routes(nothing),
         *workflows.routes(nothing),
         *environments.routes(nothing),
+        *templates.routes(nothing),
         *runs.routes(executions=nothing, region="", authoring=nothing),
         *streams.routes(nothing, nothing, nothing),
         *eventstreams.routes(nothing, nothing, nothing),

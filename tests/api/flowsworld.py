@@ -27,7 +27,7 @@ class Read:
     version: str | None = None
 
 
-def read(text):
+def read(text, around):
     """State machines stand for flows: what these tests are about does not depend on the format."""
     parsed = parse_definition(text)
     return Read(parsed.program, parsed.diagnostics, name=parsed.program and parsed.program.comment)

@@ -128,3 +128,29 @@ async def test_a_workflow(served):
     answer = await client.post("/workflows/validate", json={"definition": wrong})
     assert (answer.json()["valid"], answer.status_code) == (False, 200)
     assert all(error["pointer"].startswith("/definition/steps") for error in answer.json()["errors"])
+
+
+async def test_an_action_template(served):
+    """A workflow is read with the template it names, keeps it as it was, and takes a change when it is kept again."""
+    application, client = served
+    client.base_url = "http://localhost/api/v2"
+    template = {"templateId": "pause", "name": "Pause", "type": "delay", "config": {"duration": 1, "unit": "ms"}}
+    definition = {"name": "Templated", "steps": {"one": {"id": "one", "name": "One", "actionTemplateId": "pause"}}}
+    refused = await client.post("/workflows", json={"workflowId": "w", "definition": definition})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (400, "/definition/steps/one/actionTemplateId")
+    assert (await client.post("/action-templates", json=template)).status_code == 201
+    assert (await client.post("/workflows", json={"workflowId": "w", "definition": definition})).status_code == 201
+    assert (await client.get("/action-templates/pause/usage")).json() == {"templateId": "pause", "usageCount": 1, "workflows": ["w"]}
+    await client.put("/action-templates/pause", json={"config": {"duration": 2, "unit": "ms"}})
+    for version in (1, 2):
+        run = (await client.post("/workflows/w/execute", json={})).json()["runId"]
+        async with asyncio.timeout(30):
+            await application.feed.ended(run)
+        assert (await client.get(f"/workflows/runs/{run}")).json()["status"] == "success"
+        assert (await client.get("/workflows/w")).json()["versionNumber"] == version
+        await client.put("/workflows/w", json={"definition": definition})
+    await client.delete("/action-templates/pause")
+    run = (await client.post("/workflows/w/execute", json={})).json()["runId"]
+    async with asyncio.timeout(30):
+        await application.feed.ended(run)
+    assert (await client.get(f"/workflows/runs/{run}")).json()["status"] == "success"

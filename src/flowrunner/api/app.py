@@ -29,6 +29,7 @@ from flowrunner.api import (
     runs,
     socket_v1,
     streams,
+    templates,
     users,
     workflows,
 )
@@ -107,6 +108,7 @@ def create_app(
                 *plugins.routes(authoring),
                 *workflows.routes(authoring),
                 *environments.routes(authoring),
+                *templates.routes(authoring),
             ]
         ),
         *([] if vault is None else secret_routes.routes(vault, None if identity is None else identity.audit)),
