@@ -9,9 +9,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-Format = Literal["flow", "workflow"]
+Format = Literal["flow", "workflow", "test"]
 Status = Literal["draft", "published", "archived"]
-FORMATS: tuple[Format, ...] = ("flow", "workflow")
+FORMATS: tuple[Format, ...] = ("flow", "workflow", "test")
 STATUSES: tuple[Status, ...] = ("draft", "published", "archived")
 
 
@@ -86,5 +86,5 @@ def machine_name(form: Format, definition: str) -> str:
 
 
 def is_ours(machine: str) -> bool:
-    """Whether a machine of this name is a flow or a workflow."""
+    """Whether a machine of this name is a flow, a workflow or a test case."""
     return machine.partition("/")[0] in FORMATS and "/" in machine

@@ -10,11 +10,13 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from flowrunner.clock import Clock, SystemClock
 from flowrunner.errors import ConfigurationError
 from flowrunner.limits import AWS, Limits
 from flowrunner.ports.documents import DocumentStore
+from flowrunner.ports.schedules import ScheduleService
 from flowrunner.ports.secrets import NoSecrets, SecretSource
 from flowrunner.ports.tasks import ExecutionStarter, TaskCall, TaskHandler, TaskOutcome
 from flowrunner.tasks.answers import UUIDs, failed
@@ -58,7 +60,8 @@ class Registry:
     configured (function URLs, `endpoint_url`) are trusted by their exact host and port. `function_seconds` ends functions that state no timeout.
     `handlers` are more services, by
     ``service`` or ``service:action`` (they win over built-in ones). `secrets` is where references and connections are resolved. `scripts` runs
-    the JavaScript of nodes, `documents` keep what they store, `programs` are those they may start. Nothing runs before `start`.
+    the JavaScript of nodes, `documents` keep what they store, `programs` are those they may start,
+    `database_folder` has their SQLite files, `schedules` start flows for them. Nothing runs before `start`.
     """
 
     def __init__(
@@ -81,6 +84,8 @@ class Registry:
         scripts: Scripts | None = None,
         documents: DocumentStore | None = None,
         programs: Programs | None = None,
+        database_folder: Path | None = None,
+        schedules: ScheduleService | None = None,
     ) -> None:
         clock = clock or SystemClock()
         self._secrets = secrets or NoSecrets()
@@ -111,8 +116,12 @@ class Registry:
             clock=clock,
             client=self._client,
             policy=policy,
+            secrets=self._secrets,
             scripting=scripting,
             programs=programs or Programs(),
+            find=lambda name: self.nodes.get(name),  # noqa: PLW0108 - the table is made of these
+            database_folder=database_folder,
+            schedules=schedules,
             documents=documents,
             functions=RegisteredFunctions(self._functions, local, url, uuids),
         )

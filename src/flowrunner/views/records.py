@@ -23,7 +23,7 @@ TURNS: dict[str, Status] = {
     "ExecutionAborted": "ABORTED",
 }
 ENDS = frozenset(kind for kind, status in TURNS.items() if status != "RUNNING")
-FORMATS = ("flow", "workflow")  # definitions whose machines are named FORMAT/ID
+FORMATS = ("flow", "workflow", "test")  # definitions whose machines are named FORMAT/ID
 
 
 def moment(milliseconds: int) -> str:
@@ -59,7 +59,7 @@ def shown_definition(machine: str) -> str:
 
 
 def has_notes(head: Head) -> bool:
-    """Whether the execution is one of a flow or a workflow, whose log has notes."""
+    """Whether the execution is one of a flow, a workflow or a test case, whose log has notes."""
     return head.machine.partition("/")[0] in FORMATS and "/" in head.machine
 
 
