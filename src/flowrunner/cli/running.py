@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowrunner.cli.options import Config, Json, NoColor, Output, Quiet, Store, Timeout, form_of, settings_of
-from flowrunner.cli.output import CLIENT_TIMEOUT, FAILED, INTERRUPTED, RUN_CODES, RUN_ENDINGS, Ended, Form, as_json, complain, print_text, say, show_document
+from flowrunner.cli.output import (
+    CLIENT_TIMEOUT,
+    FAILED,
+    INTERRUPTED,
+    INVALID,
+    RUN_CODES,
+    RUN_ENDINGS,
+    Ended,
+    Form,
+    as_json,
+    complain,
+    print_text,
+    say,
+    show_document,
+)
 from flowrunner.cli.progress import Kind, on_stderr
 from flowrunner.cli.source import Source, read_input, read_source, sound_program
 from flowrunner.jsonvalue import loads
@@ -46,6 +60,9 @@ def run(
     """
     source = read_source(file)
     sound_program(source)
+    if source.format == "test":
+        complain(f"{file} is a test case: it is run by a server that keeps it.", remedy="Put what it tests into a workflow, and run that.")
+        raise Ended(INVALID)
     text = read_input(given)
     settings = settings_of(config, store=store or "memory:", dev=True, log_format="text", log_level="error" if quiet else "warning")
     shown = on_stderr(progress or Kind.auto, no_color=no_color) if follow or progress is not None else None

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 SUFFIXES = (".flow.yaml", ".flow.yml", ".asl.json", ".asl.yaml", ".asl.yml", ".json", ".yaml", ".yml")
 STANDARD_INPUT = "-"
 _NODES = re.compile(r"""^(?:\{\s*)?\s*["']?nodes["']?\s*:""", re.MULTILINE)
+_TEST = re.compile(r""""testId"\s*:""")
 _STEPS = re.compile(r""""steps"\s*:""")
 _STATES = re.compile(r"""["']?States["']?\s*:""")
 
 
-Format = Literal["asl", "flow", "workflow"]
+Format = Literal["asl", "flow", "workflow", "test"]
 
 
 class Source(NamedTuple):
@@ -51,7 +52,10 @@ def read_text(file: str) -> str:
 
 
 def read_source(file: str) -> Source:
-    """Read and check a definition, JSON or YAML by its name: a state machine; a flow if it has nodes, a workflow if it has steps, and no states."""
+    """Read and check a definition, JSON or YAML by its name.
+
+    It is a state machine; or, without states, a flow if it has nodes, a test case if it has a testId, a workflow if it has steps.
+    """
     from flowrunner.asl.parse import parse_definition  # noqa: PLC0415  # as above
     from flowrunner.reading.findings import for_people  # noqa: PLC0415  # --help does not pay for it
 
@@ -63,7 +67,13 @@ def read_source(file: str) -> Source:
 
         flow = parse_flow(text, BUILT_IN)
         return Source(file, machine_name(file), text, flow.program, flow.diagnostics, "flow")
-    if _is_workflow(text):
+    if _has_member(text, "testId", _TEST):
+        from flowrunner.kinds import BUILT_IN  # noqa: PLC0415  # as above
+        from flowrunner.workflow.testcase import parse_testcase  # noqa: PLC0415  # as above
+
+        test = parse_testcase(text, BUILT_IN)
+        return Source(file, machine_name(file), text, test.program, test.diagnostics, "test")
+    if _has_member(text, "steps", _STEPS):
         from flowrunner.kinds import BUILT_IN  # noqa: PLC0415  # as above
         from flowrunner.workflow.parse import parse_workflow  # noqa: PLC0415  # as above
 
@@ -91,17 +101,17 @@ def _is_flow(text: str) -> bool:
     return isinstance(value, dict) and "nodes" in value and "States" not in value
 
 
-def _is_workflow(text: str) -> bool:
-    """Whether a text is a step workflow: its top level has ``steps``. A text that cannot be read whole is known by its words."""
+def _has_member(text: str, name: str, written: re.Pattern[str]) -> bool:
+    """Whether the top level of a JSON text has a member, and is no state machine. A text that cannot be read whole is known by its words."""
     from flowrunner.reading.document import read_document  # noqa: PLC0415  # as above
 
-    if _STEPS.search(text) is None:
+    if written.search(text) is None:
         return False
     try:
         value = read_document(text, "json").value
     except InvalidDocument:
         return text.lstrip().startswith("{") and _STATES.search(text) is None
-    return isinstance(value, dict) and "steps" in value and "States" not in value
+    return isinstance(value, dict) and name in value and "States" not in value
 
 
 def machine_name(file: str) -> str:

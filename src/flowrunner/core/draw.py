@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from flowrunner.core.program import (
@@ -82,10 +82,18 @@ def _framed(inner: Graph) -> Graph:
 
 def _dependencies(work: GraphWork, prefix: str) -> Graph:
     """The branches of a graph on one level, with an edge for each need."""
-    inner = [_branch(node.branch, f"{prefix}n{place}_") for place, node in enumerate(work.nodes)]
+    inner = [_branch(_step_alone(node.branch), f"{prefix}n{place}_") for place, node in enumerate(work.nodes)]
     last = [[name for name in graph.nodes if name.id not in {edge.source for edge in graph.edges}] or list(graph.nodes) for graph in inner]
     needs = (Edge(end.id, inner[place].nodes[0].id) for place, node in enumerate(work.nodes) for need in node.needs for end in last[need])
     return Graph(tuple(node for graph in inner for node in graph.nodes), (*(edge for graph in inner for edge in graph.edges), *needs))
+
+
+def _step_alone(branch: Branch) -> Branch:
+    """The branch of a step without the state in which it goes on after a failure: that one is the compiler's own."""
+    first = branch.states[branch.start_at]
+    if first.label is None or any(state.label is not None for name, state in branch.states.items() if name != first.name):
+        return branch
+    return Branch(start_at=first.name, states={first.name: replace(first, catchers=())})
 
 
 def _branch(branch: Branch, prefix: str) -> Graph:
