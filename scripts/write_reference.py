@@ -20,7 +20,27 @@ import typer
 
 import flowrunner
 from flowrunner import config
-from flowrunner.api import accounts, credentials, eventstreams, health, messages, page, problems, runs, secrets, sessions, socket_v1, streams, users
+from flowrunner.api import (
+    accounts,
+    credentials,
+    environments,
+    eventstreams,
+    executions,
+    flows,
+    health,
+    messages,
+    openapi,
+    page,
+    plugins,
+    problems,
+    runs,
+    secrets,
+    sessions,
+    socket_v1,
+    streams,
+    users,
+    workflows,
+)
 from flowrunner.api.answer import AWS_CODES
 from flowrunner.api.aws import faults as aws_faults
 from flowrunner.api.aws.handlers import HANDLERS
@@ -340,7 +360,7 @@ def state_errors() -> list[str]:
         if name.isupper() and isinstance(value, str) and value.startswith(("States.", "FlowRunner."))
     ]
     of_kinds = [error for info in KINDS for error, _ in info.errors if error.startswith("FlowRunner.")]
-    return sorted({*own, *of_kinds, "FlowRunner.AccountDeleted", "FlowRunner.EgressRefused", "FlowRunner.MissingExtra"})
+    return sorted({*own, *of_kinds, "FlowRunner.AccountDeleted", "FlowRunner.Cancelled", "FlowRunner.EgressRefused", "FlowRunner.MissingExtra"})
 
 
 def errors() -> str:
@@ -356,6 +376,8 @@ def errors() -> str:
         ("`host_not_allowed`", 403, "A development server was called by a name that is not this machine's."),
         ("`origin_not_allowed`", 403, "A web page of an origin that is not allowed calls."),
         ("`draining`", 503, "The server is stopping (`/readyz`)."),
+        ("`idempotency_key_reused`", 422, "The Idempotency-Key was used for another request."),
+        ("`request_in_progress`", 409, "The first request with this Idempotency-Key is not answered yet."),
         ("`store_unavailable`", 503, "The store does not answer."),
         ("`internal_error`", 500, "Something unexpected; the server's log has the reason under the `trace_id`."),
     )
@@ -457,12 +479,21 @@ class _Nothing:
     def __getattr__(self, name: str) -> _Nothing:
         return self
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
 
 def _handlers() -> list[Any]:
     nothing = cast("Any", _Nothing())
     return [
         *health.routes(store=nothing, stopping=nothing, metrics=None),
-        *runs.routes(executions=nothing, region=""),
+        *openapi.routes(()),
+        *flows.routes(nothing),
+        *executions.routes(nothing),
+        *plugins.routes(nothing),
+        *workflows.routes(nothing),
+        *environments.routes(nothing),
+        *runs.routes(executions=nothing, region="", authoring=nothing),
         *streams.routes(nothing, nothing, nothing),
         *eventstreams.routes(nothing, nothing, nothing),
         *socket_v1.routes(nothing, nothing, nothing),
@@ -496,12 +527,26 @@ def permissions() -> str:
     )
 
 
+_RULES = """`/openapi.json` is the whole contract as OpenAPI 3.1, written from the same routes: bodies, parameters, answers and every status; `/docs` shows it as a page
+that loads nothing from elsewhere.
+
+- **Problems** are `application/problem+json` with a stable `code`; `errors[]` name the place: a JSON `pointer`, and for texts `line` and `column`. See [errors](errors.md).
+- **Pages**: `?limit=` (1 to 1000) with `?cursor=`, which the answer before gave (`next_cursor`, `Link: rel="next"`), or with `?offset=`.
+- **`ETag`** is the version of a flow, workflow or secret; with `If-Match: "3"` a write that finds another version is answered 412 (409 for secrets) and changes nothing.
+- **`Idempotency-Key`** (up to 255 visible characters) on a POST that makes or begins something: sent again within 24 hours, the request is answered as the first time, with
+  `Idempotency-Replayed: true`; another request with the same key is answered 422, one that comes before the first is answered 409. Keys are the account's own.
+- **Times** are RFC 3339 in UTC with milliseconds.
+
+"""
+
+
 def http() -> str:
     """Every route."""
     rows = [(method, _code(path), permission, meaning) for method, path, permission, meaning in routes()]
     return (
         "# HTTP routes\n\nA route without a permission does not exist: the server does not start with one. `public` needs no credential. "
         "Every answer has an `x-request-id`; a request's own `x-request-id` is kept.\n\n"
+        + _RULES
         + _table(("Method", "Path", "Permission", "Meaning"), rows)
         + "\nStatuses of a run: "
         + ", ".join(f"`{exact}` is `{shown}`" for exact, shown in V2_STATUS.items())

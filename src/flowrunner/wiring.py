@@ -25,10 +25,13 @@ from flowrunner.clock import Clock, SystemClock
 from flowrunner.config import DEFAULT_STORE, Settings
 from flowrunner.config import Function as FunctionSetting
 from flowrunner.definitions.entries import Format
+from flowrunner.definitions.scheduler import Scheduler
+from flowrunner.definitions.schedules import Schedules
 from flowrunner.definitions.service import Definitions
 from flowrunner.engine.engine import Engine
 from flowrunner.engine.erasing import Eraser
 from flowrunner.engine.feed import Feed
+from flowrunner.engine.live import ExecutionAlreadyExists
 from flowrunner.engine.points import Point, no_point
 from flowrunner.errors import FlowRunnerError, NotFound, StoreRefused, StoreUnavailable
 from flowrunner.formats import compile_revision, reader
@@ -36,7 +39,9 @@ from flowrunner.identity.jwt import ForeignIssuer
 from flowrunner.identity.sealed import AccessKeyResealer
 from flowrunner.identity.service import FirstRun, Identity
 from flowrunner.ids import parse_arn
+from flowrunner.jsonvalue import JSONValue, dumps
 from flowrunner.limits import AWS_RATES, PROFILES, Limits, Rate
+from flowrunner.ports.definitions import Machine
 from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import ChildStart
 from flowrunner.stores.open import open_store
@@ -81,6 +86,8 @@ class Application:
             alone=self.store.capabilities.exclusive,
         )
         self._functions = _functions(settings)
+        self.schedules = Schedules(self.store.documents, _Scheduled(self), clock)
+        self._scheduler = Scheduler(self.schedules, clock, self._report)
         self._tasks = _registry(settings, self._functions, limits, clock, self)
         express = self._engine(self._express_store, limits, clock, None, kept_ended=KEPT_EXPRESS)
         self._express = express
@@ -101,6 +108,7 @@ class Application:
             limiter=limiter,
             denials=Denials(self.identity.audit),
         )
+        self.authoring = self._authoring(limits, clock)
         self.asgi: ASGIApp = create_app(
             store=self.store,
             feed=self.feed,
@@ -119,7 +127,7 @@ class Application:
             proxies=Proxies(settings.trusted_proxies),
             openings=Openings(per_address=per_peer(settings, "sockets_per_address"), per_account=per_peer(settings, "sockets_per_account")),
             limiter=limiter,
-            authoring=self._authoring(limits, clock),
+            authoring=self.authoring,
         )
 
     def _authoring(self, limits: Limits, clock: Clock) -> Authoring:
@@ -177,6 +185,7 @@ class Application:
         await self._tasks.start(stack)
         for engine in (self._express, self.engine):
             await engine.start(stack)
+        await self._scheduler.start(stack)
         stack.push_async_callback(_ended, asyncio.create_task(self._finish_what_was_begun()))
 
     async def _finish_what_was_begun(self) -> None:
@@ -227,6 +236,32 @@ class Application:
         if arn is None or arn.account != account or await self.store.definitions.activity(account, arn.name) is None:
             raise NotFound("activity", activity_arn)
         return await self.engine.next_activity_task(activity_arn, worker=worker, wait_seconds=ACTIVITY_POLL_SECONDS)
+
+
+class _Scheduled:
+    """How schedules reach flows, workflows and the engine (ports.schedules.ScheduleStarter)."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    async def check(self, account: str, format: Format, target: str) -> None:  # noqa: A002 - the port's word
+        """Raise NotFound for a target that is not there."""
+        await self._machine(account, format, target)
+
+    async def start(self, account: str, format: Format, target: str, *, name: str, input: JSONValue) -> str:  # noqa: A002 - the port's words
+        """Begin the execution of this name, or give the one that was begun before."""
+        machine = await self._machine(account, format, target)
+        if format == "workflow":
+            given = input if isinstance(input, dict) else {}
+            input = {"variables": await self._application.authoring.variables(account, machine.revision.definition, given)}  # noqa: A001
+        try:
+            return (await self._application.engine.start_execution(machine, name=name, input=dumps(input))).id
+        except ExecutionAlreadyExists as taken:
+            return taken.head.id
+
+    async def _machine(self, account: str, form: Format, target: str) -> Machine:
+        authoring = self._application.authoring
+        return await (authoring.flows if form == "flow" else authoring.workflows).machine(account, target)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
@@ -307,6 +342,7 @@ def _registry(settings: Settings, functions: Mapping[str, Function], limits: Lim
         secrets=application.vault.secrets,
         documents=application.store.documents,
         programs=programs_of(settings),
+        schedules=application.schedules,
         database_folder=settings.database_folder,
     )
 

@@ -128,7 +128,7 @@ def test_users_and_roles(admin):
     assert shown.returncode == 0, shown.stderr
     shown = admin("user", "delete", "admin", "--yes")
     assert shown.returncode == 3
-    assert "keeps an owner" in shown.stderr
+    assert "operator stays" in shown.stderr
     assert admin("user", "delete", "grace", "--yes").returncode == 0
     assert "grace" not in {row["username"] for row in admin.data("user", "list")}
 

@@ -42,7 +42,7 @@ class McpKind(NodeKind):
 
     def idempotent(self, call: NodeCall) -> bool:
         """Whatever only reads."""
-        return call.params.get("operation", "listTools") != "executeTool"
+        return bool(call.params.get("operation", "listTools") != "executeTool")
 
     async def run(self, call: NodeCall) -> NodeResult:
         """The server's answer as the protocol writes it."""
@@ -82,7 +82,7 @@ class McpKind(NodeKind):
                 client = guarded_client(self._policy, self._names, _headers(params))
                 await begin()
                 if connection == "sse":
-                    transport = sse_client(url, httpx_client_factory=lambda **_: client)
+                    transport = sse_client(url, httpx_client_factory=lambda headers=None, timeout=None, auth=None: client)  # noqa: ARG005 - the library's arguments
                 else:
                     await stack.enter_async_context(client)
                     transport = streamable_http_client(url, http_client=client)
@@ -170,7 +170,8 @@ def _failure(error: BaseException) -> BaseException:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    found, waiting = [], [error]
+    found: list[BaseException] = []
+    waiting = [error]
     while waiting and len(found) < 50:
         one = waiting.pop()
         if isinstance(one, BaseExceptionGroup):
