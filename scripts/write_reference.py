@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +20,28 @@ import typer
 
 import flowrunner
 from flowrunner import config
-from flowrunner.api import accounts, credentials, eventstreams, health, messages, page, problems, runs, secrets, sessions, socket_v1, streams, users
+from flowrunner.api import (
+    accounts,
+    credentials,
+    environments,
+    eventstreams,
+    executions,
+    flows,
+    health,
+    messages,
+    openapi,
+    page,
+    plugins,
+    problems,
+    runs,
+    secrets,
+    sessions,
+    socket_v1,
+    streams,
+    templates,
+    users,
+    workflows,
+)
 from flowrunner.api.answer import AWS_CODES
 from flowrunner.api.aws import faults as aws_faults
 from flowrunner.api.aws.handlers import HANDLERS
@@ -37,7 +58,8 @@ from flowrunner.flow.node import NOT_IN_FLOWS
 from flowrunner.flow.schema import flow_schema
 from flowrunner.identity.permissions import OPERATOR, Permission, Role, role_permissions
 from flowrunner.jsonvalue import MAX_DEPTH
-from flowrunner.kinds import KINDS
+from flowrunner.kinds import KINDS, KindInfo
+from flowrunner.kinds.checks import COMPARISONS
 from flowrunner.limits import AWS_RATES, KIB, MIB, PROFILES
 from flowrunner.tasks import answers, client, egress, invokers, secrecy, worker_pool
 from flowrunner.tasks.javascript import calls, pool
@@ -254,6 +276,65 @@ def metrics() -> str:
     )
 
 
+# --- kinds of nodes
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    kinds = schema.get("type", "any")
+    shown = " or ".join([kinds] if isinstance(kinds, str) else kinds)
+    if schema.get("contentMediaType"):
+        return "JavaScript"
+    if isinstance(schema.get("items"), dict) and isinstance(schema["items"].get("type"), str):
+        shown = shown.replace("array", f"array of {schema['items']['type']}")
+    return shown
+
+
+def _members(schema: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str, str, str]]:
+    for name, part in schema.get("properties", {}).items():
+        words = f" One of {_codes(part['enum'])}." if "enum" in part else ""
+        required = "required" if name in schema.get("required", ()) else _default(part.get("default"))
+        yield _code(above + name), _type(part), required, f"{part.get('description', '')}{words}"
+        inner = part if part.get("properties") else part.get("items", {}) if isinstance(part.get("items"), dict) else {}
+        mark = "[]." if inner is not part else "."
+        yield from _members(inner, f"{above}{name}{mark}")
+
+
+def _kind(info: KindInfo) -> str:
+    names = f" Also written {_codes(info.aliases)}." if info.aliases else ""
+    how = "The front ends make states of it." if info.structural else f"Resource `arn:aws:states:::flowrunner:{info.name}`."
+    repeats = " It may be run again when nobody knows how it ended." if info.pure and not info.structural else ""
+    parameters = list(_members(info.parameters))
+    outputs = [(name, kind, text) for name, kind, _, text in _members(info.outputs)]
+    gives = _table(("Output", "Type", "Meaning"), outputs) if outputs else f"Output: {info.outputs.get('description', 'any value')}\n"
+    edges = _codes(info.actions) if info.actions else "whatever the script says"
+    errors = _table(("Error", "When"), [(_code(name), when) for name, when in info.errors]) if info.errors else ""
+    return (
+        f"## `{info.name}`\n\n{info.description}{names} {how}{repeats}\n\n"
+        + (_table(("Parameter", "Type", "Default", "Meaning"), parameters) if parameters else "No parameters.\n")
+        + f"\n{gives}\nActions: {edges}.\n\n{errors}".rstrip()
+        + "\n\n"
+    )
+
+
+def node_kinds() -> str:
+    """Every kind of node and step."""
+    assertions = [(_code(name), f"`actual` {meaning}.") for name, meaning in COMPARISONS.items()]
+    return (
+        "# Kinds of nodes and steps\n\n"
+        "`type` of a node in a flow and of a step in a workflow names one of these; the parameters stand in `params` of a node, in `config` of a step. "
+        "In a flow a text may hold `${ JavaScript }`, in a workflow `{{ expression }}`; parameters that are JavaScript themselves are taken as they stand. "
+        "A node that fails takes its edge `error`, or `timeout` when it took too long (`States.Timeout`); `retry` may try it again before. "
+        "Beside the errors below every kind has `States.Timeout`, `FlowRunner.SecretNotFound`, `FlowRunner.ScriptError` for an expression, "
+        "and `FlowRunner.OutcomeUnknown` when the server died in the middle.\n\n"
+        'A state machine calls a kind as a task: its `Resource`, with the parameters `{"params": {...}, "input": ...}`; the result is `{"output": ..., "action": ...}`.\n\n'
+        "More kinds come as plug-ins: a package with an entry point of the group `flowrunner.nodes`, whose name is the kind's.\n\n"
+        + _table(("Kind", "What it does"), [(f"[`{info.name}`](#{re.sub('[^a-z0-9_-]', '', info.name)})", info.title) for info in KINDS])
+        + "\n"
+        + "".join(map(_kind, KINDS))
+        + f"## Comparisons of assertions\n\n{_table(('Type', 'Holds when'), assertions)}"
+    )
+
+
 # --- errors
 
 
@@ -280,7 +361,7 @@ def state_errors() -> list[str]:
         if name.isupper() and isinstance(value, str) and value.startswith(("States.", "FlowRunner."))
     ]
     of_kinds = [error for info in KINDS for error, _ in info.errors if error.startswith("FlowRunner.")]
-    return sorted({*own, *of_kinds, "FlowRunner.AccountDeleted", "FlowRunner.EgressRefused", "FlowRunner.MissingExtra"})
+    return sorted({*own, *of_kinds, "FlowRunner.AccountDeleted", "FlowRunner.Cancelled", "FlowRunner.EgressRefused", "FlowRunner.MissingExtra"})
 
 
 def errors() -> str:
@@ -296,6 +377,8 @@ def errors() -> str:
         ("`host_not_allowed`", 403, "A development server was called by a name that is not this machine's."),
         ("`origin_not_allowed`", 403, "A web page of an origin that is not allowed calls."),
         ("`draining`", 503, "The server is stopping (`/readyz`)."),
+        ("`idempotency_key_reused`", 422, "The Idempotency-Key was used for another request."),
+        ("`request_in_progress`", 409, "The first request with this Idempotency-Key is not answered yet."),
         ("`store_unavailable`", 503, "The store does not answer."),
         ("`internal_error`", 500, "Something unexpected; the server's log has the reason under the `trace_id`."),
     )
@@ -397,12 +480,22 @@ class _Nothing:
     def __getattr__(self, name: str) -> _Nothing:
         return self
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
 
 def _handlers() -> list[Any]:
     nothing = cast("Any", _Nothing())
     return [
         *health.routes(store=nothing, stopping=nothing, metrics=None),
-        *runs.routes(executions=nothing, region=""),
+        *openapi.routes(()),
+        *flows.routes(nothing),
+        *executions.routes(nothing),
+        *plugins.routes(nothing),
+        *workflows.routes(nothing),
+        *environments.routes(nothing),
+        *templates.routes(nothing),
+        *runs.routes(executions=nothing, region="", authoring=nothing),
         *streams.routes(nothing, nothing, nothing),
         *eventstreams.routes(nothing, nothing, nothing),
         *socket_v1.routes(nothing, nothing, nothing),
@@ -436,12 +529,26 @@ def permissions() -> str:
     )
 
 
+_RULES = """`/openapi.json` is the whole contract as OpenAPI 3.1, written from the same routes: bodies, parameters, answers and every status; `/docs` shows it as a page
+that loads nothing from elsewhere.
+
+- **Problems** are `application/problem+json` with a stable `code`; `errors[]` name the place: a JSON `pointer`, and for texts `line` and `column`. See [errors](errors.md).
+- **Pages**: `?limit=` (1 to 1000) with `?cursor=`, which the answer before gave (`next_cursor`, `Link: rel="next"`), or with `?offset=`.
+- **`ETag`** is the version of a flow, workflow or secret; with `If-Match: "3"` a write that finds another version is answered 412 (409 for secrets) and changes nothing.
+- **`Idempotency-Key`** (up to 255 visible characters) on a POST that makes or begins something: sent again within 24 hours, the request is answered as the first time, with
+  `Idempotency-Replayed: true`; another request with the same key is answered 422, one that comes before the first is answered 409. Keys are the account's own.
+- **Times** are RFC 3339 in UTC with milliseconds.
+
+"""
+
+
 def http() -> str:
     """Every route."""
     rows = [(method, _code(path), permission, meaning) for method, path, permission, meaning in routes()]
     return (
         "# HTTP routes\n\nA route without a permission does not exist: the server does not start with one. `public` needs no credential. "
         "Every answer has an `x-request-id`; a request's own `x-request-id` is kept.\n\n"
+        + _RULES
         + _table(("Method", "Path", "Permission", "Meaning"), rows)
         + "\nStatuses of a run: "
         + ", ".join(f"`{exact}` is `{shown}`" for exact, shown in V2_STATUS.items())
@@ -679,6 +786,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "stream-messages.md": streams_page,
     "history-events.md": history_events,
     "errors.md": errors,
+    "node-kinds.md": node_kinds,
     "limits.md": limits,
     "metrics.md": metrics,
 }

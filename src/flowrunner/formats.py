@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from flowrunner.asl.parse import parse_definition
 from flowrunner.core.program import Program
@@ -16,12 +17,24 @@ from flowrunner.reading.findings import format_aws
 from flowrunner.workflow.parse import parse_workflow
 
 Kinds = Mapping[str, KindInfo]
-READERS: Mapping[str, Callable[[str, Kinds], Parsed]] = {"flow": parse_flow, "workflow": parse_workflow}
+Around = Mapping[str, Any]  # what a text was read with, beside it: the settings of its revision
+
+
+def _flow(text: str, kinds: Kinds, around: Around) -> Parsed:
+    del around
+    return parse_flow(text, kinds)
+
+
+def _workflow(text: str, kinds: Kinds, around: Around) -> Parsed:
+    return parse_workflow(text, kinds, around.get("templates"))
+
+
+READERS: Mapping[str, Callable[[str, Kinds, Around], Parsed]] = {"flow": _flow, "workflow": _workflow}
 
 
 def reader(form: Format, kinds: Kinds) -> Parser:
     """What reads texts of this format, with these kinds of nodes."""
-    return lambda text: READERS[form](text, kinds)
+    return lambda text, around: READERS[form](text, kinds, around)
 
 
 def compile_revision(revision: Revision, kinds: Kinds) -> Program:
@@ -31,7 +44,7 @@ def compile_revision(revision: Revision, kinds: Kinds) -> Program:
         machine = parse_definition(revision.definition)
         program, diagnostics = machine.program, machine.diagnostics
     elif (read := READERS.get(str(form))) is not None:
-        parsed = read(revision.definition, kinds)
+        parsed = read(revision.definition, kinds, revision.settings)
         program, diagnostics = parsed.program, parsed.diagnostics
     else:
         raise InvalidDefinition(f"This release knows no format {form!r}.")

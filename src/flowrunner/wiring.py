@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
@@ -28,6 +29,7 @@ from flowrunner.definitions.entries import Format
 from flowrunner.definitions.scheduler import Scheduler
 from flowrunner.definitions.schedules import Schedules
 from flowrunner.definitions.service import Definitions
+from flowrunner.definitions.templates import around
 from flowrunner.engine.engine import Engine
 from flowrunner.engine.erasing import Eraser
 from flowrunner.engine.feed import Feed
@@ -133,14 +135,14 @@ class Application:
     def _authoring(self, limits: Limits, clock: Clock) -> Authoring:
         nodes = self._tasks.nodes
 
-        def definitions(form: Format, reserved: frozenset[str] = frozenset()) -> Definitions:
-            return Definitions(self.store, form=form, parse=reader(form, nodes.known), clock=clock, randomness=os.urandom, reserved=reserved)
+        def definitions(form: Format, **more: Any) -> Definitions:
+            return Definitions(self.store, form=form, parse=reader(form, nodes.known), clock=clock, randomness=os.urandom, **more)
 
         return Authoring(
             store=self.store,
             runner=self.engine,
             flows=definitions("flow"),
-            workflows=definitions("workflow", RESERVED_IDS),
+            workflows=definitions("workflow", reserved=RESERVED_IDS, around=partial(around, self.store)),
             clock=clock,
             region=self.settings.region,
             kinds=nodes.infos,

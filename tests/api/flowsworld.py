@@ -27,7 +27,7 @@ class Read:
     version: str | None = None
 
 
-def read(text):
+def read(text, around):
     """State machines stand for flows: what these tests are about does not depend on the format."""
     parsed = parse_definition(text)
     return Read(parsed.program, parsed.diagnostics, name=parsed.program and parsed.program.comment)
@@ -60,8 +60,9 @@ async def flows_world(**settings):
         workflows = Definitions(store, form="workflow", reserved=frozenset({"runs", "validate"}), **common)
         made.update(store=store, engine=engine)
         authoring = Authoring(store=store, runner=engine, flows=flows, workflows=workflows, clock=clock, region="us-east-1", kinds=KINDS, plugins={})
+        made["authoring"] = authoring
         return {"authoring": authoring, "feed": engine.feed}
 
     async with accounts_world(also=also, **settings) as world:
-        world.store, world.engine = made["store"], made["engine"]
+        world.store, world.engine, world.authoring = made["store"], made["engine"], made["authoring"]
         yield world

@@ -21,6 +21,31 @@ FLOW = textwrap.dedent("""\
     """)
 
 
+BRANCHES = textwrap.dedent("""\
+    metadata: {name: Simple branching}
+    nodes:
+      start:
+        type: transform
+        params: {script: "return {value: input.value * 2};"}
+        next: {success: decide}
+      decide:
+        type: condition
+        params: {condition_script: "return input.value > 10 ? 'high' : 'low';"}
+        next: {high: big, low: small}
+      big: {type: transform, params: {script: "console.log('big one'); return {size: 'big'};"}}
+      small: {type: transform, params: {script: "throw new Error('too small');"}}
+    """)
+STEPS = {
+    "name": "Two steps",
+    "version": "1.0.0",
+    "variables": {"greeting": "hello", "who": "nobody"},
+    "steps": {
+        "first": {"id": "first", "name": "First", "type": "delay", "config": {"duration": 1, "unit": "ms"}},
+        "second": {"id": "second", "name": "Second", "type": "delay", "config": {"duration": 1, "unit": "ms"}, "dependsOn": ["first"]},
+    },
+}
+
+
 @pytest.fixture
 async def served(tmp_path):
     settings = config.load(environment={}, folder=tmp_path, flags={"store": f"sqlite:///{tmp_path}/flow.db", "dev": True})
@@ -63,3 +88,69 @@ async def test_what_is_wrong(served):
         errors = [error for error in answer.json()["errors"] if error["severity"] == "ERROR"]
         assert [(error["pointer"], error["line"]) for error in errors] == [(pointer, line)]
         assert all(error["column"] for error in errors)
+
+
+async def test_branches(served):
+    """Scripts choose the way; what they log and how they fail is there to be read."""
+    application, client = served
+    flow = (await client.post("/flows", json={"content": BRANCHES})).json()["id"]
+    shown = {}
+    for value in (6, 1):
+        execution = (await client.post(f"/flows/{flow}/run", json={"input": {"value": value}})).json()["execution_id"]
+        async with asyncio.timeout(30):
+            await application.feed.ended(execution)
+        shown[value] = (await client.get(f"/executions/{execution}")).json()
+        logs = (await client.get(f"/executions/{execution}/logs")).json()
+        assert ("big", "info", "big one") in {(entry["node_id"], entry["level"], entry["message"]) for entry in logs} or value == 1
+    assert (shown[6]["status"], shown[6]["current_node"], shown[6]["results"]["big"]) == ("completed", "big", {"size": "big"})
+    assert (shown[1]["status"], shown[1]["current_node"]) == ("failed", "small")
+    assert "too small" in shown[1]["error"]
+
+
+async def test_a_workflow(served):
+    """Kept, executed with variables, and read step by step."""
+    application, client = served
+    client.base_url = "http://localhost/api/v2"
+    made = await client.post("/workflows", json={"workflowId": "two-steps", "definition": STEPS})
+    assert made.status_code == 201, made.text
+    assert (made.json()["name"], made.json()["definition"]) == ("Two steps", STEPS)
+    run = (await client.post("/workflows/two-steps/execute", json={"variables": {"who": "ada"}})).json()["runId"]
+    async with asyncio.timeout(30):
+        await application.feed.ended(run)
+    shown = (await client.get(f"/workflows/runs/{run}")).json()
+    assert (shown["status"], shown["workflowId"], shown["context"]["variables"]) == ("success", "two-steps", {"greeting": "hello", "who": "ada"})
+    assert shown["context"]["outputs"].keys() == {"first", "second"}
+    steps = (await client.get(f"/workflows/runs/{run}/steps")).json()
+    assert [(step["stepId"], step["stepName"], step["status"]) for step in steps] == [("first", "First", "success"), ("second", "Second", "success")]
+    logs = (await client.get(f"/workflows/runs/{run}/logs?stepId=second")).json()
+    assert [line["message"] for line in logs] == ["Starting step: Second"]
+    wrong = {**STEPS, "steps": {**STEPS["steps"], "first": {**STEPS["steps"]["first"], "dependsOn": ["second"]}}}
+    answer = await client.post("/workflows/validate", json={"definition": wrong})
+    assert (answer.json()["valid"], answer.status_code) == (False, 200)
+    assert all(error["pointer"].startswith("/definition/steps") for error in answer.json()["errors"])
+
+
+async def test_an_action_template(served):
+    """A workflow is read with the template it names, keeps it as it was, and takes a change when it is kept again."""
+    application, client = served
+    client.base_url = "http://localhost/api/v2"
+    template = {"templateId": "pause", "name": "Pause", "type": "delay", "config": {"duration": 1, "unit": "ms"}}
+    definition = {"name": "Templated", "steps": {"one": {"id": "one", "name": "One", "actionTemplateId": "pause"}}}
+    refused = await client.post("/workflows", json={"workflowId": "w", "definition": definition})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (400, "/definition/steps/one/actionTemplateId")
+    assert (await client.post("/action-templates", json=template)).status_code == 201
+    assert (await client.post("/workflows", json={"workflowId": "w", "definition": definition})).status_code == 201
+    assert (await client.get("/action-templates/pause/usage")).json() == {"templateId": "pause", "usageCount": 1, "workflows": ["w"]}
+    await client.put("/action-templates/pause", json={"config": {"duration": 2, "unit": "ms"}})
+    for version in (1, 2):
+        run = (await client.post("/workflows/w/execute", json={})).json()["runId"]
+        async with asyncio.timeout(30):
+            await application.feed.ended(run)
+        assert (await client.get(f"/workflows/runs/{run}")).json()["status"] == "success"
+        assert (await client.get("/workflows/w")).json()["versionNumber"] == version
+        await client.put("/workflows/w", json={"definition": definition})
+    await client.delete("/action-templates/pause")
+    run = (await client.post("/workflows/w/execute", json={})).json()["runId"]
+    async with asyncio.timeout(30):
+        await application.feed.ended(run)
+    assert (await client.get(f"/workflows/runs/{run}")).json()["status"] == "success"

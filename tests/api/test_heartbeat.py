@@ -8,6 +8,8 @@ from rawsocket import CLOSE, PING, PONG, frame, opened
 from websockets.asyncio.client import connect
 
 from flowrunner.cli.heartbeat import PING_SECONDS, PONG_SECONDS, Heartbeat
+from flowrunner.config import Settings
+from flowrunner.errors import ConfigurationError
 from flowrunner.testing.clock import ManualClock
 
 
@@ -126,3 +128,10 @@ async def test_a_library_answers_by_itself():
             await (await stream.ping())  # what the server sent before was read and answered
         await stream.send('{"type": "ping"}')
         assert "pong" in await stream.recv()
+
+
+def test_times_that_cut_everybody_off_are_refused():
+    """Who is given less time than a ping takes to come can never answer."""
+    assert Heartbeat.of(Settings())._pong_seconds == 60.0
+    with pytest.raises(ConfigurationError, match="socket_pong_seconds is 54"):
+        Heartbeat.of(Settings(socket_pong_seconds=54))

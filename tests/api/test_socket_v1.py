@@ -273,3 +273,21 @@ async def test_three_executions_at_once_on_three_sockets():
         watched = asyncio.gather(*(watch(run) for run in (1, 2, 3)))
         await asyncio.gather(*(flow(run) for run in (1, 2, 3)))
         assert await watched == [[0.0, 10.0, 30.0, 60.0, 60.0, 80.0, 99.0, 100.0]] * 3
+
+
+async def test_what_goes_wrong_in_the_server_closes_the_socket(monkeypatch):
+    """An error of ours is not a silence: 1011, an entry in the log, and an error counted."""
+    world = LiveWorld()
+    await world.append(BEGIN)
+
+    async def broken(execution):
+        raise RuntimeError("broken")
+
+    async with world.served(), connect(world.v1) as stream:
+        monkeypatch.setattr(world.store.executions, "head", broken)
+        await stream.send(subscribe())
+        with pytest.raises(ConnectionClosed) as closed:
+            await stream.recv()
+        assert closed.value.rcvd.code == 1011
+        await world.observer.closed.get()
+        assert world.observer.errors == 1

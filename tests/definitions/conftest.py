@@ -26,7 +26,7 @@ class Read:
     version: str | None = None
 
 
-def parse(text):
+def parse(text, around):
     parsed = parse_definition(text)
     comment = None if parsed.program is None else parsed.program.comment
     return Read(parsed.program, parsed.diagnostics, name=comment)

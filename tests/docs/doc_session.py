@@ -24,7 +24,7 @@ DOCUMENTED = "127.0.0.1:8080"
 REGISTERED = "registered as"
 TOKEN = re.compile(r"^ +token +(flr_\w+)$", re.MULTILINE)
 SECONDS = 50
-SHIM = Path(__file__).with_name("aws_shim.py")
+SHIMS = {name: Path(__file__).with_name(f"{name}_shim.py") for name in ("aws", "wscat")}
 
 
 class Mismatch(AssertionError):
@@ -43,9 +43,10 @@ class Session:
         self.said = ""
         commands = folder / ".commands"
         commands.mkdir()
-        aws = commands / "aws"
-        aws.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{SHIM}" "$@"\n')
-        aws.chmod(0o755)
+        for name, shim in SHIMS.items():
+            command = commands / name
+            command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{shim}" "$@"\n')
+            command.chmod(0o755)
         (folder / ".venv").symlink_to(sys.prefix)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FLOWRUNNER_", "PYTEST", "COV", "VIRTUAL_ENV"))}
         self.environment = kept | {

@@ -15,6 +15,7 @@ from flowrunner.api.aws.operations import OPERATIONS
 from flowrunner.cli.main import app
 from flowrunner.config.variables import known_variables
 from flowrunner.core.records import details_key
+from flowrunner.kinds import KINDS
 from flowrunner.limits import PROFILES
 from flowrunner.telemetry.names import METRICS, PREFIX
 
@@ -178,3 +179,13 @@ def test_every_setting_a_page_names_exists():
     for page in PAGES:
         for name in re.findall(r"\bFLOWRUNNER_[A-Z_]*[A-Z]\b(?!_\*)", page.read_text()):
             assert name in known or f'"{name}"' in source or f"{name}" in source, f"{name_of(page)}: {name}"
+
+
+def test_every_kind_of_node_is_documented():
+    """Names, aliases, parameters, actions and errors of each."""
+    text = text_of("node-kinds.md")
+    for info in KINDS:
+        section = text.partition(f"\n## `{info.name}`\n")[2].partition("\n## ")[0]
+        assert section
+        shown = [*info.aliases, *info.parameters["properties"], *info.actions, *(error for error, _ in info.errors)]
+        assert [name for name in shown if f"`{name}`" not in section] == [], info.name

@@ -23,18 +23,19 @@ from flowrunner.tasks.secrecy import Guarded
 
 COMPLEX, SIMPLE = ((ROOT / "examples" / name).read_text(encoding="utf-8") for name in ("complex_flow.yaml", "simple_branching.yaml"))
 VALUES = {"API_KEY": "key-of-the-test", "DB_PASSWORD": "password-of-the-test"}
+POOR = "999999999999"
 
 
 class Vault:
-    """Has two secrets."""
+    """Has two secrets, or none for the account that has none."""
 
     async def reveal(self, account, name, path=None):
-        if name not in VALUES:
+        if name not in VALUES or account == POOR:
             raise NotFound("secret", name)
         return Revealed(value=VALUES[name], hidden=(VALUES[name],), type="general", version=1)
 
     async def names(self, account):
-        return list(VALUES)
+        return [] if account == POOR else list(VALUES)
 
 
 @pytest.fixture
@@ -48,9 +49,9 @@ async def run():
         task = Guarded(NodeTask(NodeTable(kinds, []), scripting), vault)
         loop = asyncio.get_running_loop()
 
-        def carry_out(command):
+        def carry_out(command, account):
             call = TaskCall(
-                account="000000000000",
+                account=account,
                 execution_arn="arn:x",
                 machine_arn="arn:y",
                 region="us-east-1",
@@ -67,7 +68,10 @@ async def run():
                 raise Fails(outcome.error, outcome.cause)
             return json.loads(outcome.output)
 
-        yield lambda text, given: asyncio.to_thread(play, text, given, carry_out=carry_out)
+        def run(text, given, account="000000000000"):
+            return asyncio.to_thread(play, text, given, carry_out=lambda command: carry_out(command, account))
+
+        yield run
 
 
 @pytest.mark.parametrize(("lost", "handler"), [(0, "high_success_handler"), (1, "partial_success_handler"), (2, "low_success_handler")])
@@ -79,6 +83,15 @@ async def test_the_complex_flow(run, lost, handler):
     assert summary["items_processed"] == 10 - 3 * lost
     assert summary["secrets"] == {"API_KEY": "********", "DB_PASSWORD": "********"}
     assert not [value for value in VALUES.values() if value in json.dumps(played.records)]
+
+
+async def test_the_complex_flow_without_its_secrets(run):
+    """It is tried three times, handled, and summed up."""
+    played = await run(COMPLEX, {}, POOR)
+    assert played.path == ["prepare_data", "error_handler", "final_summary"]
+    assert played.times("prepare_data") == [0, 100, 200]
+    assert "API_KEY, DB_PASSWORD" in played.output["error"]["message"]
+    assert played.output["execution_summary"]["secrets"] == {"API_KEY": "not set", "DB_PASSWORD": "not set"}
 
 
 async def test_the_simple_flow(run):

@@ -120,7 +120,7 @@ async def test_the_environment_is_clean(python, monkeypatch):
     monkeypatch.setenv("FLOWRUNNER_MASTER_KEY", "canary")
     source = "import json, os; print(json.dumps([dict(os.environ), sorted(os.listdir('/proc/self/fd')), os.getcwd(), os.listdir('.')]))"
     environment, files, folder, content = json.loads((await python(source))["output"]["stdout"])
-    assert set(environment) <= {"PATH", "LANG", "LC_CTYPE", "FLOWRUNNER_CHILD"}
+    assert set(environment) <= {"PATH", "LANG", "LC_CTYPE", "CHILD_OF_FLOWRUNNER"}
     assert len(files) == 4  # the fourth lists the folder
     assert content == []
     assert folder.startswith(tempfile.gettempdir())
@@ -188,7 +188,7 @@ TREES = {
 @pytest.fixture
 def marked(monkeypatch):
     """A function: the processes of this test's commands that still run."""
-    mark = f"FLOWRUNNER_CHILD_{random.getrandbits(64):x}"
+    mark = f"CHILD_OF_FLOWRUNNER_{random.getrandbits(64):x}"
     monkeypatch.setattr(children, "MARK", mark)
 
     def find():

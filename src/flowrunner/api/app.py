@@ -16,7 +16,23 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Scope, Send
 
-from flowrunner.api import accounts, credentials, eventstreams, executions, flows, health, openapi, plugins, runs, socket_v1, streams, users, workflows
+from flowrunner.api import (
+    accounts,
+    credentials,
+    environments,
+    eventstreams,
+    executions,
+    flows,
+    health,
+    openapi,
+    plugins,
+    runs,
+    socket_v1,
+    streams,
+    templates,
+    users,
+    workflows,
+)
 from flowrunner.api import secrets as secret_routes
 from flowrunner.api.authoring import Authoring
 from flowrunner.api.denials import Denials
@@ -83,7 +99,18 @@ def create_app(
         *eventstreams.routes(*live),
         *socket_v1.routes(*live),
         *([] if identity is None else [*accounts.routes(identity, registration=registration), *users.routes(identity), *credentials.routes(identity)]),
-        *([] if authoring is None else [*flows.routes(authoring), *executions.routes(authoring), *plugins.routes(authoring), *workflows.routes(authoring)]),
+        *(
+            []
+            if authoring is None
+            else [
+                *flows.routes(authoring),
+                *executions.routes(authoring),
+                *plugins.routes(authoring),
+                *workflows.routes(authoring),
+                *environments.routes(authoring),
+                *templates.routes(authoring),
+            ]
+        ),
         *([] if vault is None else secret_routes.routes(vault, None if identity is None else identity.audit)),
     ]
 

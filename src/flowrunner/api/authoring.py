@@ -16,12 +16,13 @@ from flowrunner.api.page import cursor, limit_of, place_of
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.clock import Clock
 from flowrunner.definitions.entries import Format, machine_name
+from flowrunner.definitions.environments import Environments
 from flowrunner.definitions.service import Definitions
 from flowrunner.engine.feed import ENDED
 from flowrunner.engine.live import ExecutionAlreadyExists
 from flowrunner.errors import AlreadyEnded, LimitExceeded
 from flowrunner.identity.principal import Principal
-from flowrunner.jsonvalue import JSONValue, dumps
+from flowrunner.jsonvalue import JSONValue, dumps, loads
 from flowrunner.kinds import KindInfo
 from flowrunner.limits import AWS, Limits
 from flowrunner.ports.definitions import Machine
@@ -69,14 +70,21 @@ class Authoring:
     limits: Limits = AWS
 
     @property
+    def environments(self) -> Environments:
+        """The environments of workflows."""
+        return Environments(self.store.documents, self.clock)
+
+    @property
     def executions(self) -> ExecutionStore:
         """Where executions are."""
         return self.store.executions
 
     async def variables(self, account: str, definition: str, given: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
         """The variables a run of a workflow begins with: the active environment's, the definition's own over them, the caller's over those."""
-        del account, definition
-        return dict(given)
+        value = loads(definition)
+        own = value.get("variables") if isinstance(value, dict) else None
+        around = await self.environments.active_variables(account)
+        return {name: value for name, value in around.items() if not isinstance(own, dict) or name not in own} | dict(given)
 
     async def start(self, request: Caller, machine: Machine, given: JSONValue, extra: dict[str, Any] | None = None) -> Head:
         """Begin an execution, durably. With an Idempotency-Key the same one for the same key, whatever has died meanwhile.

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Protocol
 
+import structlog
 from litestar import WebSocket
 
 from flowrunner.api.identify import Authenticator, address_of
@@ -18,6 +19,7 @@ from flowrunner.clock import Clock
 from flowrunner.identity.principal import Principal
 from flowrunner.ports.observe import Observer
 
+_log = structlog.get_logger("flowrunner.api")
 SEND_SECONDS = 10.0  # the source's write wait
 NORMAL, FAILED, RESTARTING, BAD_REQUEST, LET_OUT, UNKNOWN_RUN, TOO_SLOW = 1000, 1011, 1012, 4400, 4401, 4404, 4408
 REASONS = {
@@ -103,6 +105,11 @@ class Session:
         self._rooms.clear()
 
 
+async def _close(socket: Socket, code: int, reason: str) -> None:
+    with contextlib.suppress(Exception):  # the client may have gone first
+        await socket.send({"type": "websocket.close", "code": code, "reason": reason})
+
+
 class Sessions:
     """What all sockets share: limits, an end for each, and two tasks for all of them."""
 
@@ -155,10 +162,13 @@ class Sessions:
                     known: Any = message
                     if CLOSE in known:
                         code, reason = known[CLOSE]
-                        with contextlib.suppress(Exception):  # the client may have gone first
-                            await socket.send({"type": "websocket.close", "code": code, "reason": reason})
+                        await _close(socket, code, reason)
                         break
                     await receive(session, known)
+            except Exception:  # noqa: BLE001  # whatever it is, the client is told that it is over
+                code = FAILED
+                _log.exception("socket_failed", path=socket.scope["path"])
+                await _close(socket, code, "")
             finally:
                 session.end()
                 self.observer.on_socket_closed(self.clock.monotonic() - opened, error=code in (FAILED, TOO_SLOW))

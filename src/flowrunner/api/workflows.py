@@ -199,7 +199,7 @@ def _collection(authoring: Authoring) -> list[HTTPRouteHandler]:
     async def validate_workflow(request: Caller) -> Response[bytes]:
         """Say what is wrong with a definition, without keeping it."""
         given = await body_of(request, ToCheck)
-        parsed = await workflows.check(text_of(given.definition))
+        parsed = await workflows.check(request.user.account, text_of(given.definition))
         found = [(one.severity, as_error(placed(one, given.definition))) for one in parsed.diagnostics]
         errors = [one for severity, one in found if severity == "ERROR"]
         return answer(Checked(parsed.program is not None, errors, [one for severity, one in found if severity != "ERROR"]))

@@ -146,7 +146,7 @@ SETTINGS = (
     Setting(name="http_allow", read=read_texts, help="Private addresses (CIDR or host) that HTTP tasks may call; with --dev this machine is allowed.", key="http.allow"),
     Setting(name="command_allow", read=read_programs, help="Programs that nodes and steps may start, by name or absolute path. With --dev, unless it is set: echo."),
     Setting(name="command_folder", read=read_path, help="The folder within which they may choose where a program runs; without it each runs in a new, empty one.", is_path=True),
-    Setting(name="database_folder", read=read_path, help="The folder of SQLite files that nodes and steps may use, one folder in it for each account.", is_path=True),
+    Setting(name="database_folder", read=read_path, help="The folder with the SQLite files of nodes, one folder in it for each account; without it they have only :memory:.", is_path=True),
     Setting(name="allowed_origins", read=read_texts, help="Origins of pages that may open sockets, beside the server's own."),
     Setting(name="log_level", read=read_choice(get_args(LogLevel)), help="The least severe log entries to write.", key="log.level"),
     Setting(name="log_format", read=read_choice(get_args(LogFormat)), help="How log entries look.", key="log.format"),

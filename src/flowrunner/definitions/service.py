@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -60,14 +60,33 @@ class Parsed(Protocol):
         """Its author's version."""
 
 
-Parser = Callable[[str], Parsed]
+Around = Mapping[str, Any]
+Parser = Callable[[str, Around], Parsed]
+Surroundings = Callable[[str, str], Awaitable[Around]]
+
+
+async def alone(account: str, text: str) -> Around:
+    """Nothing beside the text counts."""
+    del account, text
+    return {}
 
 
 class Definitions:
-    """The definitions of one format. `reserved` ids are refused, because paths of the API mean something else by them."""
+    """The definitions of one format. `reserved` ids are refused, because paths of the API mean something else by them.
+
+    `around` says what else of an account a text is read with. It is kept with the text, so that a version never changes its meaning.
+    """
 
     def __init__(
-        self, store: Store, *, form: Format, parse: Parser, clock: Clock, randomness: Callable[[int], bytes], reserved: frozenset[str] = frozenset()
+        self,
+        store: Store,
+        *,
+        form: Format,
+        parse: Parser,
+        clock: Clock,
+        randomness: Callable[[int], bytes],
+        reserved: frozenset[str] = frozenset(),
+        around: Surroundings = alone,
     ) -> None:
         self.form: Format = form
         self._store = store
@@ -76,6 +95,7 @@ class Definitions:
         self._clock = clock
         self._randomness = randomness
         self._reserved = reserved
+        self._around = around
 
     # --- reading
 
@@ -115,9 +135,14 @@ class Definitions:
             last = page[-1].id
         return cut(found, limit=limit, offset=offset, after=after)
 
-    async def check(self, text: str) -> Parsed:
+    async def check(self, account: str, text: str) -> Parsed:
         """Read a text without keeping it."""
-        return await asyncio.to_thread(self._parse, text) if len(text) > THREAD_CHARACTERS else self._parse(text)
+        return (await self._checked(account, text))[0]
+
+    async def _checked(self, account: str, text: str) -> tuple[Parsed, Around]:
+        around = await self._around(account, text)
+        large = len(text) > THREAD_CHARACTERS
+        return await asyncio.to_thread(self._parse, text, around) if large else self._parse(text, around), around
 
     # --- writing
 
@@ -126,7 +151,7 @@ class Definitions:
 
         Raises InvalidDefinition, InvalidDocument (metadata, id), Conflict (the id is taken).
         """
-        parsed = await self._accepted(text)
+        parsed, around = await self._accepted(account, text)
         given = {"name": parsed.name or "", "description": parsed.description or "", "version": parsed.version or "1.0.0", "created_by": by}
         values = checked({**given, **about.changes(), "custom": merged({}, about.custom)})
         if not values["name"]:
@@ -135,7 +160,7 @@ class Definitions:
         number = self._new_id(values["name"], now) if name is None else self._own_id(name)
         if await self._find(account, number) is not None:
             raise Conflict(f"There is a {self.form} {number!r} already.")
-        revision = await self._kept_revision(account, number, text, now)
+        revision = await self._kept_revision(account, number, text, around, now)
         first = Version(1, revision.id, now, by)
         definition = Definition(id=number, created_at=now, updated_at=now, versions=(first,), **values)
         try:
@@ -151,7 +176,7 @@ class Definitions:
         Raises NotFound, InvalidDefinition, InvalidDocument, PreconditionFailed, LimitExceeded (versions), Conflict.
         """
         about = about or About()
-        parsed = None if text is None else await self._accepted(text)
+        parsed, around = (None, {}) if text is None else await self._accepted(account, text)
         revision: Revision | None = None
         for _ in range(TRIES):
             kept, now = await self.get(account, name), self._clock.now()
@@ -159,10 +184,10 @@ class Definitions:
                 raise PreconditionFailed(f'The {self.form} is at "{kept.tag}", not at "{expected}": read it again.')
             before = kept.definition
             changes: dict[str, Any] = {}
-            if text is not None and parsed is not None and not await self._same_text(before, text):
+            if text is not None and parsed is not None and not await self._same_text(before, text, around):
                 if len(before.versions) >= MOST_VERSIONS:
                     raise LimitExceeded(f"A {self.form} has at most {MOST_VERSIONS} versions.", remedy="Create another one.")
-                revision = revision or await self._kept_revision(account, name, text, now)
+                revision = revision or await self._kept_revision(account, name, text, around, now)
                 said = {"description": parsed.description, "version": parsed.version}
                 changes = {part: value for part, value in said.items() if value is not None}
                 changes["versions"] = (*before.versions, Version(before.latest.number + 1, revision.id, now, by))
@@ -201,19 +226,19 @@ class Definitions:
         body = msgspec.json.encode(definition)
         await self._documents.write([Put(Document(account=account, kind=self.form, id=definition.id, body=body, version=tag))])
 
-    async def _accepted(self, text: str) -> Parsed:
-        parsed = await self.check(text)
+    async def _accepted(self, account: str, text: str) -> tuple[Parsed, Around]:
+        parsed, around = await self._checked(account, text)
         if parsed.program is None:
             wrong = [found for found in parsed.diagnostics if found.severity == "ERROR"]
             more = f" There are {len(wrong) - 1} more errors." if len(wrong) > 1 else ""
             raise InvalidDefinition(f"The {self.form} is not valid: {wrong[0] if wrong else 'no reason given'}.{more}", parsed.diagnostics)
-        return parsed
+        return parsed, around
 
-    async def _same_text(self, definition: Definition, text: str) -> bool:
+    async def _same_text(self, definition: Definition, text: str, around: Around) -> bool:
         revision = await self._store.definitions.revision(definition.latest.revision)
-        return revision is not None and revision.definition == text
+        return revision is not None and revision.definition == text and revision.settings == {**around, "format": self.form}
 
-    async def _kept_revision(self, account: str, name: str, text: str, now: int) -> Revision:
+    async def _kept_revision(self, account: str, name: str, text: str, around: Around, now: int) -> Revision:
         revision = Revision(
             id=str(uuid.UUID(bytes=self._randomness(16), version=4)),
             account=account,
@@ -221,7 +246,7 @@ class Definitions:
             definition=text,
             role_arn="",
             created_at=now,
-            settings={"format": self.form},
+            settings={**around, "format": self.form},
         )
         await self._store.archive.put_revision(revision)
         return revision

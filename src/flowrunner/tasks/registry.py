@@ -60,8 +60,8 @@ class Registry:
     configured (function URLs, `endpoint_url`) are trusted by their exact host and port. `function_seconds` ends functions that state no timeout.
     `handlers` are more services, by
     ``service`` or ``service:action`` (they win over built-in ones). `secrets` is where references and connections are resolved. `scripts` runs
-    the JavaScript of nodes, `documents` keep what they store, `programs` are those they may start, `schedules` those
-    they may make; SQLite's files of nodes are below `database_folder`. Nothing runs before `start`.
+    the JavaScript of nodes, `documents` keep what they store, `programs` are those they may start,
+    `database_folder` has their SQLite files, `schedules` start flows for them. Nothing runs before `start`.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class Registry:
         scripts: Scripts | None = None,
         documents: DocumentStore | None = None,
         programs: Programs | None = None,
-        schedules: ScheduleService | None = None,
         database_folder: Path | None = None,
+        schedules: ScheduleService | None = None,
     ) -> None:
         clock = clock or SystemClock()
         self._secrets = secrets or NoSecrets()
@@ -116,13 +116,14 @@ class Registry:
             clock=clock,
             client=self._client,
             policy=policy,
+            secrets=self._secrets,
             scripting=scripting,
             programs=programs or Programs(),
+            find=lambda name: self.nodes.get(name),  # noqa: PLW0108 - the table is made of these
+            database_folder=database_folder,
+            schedules=schedules,
             documents=documents,
             functions=RegisteredFunctions(self._functions, local, url, uuids),
-            secrets=self._secrets,
-            schedules=schedules,
-            database_folder=database_folder,
         )
         self.nodes = NodeTable(built_in(offered))
         self._services: dict[str, TaskHandler] = {

@@ -13,13 +13,12 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings
-from flowrunner.workflow import structure
+from flowrunner.workflow import structure, waiting
 from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, WORKFLOW, read_object
 from flowrunner.workflow.steps import Compiling, graph_of
 from flowrunner.workflow.templates import Ended
 
 ROOT = "workflow"
-assert structure  # noqa: S101 - imported for the kinds of steps that it brings
 
 
 class Parsed(NamedTuple):
@@ -44,7 +43,7 @@ def parse_workflow(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[
         found.unreadable(error, as_aws=False)
         return Parsed(None, found.diagnostics())
     given = read_object(found, document.value, (), WORKFLOW)
-    program = _program(Compiling(found, kinds, templates or {}), given)
+    program = _program(Compiling(found, kinds, templates or {}, {**structure.KINDS, **waiting.KINDS}), given)
     version = given.get("version")
     return Parsed(
         None if found.failed else program,

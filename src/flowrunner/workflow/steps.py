@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from flowrunner.core.program import Branch, Catcher, Field, GraphNode, GraphWork, Kind, Label, PassWork, Retrier, State, TaskWork, Template, WaitWork, Work
+from flowrunner.core.program import Branch, Catcher, GraphNode, GraphWork, Kind, Label, PassWork, Retrier, State, TaskWork, Template, Work
 from flowrunner.errors import ExpressionError, ExpressionSyntaxError
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.check import findings as parameter_findings
@@ -18,10 +18,9 @@ from flowrunner.workflow.fields import INVALID_VALUE, MAPPER, MISSING_FIELD, RET
 from flowrunner.workflow.order import check_order, needs_of
 from flowrunner.workflow.paths import Path, read_path
 from flowrunner.workflow.secrets import places_in, with_references
-from flowrunner.workflow.templates import TRANSFORMS, Called, ChildEnded, Constant, Failed, Kept, Mapper, Outputs, Started
+from flowrunner.workflow.templates import TRANSFORMS, Called, Constant, Failed, Kept, Mapper
 
 RESOURCE = "arn:aws:states:::flowrunner:"
-START = "arn:aws:states:::states:startExecution"
 EVERYTHING = ("States.ALL", "States.DataLimitExceeded")  # which States.ALL does not match
 UNKNOWN_KIND = "UNKNOWN_KIND"
 INVALID_EXPRESSION = "INVALID_EXPRESSION"
@@ -38,6 +37,7 @@ class Compiling:
     found: Findings
     kinds: Mapping[str, KindInfo]
     templates: Mapping[str, JSONObject]
+    structures: Mapping[str, Lower]  # kinds that no handler carries out
     ids: dict[str, Place] = field(default_factory=dict)
 
     def condition(self, value: JSONValue, place: Place) -> Template | None:
@@ -87,7 +87,6 @@ class Step:
 
 
 Lower = Callable[[Compiling, Step], State]
-STRUCTURES: dict[str, Lower] = {}  # kinds that are made of other steps; filled by ``structure``
 
 
 def graph_of(compiling: Compiling, value: JSONValue, place: Place, *, limit: int | None = None) -> tuple[GraphWork, tuple[str, ...]]:
@@ -182,7 +181,7 @@ def branch_of(compiling: Compiling, step: Step) -> Branch:
     """The states of one step."""
     loops = "loop" in step.given or "loopOver" in step.given or "loopCondition" in step.given
     name = "loop" if loops else step.type
-    lower = STRUCTURES.get(name, SIMPLE.get(name, _task))
+    lower = compiling.structures.get(name, _task)
     states = [lower(compiling, step)]
     if goes_on(compiling, step):
         states.append(State(name=after(step), kind="Pass", work=PassWork(), language="JSONata"))
@@ -317,7 +316,7 @@ def _task(compiling: Compiling, step: Step) -> State:
         if step.type:
             compiling.found.error(step.at("type"), f"There is no kind of step '{step.type}'.{meant(step.type, compiling.kinds)}", UNKNOWN_KIND)
         return state_of(compiling, step, "Pass", PassWork())
-    if info.structural and info.name not in STRUCTURES:
+    if info.structural and info.name not in compiling.structures:
         compiling.found.error(step.at("type"), f"The kind '{info.name}' belongs to flows; a workflow has no step of it.", UNKNOWN_KIND)
     config = with_references(compiling.found, step.config, step.at("config"))
     if info.name == "http.request" and "url" not in config and isinstance(config.get("path"), str):
@@ -346,65 +345,3 @@ def _check(compiling: Compiling, step: Step, info: KindInfo, config: JSONObject)
             compiling.found.error(place, f"'{name}' {finding.message}.", INVALID_PARAMETER)
         else:
             compiling.found.warning(place, f"'{name}' {finding.message}.", INVALID_PARAMETER)
-
-
-def _delay(compiling: Compiling, step: Step) -> State:
-    """Waits: an execution that waits is a row in the store."""
-    given = {**step.config, **step.given.get("delay", {})}
-    value, unit = given.get("duration"), given.get("unit", "ms")
-    place = step.at("config", "duration")
-    if unit not in ("ms", "s", "m"):
-        compiling.found.error(step.at("config", "unit"), f"'unit' must be ms, s or m; {shown(unit)} stands there.", INVALID_VALUE)
-        unit = "ms"
-    if value is None:
-        compiling.found.error(step.place, "'duration' is missing: how long the step waits.", MISSING_FIELD)
-    elif not has_braces(value):
-        compiling.milliseconds(value, place, unit=unit)
-    jitter = given.get("jitter", 0)
-    work = WaitWork(until=Field(name="Milliseconds", template=_Duration(compiling.template(value, place), unit, 0.5 if jitter is True else jitter or 0)))
-    return state_of(compiling, step, "Wait", work, shape=Constant({"waited": value}))
-
-
-@dataclass(frozen=True, slots=True)
-class _Duration:
-    value: Template
-    unit: str
-    jitter: float
-
-    def evaluate(self, environment: object) -> JSONValue:
-        """Milliseconds, more by a random part of them with `jitter` (its share, or milliseconds above 1)."""
-        value = self.value.evaluate(environment)  # type: ignore[arg-type]  # the protocol of templates
-        try:
-            waits = read_milliseconds(value, unit=self.unit)
-        except ValueError as error:
-            raise ExpressionError(f"'duration' {error}; {shown(value)} stands there.") from None
-        if not self.jitter:
-            return waits
-        most = self.jitter if self.jitter > 1 else waits * self.jitter
-        return round(waits + most * environment.entropy.random())  # type: ignore[attr-defined]  # as above
-
-
-def _merge(compiling: Compiling, step: Step) -> State:
-    """A step that only waits for others; what it gives is their outputs."""
-    mode = step.config.get("mode") or step.given.get("mode") or "all"
-    if mode not in ("all", "any"):
-        compiling.found.error(step.at("config", "mode"), f"'mode' must be all or any; {shown(mode)} stands there.", INVALID_VALUE)
-    return state_of(compiling, step, "Pass", PassWork(), shape=Outputs(step.needs))
-
-
-def _workflow(compiling: Compiling, step: Step) -> State:
-    """Another stored workflow as a run of its own."""
-    waits = step.config.get("wait", True)
-    if "workflowId" not in step.config:
-        compiling.found.error(step.at("config"), "'workflowId' is missing: which workflow to run.", MISSING_FIELD)
-    given, _ = inputs_of(compiling, step)
-    config = {"variables": given, **step.config}
-    timeout = step.given.get("timeout")
-    work = TaskWork(
-        resource=START if waits is False else f"{START}.sync:2",
-        timeout_milliseconds=None if timeout is None else compiling.milliseconds(timeout, step.at("timeout"), unit="s"),
-    )
-    return state_of(compiling, step, "Task", work, arguments=Started(compiling.template(config, step.at("config"))), shape=ChildEnded())
-
-
-SIMPLE: Mapping[str, Lower] = {"delay": _delay, "merge": _merge, "workflow": _workflow}

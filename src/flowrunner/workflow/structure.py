@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from flowrunner.lang.braces import has_braces
 from flowrunner.lang.environment import Environment
 from flowrunner.reading.findings import Place
 from flowrunner.workflow.fields import BRANCH, INVALID_VALUE, LOOP, MISSING_FIELD, read_object, shown
-from flowrunner.workflow.steps import STRUCTURES, Compiling, Step, branch_of, graph_of, state_of
+from flowrunner.workflow.steps import Compiling, Lower, Step, branch_of, graph_of, state_of
 from flowrunner.workflow.templates import LoopEnded, Outputs, Returned
 
 DEFAULT = "default"
@@ -165,4 +166,4 @@ def _body(compiling: Compiling, step: Step, given: JSONObject, place: Place) -> 
     return Branch(start_at=branch.start_at, states=states)
 
 
-STRUCTURES.update({"group": _group, "branch": _branch, "loop": _loop})
+KINDS: Mapping[str, Lower] = {"group": _group, "branch": _branch, "loop": _loop}

@@ -130,7 +130,7 @@ async def _with_revision(service: Service, answer: dict[str, Any], revision: Rev
     withheld = request.get("includedData") == "METADATA_ONLY"
     answer["definition"] = WITHHELD if withheld else revision.definition
     answer["roleArn"] = revision.role_arn
-    answer.update(_without_mark(revision.settings))
+    answer.update({name: value for name, value in revision.settings.items() if name.endswith("Configuration")})
     if not revision.settings.get(INITIAL):
         answer["revisionId"] = revision.id
     references = {} if withheld else await service.variable_references(revision, kind)

@@ -23,9 +23,9 @@ class Condition:
         return is_true(known_or_null(self.tree, environment))
 
 
-def compile_condition(given: JSONValue) -> Condition:
-    """Compile the text of a condition, or a truth value; raises ExpressionSyntaxError with the column."""
+def compile_condition(given: JSONValue, *, previous: str | None = None) -> Condition:
+    """Compile the text of a condition, or a truth value; `previous` is the step that ``$prev`` means. Raises ExpressionSyntaxError with the column."""
     if isinstance(given, bool):
         return Condition("true" if given else "false", Literal(given))
     text = given if isinstance(given, str) else ""
-    return Condition(text, parse(text, braces=True))
+    return Condition(text, parse(text, braces=True, previous=previous))

@@ -69,6 +69,21 @@ class Name(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Previous(Node):
+    """``$prev``: what the step before has given; leads nowhere in a step that waits for none."""
+
+    step: str | None
+
+    def value(self, environment: Environment) -> JSONValue:
+        """The output of that step."""
+        pay(environment)
+        kept = environment.variables.get(f"{STEP_VARIABLE}{self.step}")
+        if not isinstance(kept, dict) or "output" not in kept:
+            raise Unresolved("$prev")
+        return kept["output"]
+
+
+@dataclass(frozen=True, slots=True)
 class Member(Node):
     """A member of an object, an item of a list by its number, or the length of a list or text."""
 

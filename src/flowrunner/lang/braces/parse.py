@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flowrunner.errors import ExpressionSyntaxError
 from flowrunner.jsonvalue import JSONValue
-from flowrunner.lang.braces.nodes import CALLS, And, Binary, Call, Index, Literal, Member, Name, Negative, Node, Not, Or
+from flowrunner.lang.braces.nodes import CALLS, And, Binary, Call, Index, Literal, Member, Name, Negative, Node, Not, Or, Previous
 from flowrunner.lang.braces.words import Word, literal, syntax, words_of
 
 DEEPEST = 64  # levels of parentheses, signs and paths
@@ -17,20 +17,22 @@ _BINDING = {
     "||": 1, "&&": 2, "==": 3, "!=": 3, "===": 3, "!==": 3, "<": 4, "<=": 4, ">": 4, ">=": 4, "+": 5, "-": 5, "*": 6, "/": 6, "%": 6,
 }  # fmt: skip
 _WORDS: dict[str, JSONValue] = {"true": True, "false": False, "null": None, "undefined": None}
+PREVIOUS = "$prev"
 _CLOSING = {"(": ")", "{{": "}}", "[": "]"}
 
 
-def parse(source: str, *, braces: bool = False) -> Node:
-    """The tree of an expression; with `braces` those may stand around its parts. Raises ExpressionSyntaxError."""
+def parse(source: str, *, braces: bool = False, previous: str | None = None) -> Node:
+    """The tree of an expression; with `braces` those may stand around its parts. `previous` is the step that ``$prev`` means. Raises ExpressionSyntaxError."""
     if len(source) > LONGEST:
         raise ExpressionSyntaxError(f"An expression has {LONGEST} characters at most.")
-    return _Parser(source, braces=braces).whole()
+    return _Parser(source, braces=braces, previous=previous).whole()
 
 
 class _Parser:
-    def __init__(self, source: str, *, braces: bool) -> None:
+    def __init__(self, source: str, *, braces: bool, previous: str | None) -> None:
         self._source = source
         self._braces = braces
+        self._previous = previous
         self._words = words_of(source)
         self._at = 0
         self._depth = 0
@@ -111,7 +113,7 @@ class _Parser:
             return Call(word.text, tuple(given))
         if word.text in CALLS and CALLS[word.text].takes[0] == 0:
             return Call(word.text, ())
-        return Name(word.text)
+        return Previous(self._previous) if word.text == PREVIOUS else Name(word.text)
 
     def _path(self, node: Node) -> Node:
         steps = 0

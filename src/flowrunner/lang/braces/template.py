@@ -52,28 +52,28 @@ def has_braces(value: JSONValue) -> bool:
     return isinstance(value, list) and any(map(has_braces, value))
 
 
-def compile_braces(value: JSONValue) -> BraceTemplate:
-    """Compile a value; raises BraceSyntaxError with the place."""
-    return BraceTemplate(value, _compile(value, ()))
+def compile_braces(value: JSONValue, *, previous: str | None = None) -> BraceTemplate:
+    """Compile a value; `previous` is the step that ``$prev`` means. Raises BraceSyntaxError with the place."""
+    return BraceTemplate(value, _compile(value, (), previous))
 
 
-def _compile(value: JSONValue, place: Place) -> Filler:
+def _compile(value: JSONValue, place: Place, previous: str | None) -> Filler:
     if not has_braces(value):
         return lambda _: value
     if isinstance(value, str):
         try:
-            return _text(value)
+            return _text(value, previous)
         except ExpressionSyntaxError as error:
             raise BraceSyntaxError(error.message, place) from None
     if isinstance(value, list):
-        items = [_compile(item, (*place, index)) for index, item in enumerate(value)]
+        items = [_compile(item, (*place, index), previous) for index, item in enumerate(value)]
         return lambda environment: [item(environment) for item in items]
-    members = [(key, _compile(child, (*place, key))) for key, child in value.items()]
+    members = [(key, _compile(child, (*place, key), previous)) for key, child in value.items()]
     return lambda environment: {key: member(environment) for key, member in members}
 
 
-def _text(text: str) -> Filler:
-    parts = list(_parts(text))
+def _text(text: str, previous: str | None) -> Filler:
+    parts = list(_parts(text, previous))
     if len(parts) > MOST_PARTS:
         raise ExpressionSyntaxError(f"A text has at most {MOST_PARTS} expressions.")
     if len(parts) == 1 and isinstance(parts[0], tuple):
@@ -95,7 +95,7 @@ def _joined(environment: Environment, parts: list[str | tuple[str, Node]]) -> st
     return made
 
 
-def _parts(text: str) -> Iterator[str | tuple[str, Node]]:
+def _parts(text: str, previous: str | None) -> Iterator[str | tuple[str, Node]]:
     """Literal texts, and expressions with their trees, in order. References to secrets are literal: they are resolved in the task."""
     at = kept = 0
     while (opened := text.find(OPENING, at)) >= 0:
@@ -107,7 +107,7 @@ def _parts(text: str) -> Iterator[str | tuple[str, Node]]:
             continue
         if opened > kept:
             yield text[kept:opened]
-        yield text[opened:at], parse(text[opened + len(OPENING) : closed])
+        yield text[opened:at], parse(text[opened + len(OPENING) : closed], previous=previous)
         kept = at
     if kept < len(text):
         yield text[kept:]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from flowrunner.clock import Clock
 from flowrunner.ports.documents import DocumentStore
 from flowrunner.ports.schedules import ScheduleService
-from flowrunner.ports.secrets import NoSecrets, SecretSource
+from flowrunner.ports.secrets import SecretSource
 from flowrunner.tasks.client import GuardedClient
 from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.nodes.agent import AgentKind
@@ -37,33 +38,29 @@ from flowrunner.tasks.nodes.webhook import Webhook
 class NodeServices:
     """What kinds may use.
 
-    `client` sends requests where `policy` allows it; `programs` may be started; without `documents` there is no store, without `functions`
-    no Python, without `schedules` no cron. SQLite's files are below `database_folder`; without it there is only its memory.
+    `client` sends requests where `policy` allows it, `secrets` are the accounts', `programs` may be started, `database_folder` holds SQLite's
+    files. Without `documents` there is no store, without `functions` no Python, without `schedules` no cron. `find` gives the handler of a kind.
     """
 
     clock: Clock
     client: GuardedClient
     policy: EgressPolicy
+    secrets: SecretSource
     scripting: Scripting
     programs: Programs
+    find: Callable[[str], NodeKind | None]
+    database_folder: Path | None = None
     documents: DocumentStore | None = None
     functions: Functions | None = None
-    secrets: SecretSource = field(default_factory=NoSecrets)
     schedules: ScheduleService | None = None
-    database_folder: Path | None = None
 
 
 def built_in(services: NodeServices) -> list[NodeKind]:
     """One of each kind that this server can carry out."""
-    client, clock, scripting = services.client, services.clock, services.scripting
-    secrets, policy, reach = services.secrets, services.policy, Reach(services.policy)
-    models = Models(client=client, secrets=secrets)
-
-    def find(name: str) -> NodeKind | None:
-        return next((kind for kind in kinds if name in (kind.info.name, *kind.info.aliases)), None)
-
+    client, clock, policy, secrets, scripting = services.client, services.clock, services.policy, services.secrets, services.scripting
+    models, reach = Models(client=client, secrets=secrets), Reach(policy)
     kinds: list[NodeKind] = [
-        AgentKind(models, clock=clock, find=find, scripting=scripting),
+        AgentKind(models, clock=clock, find=services.find, scripting=scripting),
         AssertKind(),
         Command(services.programs),
         ConditionKind(scripting),

@@ -24,7 +24,7 @@ from flowrunner.limits import MIB
 
 OUTPUT_BYTES = 1 * MIB  # of stdout, and of stderr
 SEARCHED = "/usr/local/bin:/usr/bin:/bin"  # the child's PATH
-MARK = "FLOWRUNNER_CHILD"
+MARK = "CHILD_OF_FLOWRUNNER"
 _PROCESSES = Path("/proc")
 _ROUNDS = 20  # of looking for what has left the group
 _CLOSING_SECONDS = 2.0  # that a killed program and its pipes may take to end

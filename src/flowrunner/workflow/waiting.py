@@ -1,0 +1,80 @@
+"""Steps that wait: for a time, for other steps, for another workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flowrunner.core.program import Field, PassWork, State, TaskWork, Template, WaitWork
+from flowrunner.errors import ExpressionError
+from flowrunner.jsonvalue import JSONValue
+from flowrunner.kinds.durations import read_milliseconds
+from flowrunner.lang.braces import has_braces
+from flowrunner.lang.environment import Environment
+from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, shown
+from flowrunner.workflow.steps import Compiling, Lower, Step, inputs_of, state_of
+from flowrunner.workflow.templates import ChildEnded, Constant, Outputs, Started
+
+START = "arn:aws:states:::states:startExecution"
+
+
+def _delay(compiling: Compiling, step: Step) -> State:
+    """Waits: an execution that waits is a row in the store."""
+    given = {**step.config, **step.given.get("delay", {})}
+    value, unit = given.get("duration"), given.get("unit", "ms")
+    place = step.at("config", "duration")
+    if unit not in ("ms", "s", "m"):
+        compiling.found.error(step.at("config", "unit"), f"'unit' must be ms, s or m; {shown(unit)} stands there.", INVALID_VALUE)
+        unit = "ms"
+    if value is None:
+        compiling.found.error(step.place, "'duration' is missing: how long the step waits.", MISSING_FIELD)
+    elif not has_braces(value):
+        compiling.milliseconds(value, place, unit=unit)
+    jitter = given.get("jitter", 0)
+    work = WaitWork(until=Field(name="Milliseconds", template=_Duration(compiling.template(value, place), unit, 0.5 if jitter is True else jitter or 0)))
+    return state_of(compiling, step, "Wait", work, shape=Constant({"waited": value}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Duration:
+    value: Template
+    unit: str
+    jitter: float
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """Milliseconds, more by a random part of them with `jitter` (its share, or milliseconds above 1)."""
+        value = self.value.evaluate(environment)
+        try:
+            waits = read_milliseconds(value, unit=self.unit)
+        except ValueError as error:
+            raise ExpressionError(f"'duration' {error}; {shown(value)} stands there.") from None
+        if not self.jitter:
+            return waits
+        most = self.jitter if self.jitter > 1 else waits * self.jitter
+        return round(waits + most * environment.entropy.random())
+
+
+def _merge(compiling: Compiling, step: Step) -> State:
+    """A step that only waits for others; what it gives is their outputs."""
+    mode = step.config.get("mode") or step.given.get("mode") or "all"
+    if mode not in ("all", "any"):
+        compiling.found.error(step.at("config", "mode"), f"'mode' must be all or any; {shown(mode)} stands there.", INVALID_VALUE)
+    return state_of(compiling, step, "Pass", PassWork(), shape=Outputs(step.needs))
+
+
+def _workflow(compiling: Compiling, step: Step) -> State:
+    """Another stored workflow as a run of its own."""
+    waits = step.config.get("wait", True)
+    if "workflowId" not in step.config:
+        compiling.found.error(step.at("config"), "'workflowId' is missing: which workflow to run.", MISSING_FIELD)
+    given, _ = inputs_of(compiling, step)
+    config = {"variables": given, **step.config}
+    timeout = step.given.get("timeout")
+    work = TaskWork(
+        resource=START if waits is False else f"{START}.sync:2",
+        timeout_milliseconds=None if timeout is None else compiling.milliseconds(timeout, step.at("timeout"), unit="s"),
+    )
+    return state_of(compiling, step, "Task", work, arguments=Started(compiling.template(config, step.at("config"))), shape=ChildEnded())
+
+
+KINDS: Mapping[str, Lower] = {"delay": _delay, "merge": _merge, "workflow": _workflow}
