@@ -31,7 +31,7 @@ def environment(**more):
         ("{{$loopIndex}}", 4), ("{{loopIndex}}", 4),
         ("{{1 + 2 * 3}}", 7), ("{{(1 + 2) * 3}}", 9), ("{{page - 1}}", 2), ("{{-page}}", -3), ("{{10 / 4}}", 2.5), ("{{10 / 5}}", 2), ("{{7 % 4}}", 3), ("{{float * 2}}", 3),
         ("{{'a' + userId}}", "a7"), ("{{'}}' + '{{'}}", "}}{{"), ('{{"a\\n\\u0041"}}', "a\nA"), ("{{userId == '7'}}", True), ("{{userId === '7'}}", False), ("{{1 == true}}", True),
-        ("{{1 === true}}", False), ("{{text > 9}}", True), ("{{'b' > 'a'}}", True), ("{{nothing == null}}", True), ("{{unknown == null}}", True),
+        ("{{1 === true}}", False), ("{{text > 9}}", True), ("{{'1e999' > 1}}", False), ("{{'1_0' == 10}}", False), ("{{' 1.50 ' == 1.5}}", True), ("{{99999999999999999999}}", 1e20), ("{{'b' > 'a'}}", True), ("{{nothing == null}}", True), ("{{unknown == null}}", True),
         ("{{unknown || 'default'}}", "default"), ("{{zero || 5}}", 5), ("{{userId && 'yes'}}", "yes"), ("{{!empty}}", True), ("{{!!list}}", True),
         ("{{$isEmpty(empty)}}", True), ("{{$isEmpty(list)}}", False), ("{{$isNotEmpty(unknown)}}", False), ("{{$length(list)}}", 2), ("{{$now}}", "2023-11-14T22:13:20Z"),
         ("{{$timestamp}}", 1_700_000_000_000), ("{{$now()}}", "2023-11-14T22:13:20Z"),
@@ -61,6 +61,14 @@ def test_conditions(text, expected):
     assert compile_condition(text).evaluate(environment()) is expected
 
 
+def test_what_the_step_before_gave():
+    """``$prev`` is the output of the step that the compiler names; without one it leads nowhere."""
+    assert compile_braces("{{$prev.response.body.id + 1}}", previous="s1").evaluate(environment()) == 10
+    assert compile_condition("{{$prev.response}}", previous="s1").evaluate(environment()) is True
+    for previous in (None, "s2"):
+        assert compile_braces("{{$prev.x}}", previous=previous).evaluate(environment()) == "{{$prev.x}}"
+
+
 def test_uuids_are_drawn():
     """From the execution's own randomness: replay draws the same."""
     [one, other] = compile_braces(["{{$uuid}}", "{{$uuid()}}"]).evaluate(environment())
@@ -72,7 +80,7 @@ def test_uuids_are_drawn():
     ("text", "said"),
     [
         ("{{", "not closed"), ("a {{b", "not closed"), ("{{}}", "Column 1"), ("{{a b}}", "'b' is not expected"), ("{{a ==}}", "ends too early"), ("{{(a}}", "')' is missing"),
-        ("{{a[1}}", "']' is missing"), ("{{$nope(1)}}", "no function $nope"), ("{{$isEmpty()}}", "takes 1 value"), ("{{a @ b}}", "'@' is not understood"), ("{{a.}}", "ends too early"),
+        ("{{a[1}}", "']' is missing"), ("{{$nope(1)}}", "no function $nope"), ("{{$isEmpty()}}", "takes 1 value"), ("{{a @ b}}", "'@' is not understood"), ("{{1e999}}", "beyond all numbers"), ("{{" + "9" * 500 + "}}", "beyond all numbers"), ("{{a.}}", "ends too early"),
         ("{{" + "(" * 100 + "a" + ")" * 100 + "}}", "64 levels"), ("{{" + "!" * 100 + "a}}", "too many signs"), ("{{a" + ".b" * 100 + "}}", "64 steps"), ("{{" + "a" * 20_000 + "}}", "10000 characters"),
     ],
 )  # fmt: skip

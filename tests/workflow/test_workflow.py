@@ -328,6 +328,15 @@ def test_a_loop_around_one_step_tries_each_iteration_again(play):
     assert (loop["completedIterations"], loop["failedIterations"], loop["results"]) == (1, 1, [{"error": "E", "cause": "because"}, {"exitCode": 0}])
 
 
+def test_a_loop_over_what_is_no_list(play):
+    """A failure of the step like any other: it may be passed by."""
+    step = {"loop": {"type": "forEach", "source": "x", "children": {"a": command()}}}
+    played = play(workflow({"x": 5}, l=step))
+    assert (played.outcome.status, played.outcome.error) == ("FAILED", "States.QueryEvaluationError")
+    assert "needs a list, but its source gave: 5" in played.outcome.cause
+    assert play(workflow({"x": 5}, l={**step, "onError": "continue"}, z=command(dependsOn=["l"]))).running() == ["z"]
+
+
 def test_a_loop_around_a_branch(play):
     """Its children are those of the branch, not of the loop."""
     step = {"type": "branch", "condition": "{{item}} > 1", "children": {"big": command()}, "elseChildren": {"small": command()}, "loopOver": "{{n}}"}
@@ -393,6 +402,7 @@ def test_levels_of_variables():
         (workflow(b={"type": "branch"}), "/steps/b/config/branches", "'branches' is missing"), (workflow({"a.b": 1}, s=command()), "/variables/a.b", "no dots"),
         (workflow(a=5), "/steps/a", "must be an object"), (workflow(a=command(dataMappers=[{"sourceStep": "x"}])), "/steps/a/dataMappers[0]", "'sourcePath' is missing"),
         (workflow(a={"type": "delay", "config": {"duration": 1, "unit": "h"}}), "/steps/a/config/unit", "ms, s or m"),
+        (workflow(a={"type": "delay", "config": {"duration": 1, "jitter": "much"}}), "/steps/a/config/jitter", "must be true, a share"),
         (workflow(a=command(dataMappers=[{"sourceStep": "x", "sourcePath": "y", "targetParam": "z"}])), "/steps/a/dataMappers[0]/sourceStep", "no step 'x' to take"),
         (workflow(a={"type": "script", "config": {"script": "return '{{secrets.k}}'"}}), "/steps/a/config/script", "without braces"),
         (workflow(a={"type": "test-case", "config": {}}), "/steps/a/config", "'testId' is missing"), (workflow(a={"type": "flow", "config": {"flow_id": "x"}}), "/steps/a/type", "belongs to flows"),

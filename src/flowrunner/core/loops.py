@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowrunner.core import notes
-from flowrunner.core.dataflow import field_value, fill, runtime
+from flowrunner.core.dataflow import field_value, fill, query_failed
 from flowrunner.core.faults import Failure
 from flowrunner.core.program import Field, LoopWork, Template
 from flowrunner.core.run import Run
@@ -42,7 +42,7 @@ def _extent(run: Run, scope: Scope, work: LoopWork, given: Payload) -> tuple[lis
         assert work.items is not None  # noqa: S101 - the compilers give it
         items = field_value(run, scope, work.items, given.value)
         if not isinstance(items, list):
-            raise runtime(scope, f"A forEach loop needs a list, but its source gave: {_short(items)}")
+            raise query_failed(scope, f"A forEach loop needs a list, but its source gave: {_short(items)}", work.items.name, evaluated=False)
         return items, len(items)
     if work.kind == "count":
         assert work.count is not None  # noqa: S101 - as above
@@ -54,7 +54,7 @@ def _whole(scope: Scope, field: Field, value: JSONValue) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise runtime(scope, f"The {field.name} of a loop must be a whole number from 0 on, but was: {_short(value)}")
+        raise query_failed(scope, f"The {field.name} of a loop must be a whole number from 0 on, but was: {_short(value)}", field.name, evaluated=False)
     return value
 
 

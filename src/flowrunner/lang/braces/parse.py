@@ -9,6 +9,7 @@ from __future__ import annotations
 from flowrunner.errors import ExpressionSyntaxError
 from flowrunner.jsonvalue import JSONValue
 from flowrunner.lang.braces.nodes import CALLS, And, Binary, Call, Index, Literal, Member, Name, Negative, Node, Not, Or, Previous
+from flowrunner.lang.braces.values import LONGEST_NUMBER, number
 from flowrunner.lang.braces.words import Word, literal, syntax, words_of
 
 DEEPEST = 64  # levels of parentheses, signs and paths
@@ -83,7 +84,9 @@ class _Parser:
         word = self._next()
         match word.kind:
             case "number":
-                value = float(word.text) if any(letter in word.text for letter in ".eE") else int(word.text)
+                value = number(word.text) if len(word.text) <= LONGEST_NUMBER else None
+                if value is None:
+                    raise syntax(self._source, word.column, f"{word.text[:40]} is beyond all numbers")
                 return Literal(value)
             case "text":
                 return Literal(literal(word.text))

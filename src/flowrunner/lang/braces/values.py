@@ -6,10 +6,14 @@ Unlike there nothing is undefined: a name that is not known ends the evaluation 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from flowrunner.errors import ExpressionError
 from flowrunner.jsonvalue import JSONValue, dumps
+
+LONGEST_NUMBER = 400  # characters: more than any float has before its point
+_NUMBER = re.compile(r"\s*[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?\s*", re.ASCII)
 
 
 class Unresolved(Exception):
@@ -36,16 +40,17 @@ def number_of(value: JSONValue) -> float | int | None:
         return int(value)
     if isinstance(value, (int, float)):
         return value
-    if isinstance(value, str):
-        text = value.strip()
-        try:
-            return int(text)
-        except ValueError:
-            try:
-                return float(text) if text and not text[-1].isalpha() else None
-            except ValueError:
-                return None
+    if isinstance(value, str) and len(value) <= LONGEST_NUMBER and _NUMBER.fullmatch(value):
+        return number(value)
     return None
+
+
+def number(text: str) -> float | int | None:
+    """The number with these digits; None for one beyond all floats. A whole number that 64 bits cannot hold becomes a float."""
+    if text.strip().lstrip("+-").isdigit() and abs(whole := int(text)) < 1 << 63:
+        return whole
+    value = float(text)
+    return value if math.isfinite(value) else None
 
 
 def strictly_equal(left: JSONValue, right: JSONValue) -> bool:
