@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from flowrunner.errors import InvalidDocument
-from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
+from flowrunner.jsonvalue import JSONObject, dumps
 from flowrunner.ports.executions import Head
 
 TEST, GROUP, BATCH = "test", "test-group", "test-result"
