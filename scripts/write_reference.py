@@ -55,6 +55,7 @@ from flowrunner.cli.main import app
 from flowrunner.core import attempts, enter, faults, groups
 from flowrunner.core.records import details_key
 from flowrunner.errors import FlowRunnerError
+from flowrunner.flow import batches
 from flowrunner.flow import fields as fields_of_flows
 from flowrunner.flow.node import NOT_IN_FLOWS
 from flowrunner.flow.schema import flow_schema
@@ -358,7 +359,7 @@ def state_errors() -> list[str]:
     """The error names that FlowRunner itself gives to a failed state."""
     own = [
         value
-        for module in (faults, secrecy, calls, node_kind, task)
+        for module in (faults, secrecy, calls, node_kind, task, batches)
         for name, value in vars(module).items()
         if name.isupper() and isinstance(value, str) and value.startswith(("States.", "FlowRunner."))
     ]

@@ -108,6 +108,8 @@ def test_an_account_from_its_making_to_its_end(admin, server, tmp_path):
     assert foreign.returncode == 5
     assert ada("account", "create", "eve", "--password-stdin", text=PASSWORD).returncode == 5
     assert ada("account", "delete", made["id"]).returncode == 2  # no terminal to ask on
+    last = ada("user", "delete", "ada", "--yes")
+    assert (last.returncode, "keeps an owner" in last.stderr) == (3, True)
     token = re.search('token = "(.*)"', ada.file.read_text())[1]
     assert ada("logout").returncode == 0
     assert "token" not in ada.file.read_text()

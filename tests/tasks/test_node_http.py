@@ -7,7 +7,9 @@ from email import message_from_bytes
 
 import pytest
 from aiohttp import web
+from task_calls import call
 
+from flowrunner.ports.secrets import Revealed
 from flowrunner.ports.tasks import Failed, Succeeded
 from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.registry import Registry
@@ -275,8 +277,6 @@ async def test_a_path_below_the_base_address(node, server):
 
 def test_only_asking_is_repeatable(starter):
     """GET may be sent again after a crash, POST not."""
-    from task_calls import call
-
     made = Registry(starter=starter)
 
     def idempotent(method):
@@ -286,3 +286,38 @@ def test_only_asking_is_repeatable(starter):
     assert idempotent("get")
     assert not idempotent("POST")
     assert not idempotent("${input.method}")
+
+
+class Vault:
+    async def reveal(self, account, name, path=None):
+        return Revealed(value="k3y-of-the-canary", hidden=("k3y-of-the-canary",), type="general", version=1)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"bearer_token": "${secrets.KEY}"},
+        {"auth": {"username": "ada", "password": "${secrets.KEY}"}},
+        {"query": {"k": "${secrets.KEY}"}},
+        {"method": "POST", "body": {"k": "${secrets.KEY}"}},
+    ],
+)
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_server_that_sends_secrets_back_shows_none(registry, server, params, status):
+    """Whatever it does with them: in a body, a header, in base64, with a good or a bad status, in both languages."""
+    seen = []
+
+    def echo(request):
+        sent = server.requests[-1]
+        seen.append(json.dumps([sent[1], sent[2], sent[3].decode()]))
+        back = sent[2].get("Authorization", sent[1])
+        return web.json_response({"seen": seen[-1]}, status=status, headers={"X-Back": back})
+
+    server.answer = echo
+    made = await registry(policy=EgressPolicy([f"127.0.0.1:{server.port}"]), secrets=Vault())
+    one = call("arn:aws:states:::flowrunner:http.request", {"params": {"url": f"{server.url}/p", **params}, "language": "flow"})
+    outcome = await made.resolve(one).run(one)
+    encoded = base64.b64encode(b"ada:k3y-of-the-canary").decode()
+    assert "k3y-of-the-canary" in seen[0] or encoded in seen[0]
+    assert "k3y-of-the-canary" not in outcome.output
+    assert encoded not in outcome.output

@@ -12,7 +12,6 @@ from flowrunner.definitions.schedules import Schedules
 from flowrunner.errors import FlowRunnerError
 
 LONGEST_SECONDS = 15.0  # between two looks: what another server was told is seen after this long
-SHORTEST_SECONDS = 0.05
 
 
 class Scheduler:
@@ -38,11 +37,13 @@ class Scheduler:
             except FlowRunnerError as error:
                 self._report("schedules_not_fired", {"error": error.message})
                 following = None
-            await self._sleep(LONGEST_SECONDS if following is None else (following - self._clock.now()) / SECOND)
+            left = LONGEST_SECONDS if following is None else (following - self._clock.now()) / SECOND
+            if left > 0:  # else its time came while the last ones were started
+                await self._sleep(left)
 
     async def _sleep(self, seconds: float) -> None:
         """Wait this long, or until a schedule was changed here."""
-        sleeping = asyncio.ensure_future(self._clock.sleep(min(max(seconds, SHORTEST_SECONDS), LONGEST_SECONDS)))
+        sleeping = asyncio.ensure_future(self._clock.sleep(min(seconds, LONGEST_SECONDS)))
         told = asyncio.ensure_future(self._changed.wait())
         try:
             await asyncio.wait((sleeping, told), return_when=asyncio.FIRST_COMPLETED)

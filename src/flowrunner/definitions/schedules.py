@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from flowrunner.clock import SECOND, Clock
-from flowrunner.errors import Conflict, DocumentConflict, FlowRunnerError, InvalidDocument, LimitExceeded, NotFound, StoreUnavailable
+from flowrunner.errors import Conflict, DocumentConflict, ExpressionSyntaxError, FlowRunnerError, InvalidDocument, LimitExceeded, NotFound, StoreUnavailable
 from flowrunner.jsonvalue import JSONValue, dumps
 from flowrunner.lang.cron import Cron
 from flowrunner.ports.documents import SYSTEM, Change, Document, DocumentStore, Put, Remove
@@ -114,7 +114,7 @@ class Schedules:
             return
         now = self._clock.now()
         planned = schedule.next_at if schedule.pending is None else schedule.pending
-        following = Cron(schedule.expression, schedule.timezone).after(now) if schedule.pending is None else schedule.next_at
+        following = _following(schedule, now) if schedule.pending is None else schedule.next_at
         claimed = replace(schedule, pending=planned, claimed_until=now + CLAIM, next_at=following)
         changes = [Put(_document(account, claimed, stored.version)), *await self._moved(account, schedule, claimed)]
         if not await self._written(changes) or planned is None:
@@ -189,6 +189,14 @@ def _due_id(account: str, schedule: Schedule) -> str | None:
     """When somebody has to look at it: when its claim ends, or when it comes about."""
     moment = schedule.claimed_until if schedule.pending is not None else schedule.next_at
     return None if moment is None else f"{moment:014d}.{account}.{schedule.id}"
+
+
+def _following(schedule: Schedule, now: int) -> int | None:
+    """The next time; None on a machine that does not know the time zone, so that one schedule does not hold up all others."""
+    try:
+        return Cron(schedule.expression, schedule.timezone).after(now)
+    except ExpressionSyntaxError:
+        return None
 
 
 def _document(account: str, schedule: Schedule, version: int) -> Document:

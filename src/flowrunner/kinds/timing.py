@@ -39,6 +39,7 @@ WAIT = KindInfo(
     actions=("success", "timeout"),
     errors=(("States.Timeout", "the condition did not come about in time"),),
     pure=True,
+    structural=True,
 )
 CRON = KindInfo(
     name="cron",
