@@ -39,6 +39,8 @@ from flowrunner.api import (
     socket_v1,
     streams,
     templates,
+    testcases,
+    testgroups,
     users,
     workflows,
 )
@@ -496,6 +498,8 @@ def _handlers() -> list[Any]:
         *workflows.routes(nothing),
         *environments.routes(nothing),
         *templates.routes(nothing),
+        *testcases.routes(nothing),
+        *testgroups.routes(nothing),
         *runs.routes(executions=nothing, region="", authoring=nothing),
         *streams.routes(nothing, nothing, nothing),
         *eventstreams.routes(nothing, nothing, nothing),
