@@ -71,6 +71,7 @@ from flowrunner.tasks.nodes import task
 from flowrunner.telemetry.names import METRICS, PREFIX
 from flowrunner.views.stream import NOTES, V2_STATUS
 from flowrunner.wiring import ACTIVITY_POLL_SECONDS
+from flowrunner.workflow.schema import workflow_schema
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 WRITTEN = "<!-- Written by scripts/write_reference.py from the code's own tables. Change those, then run the script. -->"
@@ -803,6 +804,7 @@ def written() -> dict[str, str]:
     for name, make in PAGES.items():
         title, _, rest = make().partition("\n")
         pages[name] = f"{title}\n\n{WRITTEN}\n{rest}"
+    pages["workflow.schema.json"] = f"{output.as_json(workflow_schema(KINDS))}\n"
     pages["flow.schema.json"] = f"{output.as_json(flow_schema(KINDS))}\n"
     return pages
 

@@ -17,6 +17,7 @@ class Schema(StrEnum):
     """What there is a schema of."""
 
     flow = "flow"
+    workflow = "workflow"
 
 
 class Target(StrEnum):
@@ -102,9 +103,10 @@ def schema(
     """
     from flowrunner.flow.schema import flow_schema  # noqa: PLC0415  # --help does not pay for it
     from flowrunner.kinds import KINDS  # noqa: PLC0415  # as above
+    from flowrunner.workflow.schema import workflow_schema  # noqa: PLC0415  # as above
 
-    schemas = {Schema.flow: lambda: flow_schema(KINDS)}
-    print_text(as_json(schemas[form]()) + "\n")
+    schemas = {Schema.flow: flow_schema, Schema.workflow: workflow_schema}
+    print_text(as_json(schemas[form](KINDS)) + "\n")
 
 
 def convert(

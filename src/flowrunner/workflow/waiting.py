@@ -11,6 +11,7 @@ from flowrunner.jsonvalue import JSONValue
 from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.lang.braces import has_braces
 from flowrunner.lang.environment import Environment
+from flowrunner.lang.moment import is_timestamp
 from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, shown
 from flowrunner.workflow.steps import Compiling, Lower, Step, inputs_of, state_of
 from flowrunner.workflow.templates import ChildEnded, Constant, Outputs, Started
@@ -54,6 +55,18 @@ class _Duration:
         return round(waits + most * environment.entropy.random())
 
 
+def _wait(compiling: Compiling, step: Step) -> State:
+    """Waits for a duration, or until a moment. A condition is waited for by a loop."""
+    until = step.config.get("until_time", step.config.get("until"))
+    if until is None:
+        return _delay(compiling, step)
+    place = step.at("config", "until_time" if "until_time" in step.config else "until")
+    if not has_braces(until) and not is_timestamp(until):
+        compiling.found.error(place, f"'{place[-1]}' must be a moment such as 2026-01-31T08:00:00Z; {shown(until)} stands there.", INVALID_VALUE)
+    work = WaitWork(until=Field(name="Timestamp", template=compiling.template(until, place)))
+    return state_of(compiling, step, "Wait", work, shape=Constant({"until": until}))
+
+
 def _merge(compiling: Compiling, step: Step) -> State:
     """A step that only waits for others; what it gives is their outputs."""
     mode = step.config.get("mode") or step.given.get("mode") or "all"
@@ -77,4 +90,4 @@ def _workflow(compiling: Compiling, step: Step) -> State:
     return state_of(compiling, step, "Task", work, arguments=Started(compiling.template(config, step.at("config"))), shape=ChildEnded())
 
 
-KINDS: Mapping[str, Lower] = {"delay": _delay, "merge": _merge, "workflow": _workflow}
+KINDS: Mapping[str, Lower] = {"delay": _delay, "merge": _merge, "wait": _wait, "workflow": _workflow}
