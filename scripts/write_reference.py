@@ -39,6 +39,8 @@ from flowrunner.api import (
     socket_v1,
     streams,
     templates,
+    testcases,
+    testgroups,
     users,
     workflows,
 )
@@ -69,6 +71,7 @@ from flowrunner.tasks.nodes import task
 from flowrunner.telemetry.names import METRICS, PREFIX
 from flowrunner.views.stream import NOTES, V2_STATUS
 from flowrunner.wiring import ACTIVITY_POLL_SECONDS
+from flowrunner.workflow.schema import workflow_schema
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 WRITTEN = "<!-- Written by scripts/write_reference.py from the code's own tables. Change those, then run the script. -->"
@@ -496,6 +499,8 @@ def _handlers() -> list[Any]:
         *workflows.routes(nothing),
         *environments.routes(nothing),
         *templates.routes(nothing),
+        *testcases.routes(nothing),
+        *testgroups.routes(nothing),
         *runs.routes(executions=nothing, region="", authoring=nothing),
         *streams.routes(nothing, nothing, nothing),
         *eventstreams.routes(nothing, nothing, nothing),
@@ -799,6 +804,7 @@ def written() -> dict[str, str]:
     for name, make in PAGES.items():
         title, _, rest = make().partition("\n")
         pages[name] = f"{title}\n\n{WRITTEN}\n{rest}"
+    pages["workflow.schema.json"] = f"{output.as_json(workflow_schema(KINDS))}\n"
     pages["flow.schema.json"] = f"{output.as_json(flow_schema(KINDS))}\n"
     return pages
 

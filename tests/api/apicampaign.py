@@ -19,6 +19,7 @@ from flowrunner import config
 from flowrunner.wiring import build
 
 FLOW = "metadata: {name: two delays}\nnodes:\n  a: {type: delay, params: {duration: 1ms}, next: {success: b}}\n  b: {type: delay, params: {duration: 1ms}}\n"
+STEPS = {"one": {"id": "one", "name": "One", "type": "delay", "config": {"duration": 1, "unit": "ms"}}}
 NAMES = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
@@ -81,8 +82,17 @@ class Things:
         flow = self._post("/api/v1/flows", {"content": FLOW})["id"]
         execution = self._post(f"/api/v1/flows/{flow}/run", {"input": {"n": 1}})["execution_id"]
         self.known.update({"flow": flow, "execution": execution, "run": execution})
-        made = self._post("/api/v2/workflows", {"definition": FLOW})
+        made = self._post("/api/v2/workflows", {"definition": {"name": "w", "steps": STEPS}})
         self.known["workflow"] = made.get("workflowId", "none")
+        environment = self._post("/api/v2/environments", {"name": "e", "variables": {"k": 1}})
+        self.known.update({"environment": environment["envId"], "key": "k"})
+        template = self._post("/api/v2/action-templates", {"name": "t", "type": "delay", "config": {"duration": 1}})
+        self.known["template"] = template["templateId"]
+        group = self._post("/api/v2/groups", {"name": "g"})["groupId"]
+        test = {"testId": f"test-{group}", "groupId": group, "name": "t", "type": "steps", "steps": STEPS}
+        self.known.update({"group": group, "test": self._post("/api/v2/tests", test)["testId"]})
+        self.known["result"] = self._post(f"/api/v2/tests/{self.known['test']}/execute", {})["resultId"]
+        self.known["batch"] = self._post(f"/api/v2/groups/{group}/execute", {})["runId"]
 
     def path_of(self, names):
         return {name: self.known[name] for name in names if name in self.known}

@@ -108,6 +108,8 @@ class World:
 
 async def _asked(app, scope, content):
     incoming = [{"type": "websocket.connect"} if scope["type"] == "websocket" else {"type": "http.request", "body": content, "more_body": False}]
+    if scope["path"] == "/api/v1/ws":  # it stays as long as its client does
+        incoming.append({"type": "websocket.disconnect", "code": 1000})
     status, headers, parts = 0, (), []
 
     async def receive():

@@ -102,6 +102,14 @@ def test_steps_in_order(play):
     assert (played.output["status"], played.output["assertions"], list(played.output["outputs"])) == ("passed", [{"passed": True}], ["make", "pause", "get"])
 
 
+def test_assertions_know_the_step_before(play):
+    """``$prev`` is the output of the last step, in messages too."""
+    check = {"type": "equals", "actual": "{{$prev.words}}", "expected": 6, "message": "six, not {{$prev.words}}"}
+    played = play({"steps": [{"id": "count", "type": "transform", "config": {"script": "return 1"}}], "assertions": [check]})
+    played.answer("count", {"words": 5})
+    assert played.params("assertions")["assertions"] == [{**check, "actual": 5, "message": "six, not 5"}]
+
+
 def test_an_embedded_workflow(play):
     """Its own variables are below those of the test."""
     embedded = {"variables": {"a": 1, "b": 1}, "steps": {"s": {"type": "command", "config": {"command": "echo", "args": ["{{a}}", "{{b}}"]}}}}

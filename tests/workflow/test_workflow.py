@@ -171,6 +171,14 @@ def test_delay(play):
     assert played.outcome.status == "SUCCEEDED"
 
 
+def test_wait(play):
+    """Until a moment."""
+    played = play(workflow({"at": "2023-11-14T22:14:00Z"}, a={"type": "wait", "config": {"until_time": "{{at}}"}}))
+    assert played.machine.wake_at == 1_700_000_040_000
+    played.wake()
+    assert played.outcome.status == "SUCCEEDED"
+
+
 def test_merge(play):
     """All or any."""
     steps = {"a": command(), "b": command(), "m": {"type": "merge", "config": {"mode": "any"}, "dependsOn": ["a", "b"]}, "z": command(dependsOn=["m"])}
@@ -401,6 +409,7 @@ def test_levels_of_variables():
         (workflow(g={"type": "group", "children": {"a": command()}}, a=command()), "/steps/g/children/a", "already"), (workflow(l={"loop": {"type": "forEach", "children": {}}}), "/steps/l/loop", "'source' is missing"),
         (workflow(b={"type": "branch"}), "/steps/b/config/branches", "'branches' is missing"), (workflow({"a.b": 1}, s=command()), "/variables/a.b", "no dots"),
         (workflow(a=5), "/steps/a", "must be an object"), (workflow(a=command(dataMappers=[{"sourceStep": "x"}])), "/steps/a/dataMappers[0]", "'sourcePath' is missing"),
+        (workflow(a={"type": "wait", "config": {"until": "soon"}}), "/steps/a/config/until", "must be a moment"),
         (workflow(a={"type": "delay", "config": {"duration": 1, "unit": "h"}}), "/steps/a/config/unit", "ms, s or m"),
         (workflow(a={"type": "delay", "config": {"duration": 1, "jitter": "much"}}), "/steps/a/config/jitter", "must be true, a share"),
         (workflow(a=command(dataMappers=[{"sourceStep": "x", "sourcePath": "y", "targetParam": "z"}])), "/steps/a/dataMappers[0]/sourceStep", "no step 'x' to take"),

@@ -30,6 +30,8 @@ from flowrunner.api import (
     socket_v1,
     streams,
     templates,
+    testcases,
+    testgroups,
     users,
     workflows,
 )
@@ -109,6 +111,8 @@ def create_app(
                 *workflows.routes(authoring),
                 *environments.routes(authoring),
                 *templates.routes(authoring),
+                *testcases.routes(authoring),
+                *testgroups.routes(authoring),
             ]
         ),
         *([] if vault is None else secret_routes.routes(vault, None if identity is None else identity.audit)),

@@ -14,7 +14,7 @@ from flowrunner.api.identify import Authenticator, address_of
 from flowrunner.api.openings import Openings
 from flowrunner.api.problems import Refused
 from flowrunner.api.watch import Watch
-from flowrunner.api.wire import CLOSE, EXTENSION, Wire
+from flowrunner.api.wire import CLOSE, EXTENSION, Relay, Wire
 from flowrunner.clock import Clock
 from flowrunner.identity.principal import Principal
 from flowrunner.ports.observe import Observer
@@ -151,20 +151,21 @@ class Sessions:
         """Open a socket and stay until it is closed: `begin` once it is open, `receive` for each message that comes."""
         await socket.accept()
         extensions: Any = socket.scope["extensions"]
-        session = Session(extensions[EXTENSION], self)
+        relay = Relay(socket) if EXTENSION not in extensions else None
+        session = Session(relay or extensions[EXTENSION], self)
+        following: Callable[[], Awaitable[Mapping[str, Any]]] = socket.receive if relay is None else relay.receive
         opened = self.clock.monotonic()
         code = NORMAL
         with self._entered(session), self.watch.watching(socket.user, lambda: session.close(LET_OUT)):
             self.observer.on_socket_opened()
             try:
                 begin(session)
-                while (message := await socket.receive())["type"] == "websocket.receive":
-                    known: Any = message
-                    if CLOSE in known:
-                        code, reason = known[CLOSE]
+                while (message := await following())["type"] == "websocket.receive":
+                    if CLOSE in message:
+                        code, reason = message[CLOSE]
                         await _close(socket, code, reason)
                         break
-                    await receive(session, known)
+                    await receive(session, message)
             except Exception:  # noqa: BLE001  # whatever it is, the client is told that it is over
                 code = FAILED
                 _log.exception("socket_failed", path=socket.scope["path"])

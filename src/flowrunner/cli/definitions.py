@@ -17,6 +17,7 @@ class Schema(StrEnum):
     """What there is a schema of."""
 
     flow = "flow"
+    workflow = "workflow"
 
 
 class Target(StrEnum):
@@ -55,7 +56,8 @@ def validate(
     if broken:
         say(f"{len(broken)} of {len(sources)} not valid: {', '.join(broken)}", quiet=quiet)
         raise Ended(INVALID)
-    say(f"{'It is' if len(sources) == 1 else f'All {len(sources)} are'} valid. Try: flowrunner run {files[0]} --follow", quiet=quiet)
+    more = "" if sources[0].format == "test" else f" Try: flowrunner run {files[0]} --follow"
+    say(f"{'It is' if len(sources) == 1 else f'All {len(sources)} are'} valid.{more}", quiet=quiet)
 
 
 def _row(file: str, found: Any) -> dict[str, Any]:
@@ -102,9 +104,10 @@ def schema(
     """
     from flowrunner.flow.schema import flow_schema  # noqa: PLC0415  # --help does not pay for it
     from flowrunner.kinds import KINDS  # noqa: PLC0415  # as above
+    from flowrunner.workflow.schema import workflow_schema  # noqa: PLC0415  # as above
 
-    schemas = {Schema.flow: lambda: flow_schema(KINDS)}
-    print_text(as_json(schemas[form]()) + "\n")
+    schemas = {Schema.flow: flow_schema, Schema.workflow: workflow_schema}
+    print_text(as_json(schemas[form](KINDS)) + "\n")
 
 
 def convert(

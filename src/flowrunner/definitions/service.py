@@ -31,6 +31,7 @@ MOST_CHARACTERS = {"name": 256, "description": 8192, "version": 64, "category": 
 PAGE = 500
 TRIES = 20
 THREAD_CHARACTERS = 32_768  # texts longer than this are read beside the event loop
+_UNLISTED = uuid.UUID("0d6f5c0e-3c3f-5a0e-8a7b-51f0d5c1b2aa")  # of revisions that texts make
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _NOT_IN_IDS = re.compile(r"[^a-z0-9]+")
 _definition = msgspec.json.Decoder(Definition).decode
@@ -126,6 +127,17 @@ class Definitions:
         kept, _, revision = await self.revision(account, name)
         return self._machine(account, kept.definition, revision)
 
+    async def unlisted(self, account: str, name: str, text: str) -> Machine:
+        """What an execution of a text takes that is not kept among the definitions; the same for the same text. Raises InvalidDefinition."""
+        _, around = await self._accepted(account, text)
+        machine = machine_name(self.form, name)
+        number = str(uuid.uuid5(_UNLISTED, f"{account}\n{machine}\n{msgspec.json.encode(around).hex()}\n{text}"))
+        revision = Revision(
+            id=number, account=account, machine=machine, definition=text, role_arn="", created_at=self._clock.now(), settings={**around, "format": self.form}
+        )
+        await self._store.archive.put_revision(revision)
+        return Machine(account=account, name=machine, type="STANDARD", created_at=revision.created_at, revision=revision)
+
     async def search(self, account: str, search: Search, *, limit: int, offset: int = 0, after: str | None = None) -> Found:
         """Definitions by id that the search means: those after an id, or else after the first `offset`."""
         found: list[Definition] = []
@@ -138,6 +150,10 @@ class Definitions:
     async def check(self, account: str, text: str) -> Parsed:
         """Read a text without keeping it."""
         return (await self._checked(account, text))[0]
+
+    async def accept(self, account: str, text: str) -> None:
+        """Return for a text that could be executed; raises InvalidDefinition."""
+        await self._accepted(account, text)
 
     async def _checked(self, account: str, text: str) -> tuple[Parsed, Around]:
         around = await self._around(account, text)

@@ -13,7 +13,7 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings, Place
-from flowrunner.workflow import structure, tasks, waits
+from flowrunner.workflow import structure, tasks, waiting
 from flowrunner.workflow.compiling import Compiling, Lower
 from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, WORKFLOW, read_object
 from flowrunner.workflow.steps import TASK, graph_of
@@ -21,7 +21,7 @@ from flowrunner.workflow.templates import Ended
 
 ROOT = "workflow"
 LOWERS: Mapping[str, Lower] = {
-    TASK: tasks.task, "workflow": tasks.workflow, "test-case": tasks.case, "delay": waits.delay, "merge": waits.merge,
+    TASK: tasks.task, "workflow": tasks.workflow, "test-case": tasks.case, "delay": waiting.delay, "wait": waiting.wait, "merge": waiting.merge,
     "group": structure.group, "branch": structure.branch, "loop": structure.loop,
 }  # fmt: skip
 

@@ -67,7 +67,11 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
     part = _part(compiling, given, embedded)
     if part is None:
         return None
-    checks = Called(config=compiling.template({"assertions": part.checks}, ()), inputs=Constant({})) if part.checks else None
+    checks = (
+        Called(config=compiling.after(part.ids[-1] if part.ids else None).template({"assertions": part.checks}, ()), inputs=Constant({}))
+        if part.checks
+        else None
+    )
     runs = not given.get("disabled") and given.get("status") not in NOT_RUN
     return Program(
         root=_played(given, before, part, after, checks) if runs else _skipped(given),

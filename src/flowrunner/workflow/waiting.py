@@ -10,6 +10,7 @@ from flowrunner.jsonvalue import JSONValue
 from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.lang.braces import has_braces
 from flowrunner.lang.environment import Environment
+from flowrunner.lang.moment import is_timestamp
 from flowrunner.workflow.compiling import Compiling, Step
 from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, shown
 from flowrunner.workflow.steps import state_of
@@ -57,6 +58,18 @@ class _Duration:
             return waits
         most = self.jitter if self.jitter > 1 else waits * self.jitter
         return round(waits + most * environment.entropy.random())
+
+
+def wait(compiling: Compiling, step: Step) -> State:
+    """Waits for a duration, or until a moment. A condition is waited for by a loop."""
+    until = step.config.get("until_time", step.config.get("until"))
+    if until is None:
+        return delay(compiling, step)
+    place = step.at("config", "until_time" if "until_time" in step.config else "until")
+    if not has_braces(until) and not is_timestamp(until):
+        compiling.found.error(place, f"'{place[-1]}' must be a moment such as 2026-01-31T08:00:00Z; {shown(until)} stands there.", INVALID_VALUE)
+    work = WaitWork(until=Field(name="Timestamp", template=compiling.template(until, place)))
+    return state_of(compiling, step, "Wait", work, shape=Constant({"until": until}))
 
 
 def merge(compiling: Compiling, step: Step) -> State:

@@ -1,0 +1,179 @@
+"""Test cases and groups through the whole application: against a real server, judged by what their executions say."""
+
+import asyncio
+import threading
+from contextlib import AsyncExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+
+from flowrunner import config
+from flowrunner.wiring import build
+
+
+class Shop(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b'{"items": [{"id": 7, "name": "pen"}], "total": 1}'
+        self.send_response(200 if self.path == "/items" else 404)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def shop():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Shop)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+@pytest.fixture
+async def served(tmp_path):
+    settings = config.load(environment={}, folder=tmp_path, flags={"store": f"sqlite:///{tmp_path}/flow.db", "dev": True})
+    application = build(settings)
+    async with AsyncExitStack() as stack:
+        await application.start(stack)
+        transport = httpx.ASGITransport(application.asgi)
+        client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://localhost/api/v2"))
+        yield application, client
+
+
+@pytest.fixture
+def ask(served):
+    async def ask(method, path, body=None, status=200):
+        answer = await served[1].request(method, path, json=body)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    return ask
+
+
+@pytest.fixture
+def outcome(served, ask):
+    async def outcome(test):
+        result = await ask("POST", f"/tests/{test}/execute", status=202)
+        assert result["status"] == "running" or result["endTime"]
+        async with asyncio.timeout(30):
+            await served[0].feed.ended(result["runId"])
+        return await ask("GET", f"/results/{result['resultId']}")
+
+    return outcome
+
+
+def case(shop, name, assertions, **more):
+    return {
+        "testId": name, "groupId": "shop", "name": f"Items {name}", "type": "http", "http": {"url": f"{shop}/items"}, "assertions": assertions, **more
+    }  # fmt: skip
+
+
+RIGHT = [
+    {"type": "status_code", "expected": 200}, {"type": "status_code", "operator": "in", "value": [200, 201]},
+    {"type": "json_path", "path": "$.items[0].name", "operator": "equals", "expected": "pen"}, {"type": "json_path", "path": "$.total", "operator": "exists"},
+    {"type": "greaterThan", "path": "response.body.total", "expected": 0},
+]  # fmt: skip
+
+
+async def test_an_http_test(ask, outcome, shop):
+    """Assertions that hold pass; one that does not fails with what was found; a server that is not there is an error."""
+    await ask("POST", "/groups", {"groupId": "shop", "name": "Shop"}, 201)
+    await ask("POST", "/tests", case(shop, "right", RIGHT), 201)
+    right = await outcome("right")
+    assert (right["status"], right["error"]) == ("passed", None)
+    await ask("POST", "/tests", case(shop, "wrong", [{"type": "json_path", "path": "$.total", "expected": 2}]), 201)
+    wrong = await outcome("wrong")
+    assert wrong["status"] == "failed"
+    assert "FlowRunner.AssertionFailed" in wrong["error"]
+    await ask("POST", "/tests", case(shop, "gone", [], http={"url": "http://127.0.0.1:9/"}), 201)
+    assert (await outcome("gone"))["status"] == "error"
+    await ask("POST", "/tests", case(shop, "absent", [{"type": "status_code", "expected": 404}], http={"url": f"{shop}/none"}), 201)
+    assert (await outcome("absent"))["status"] == "passed"
+    history = await ask("GET", "/tests/wrong/history")
+    assert [one["status"] for one in history] == ["failed"]
+    assert history[0]["duration"] >= 0
+
+
+async def test_a_workflow_under_test(ask, outcome):
+    """A test case runs a stored workflow, or one of its own; never both."""
+    definition = {"name": "w", "steps": {"one": {"id": "one", "name": "One", "type": "delay", "config": {"duration": 1, "unit": "ms"}}}}
+    await ask("POST", "/workflows", {"workflowId": "w", "definition": definition}, 201)
+    base = {"groupId": "g", "name": "n", "type": "workflow"}
+    await ask("POST", "/tests", {"testId": "by-id", **base, "workflowId": "w"}, 201)
+    await ask("POST", "/tests", {"testId": "own", **base, "workflowDef": definition}, 201)
+    await ask("POST", "/tests", {"testId": "steps", **base, "steps": definition["steps"]}, 201)
+    for name in ("by-id", "own", "steps"):
+        assert (await outcome(name))["status"] == "passed", name
+    assert [one["testId"] for one in await ask("GET", "/workflows/w/test-cases")] == ["by-id"]
+    assert (await ask("GET", "/workflows"))["total"] == 1  # test cases are none
+    both = {"testId": "both", **base, "workflowId": "w", "workflowDef": definition}
+    for wrong in (both, {"testId": "none", **base}, {"testId": "bad", **base, "workflowDef": {"steps": []}}, {"testId": "search", **base, "workflowId": "w"}):
+        await ask("POST", "/tests", wrong, 400)
+
+
+async def test_groups(served, ask, shop):
+    """A group is run with the groups in it; a tree shows what is where."""
+    await ask("POST", "/groups", {"groupId": "all", "name": "All"}, 201)
+    await ask("POST", "/groups", {"groupId": "shop", "name": "Shop", "parentId": "all"}, 201)
+    await ask("POST", "/tests", case(shop, "right", RIGHT), 201)
+    await ask("POST", "/tests", case(shop, "wrong", [{"type": "status_code", "expected": 500}], groupId="all"), 201)
+    (top,) = await ask("GET", "/groups/tree")
+    assert (top["groupId"], top["tests"], [node["tests"] for node in top["children"]]) == ("all", ["wrong"], [["right"]])
+    assert await ask("GET", "/test-tree") == [top]
+    batch = await ask("POST", "/groups/all/execute", {}, 202)
+    async with asyncio.timeout(30):
+        for result in batch["results"]:
+            await served[0].feed.ended(result["runId"])
+    ended = await ask("GET", f"/runs/{batch['runId']}")
+    assert (ended["status"], ended["total"], ended["passed"], ended["failed"]) == ("failed", 2, 1, 1)
+    assert [one["runId"] for one in await ask("GET", "/runs")] == [batch["runId"]]
+    await ask("DELETE", "/groups/all", status=409)
+    await ask("PUT", "/groups/all", {"parentId": "shop"}, 400)
+    await ask("PUT", "/groups/all", {"parentId": "none"}, 400)
+
+
+async def test_statistics(ask, outcome, shop):
+    """Rates, flaky scores and counts are those of the executions there were."""
+    await ask("POST", "/tests", case(shop, "flips", RIGHT, priority="P0", tags=["smoke", "shop"], objective="Pens"), 201)
+    await ask("POST", "/tests", case(shop, "calm", RIGHT, tags=["shop"]), 201)
+    for number in range(4):
+        await ask("PUT", "/tests/flips", {"assertions": RIGHT if number % 2 else [{"type": "status_code", "expected": 500}]})
+        await outcome("flips")
+    (worst,) = await ask("GET", "/tests/flaky")
+    assert (worst["testId"], worst["runs"], worst["successRate"], worst["flakyScore"]) == ("flips", 4, 50, 100)
+    told = await ask("GET", "/tests/statistics")
+    assert (told["total"], told["p0"], told["flaky"], told["longRunning"], told["notRunRecently"]) == (2, 1, 1, 0, 1)
+    assert told["tagCloud"] == {"smoke": 1, "shop": 2}
+    assert (await ask("GET", "/tests/stats"))["by_priority"] == {"P0": 1, "P1": 1}
+
+    async def found(**search):
+        return [one["testId"] for one in (await ask("POST", "/tests/advanced-search", search))["data"]]
+
+    assert await found(isFlaky=True) == ["flips"]
+    assert await found(successRateMin=50) == ["flips"]
+    assert await found(tags=["shop"], priorities=["P1"]) == ["calm"]
+    assert await found(keywords="pens items") == ["flips"]
+    assert await found(lastRunBefore="2000-01-01T00:00:00Z") == ["calm"]
+    assert [one["testId"] for one in (await ask("GET", "/tests/search?q=calm"))["data"]] == ["calm"]
+    assert (await ask("GET", "/tests?limit=1&offset=1"))["total"] == 2
+
+
+async def test_hooks(ask, outcome, shop):
+    """What a hook saves is there for the test itself; what comes after runs last."""
+    hooks = {
+        "setupHooks": [{"type": "http", "name": "Items", "config": {"url": f"{shop}/items"}, "saveResponse": "items"}],
+        "teardownHooks": [{"type": "http", "name": "Bye", "config": {"url": f"{shop}/items"}, "continueOnError": True}],
+    }
+    await ask("POST", "/tests", case(shop, "hooked", [{"type": "equals", "actual": "{{items.total}}", "expected": 1}], **hooks), 201)
+    result = await outcome("hooked")
+    assert result["status"] == "passed", result
+    steps = await ask("GET", f"/workflows/runs/{result['runId']}/steps")
+    assert [step["stepId"] for step in steps] == ["setup-1", "main", "checks", "teardown-1"]
+    await ask("PUT", "/tests/hooked", {"teardownHooks": [{"type": "http", "runOnFailure": True}]}, 400)
