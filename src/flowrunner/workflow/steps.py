@@ -14,7 +14,8 @@ from flowrunner.kinds.info import KindInfo
 from flowrunner.lang.braces import compile_braces, compile_condition, has_braces
 from flowrunner.lang.braces.template import place_of
 from flowrunner.reading.findings import Findings, Place
-from flowrunner.workflow.fields import INVALID_VALUE, MAPPER, MISSING_FIELD, RETRY, STEP, meant, read_object, shown
+from flowrunner.reading.wording import meant, shown
+from flowrunner.workflow.fields import INVALID_VALUE, MAPPER, MISSING_FIELD, RETRY, STEP, read_object
 from flowrunner.workflow.order import check_order, needs_of
 from flowrunner.workflow.paths import Path, read_path
 from flowrunner.workflow.secrets import places_in, with_references

@@ -11,7 +11,8 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.braces import has_braces
 from flowrunner.lang.environment import Environment
 from flowrunner.reading.findings import Place
-from flowrunner.workflow.fields import BRANCH, INVALID_VALUE, LOOP, MISSING_FIELD, read_object, shown
+from flowrunner.reading.wording import shown
+from flowrunner.workflow.fields import BRANCH, INVALID_VALUE, LOOP, MISSING_FIELD, read_object
 from flowrunner.workflow.steps import Compiling, Lower, Step, branch_of, graph_of, state_of
 from flowrunner.workflow.templates import LoopEnded, Outputs, Returned
 
