@@ -12,12 +12,12 @@ from flowrunner.core.program import Branch, Catcher, FailWork, Field, MapWork, P
 from flowrunner.flow.batchresults import BatchAction, Batches, Lost, LostItems, Summary, WhyLost
 from flowrunner.flow.lower import EVERYTHING, RESOURCE, TIMED_OUT, Lowering, inner_branch, inner_name, node_state, source_of
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
-from flowrunner.flow.reader import shown
 from flowrunner.flow.templates import Accumulated, Action, Called, Kept, accumulated, states_of
 from flowrunner.flow.values import is_open
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.lang.environment import Environment
+from flowrunner.reading.wording import shown
 
 ALL_LOST = "FlowRunner.BatchFailed"
 STRATEGY = {"batch": "serial", "async_batch": "async", "parallel_batch": "parallel", "worker_pool": "worker_pool"}

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from flowrunner.core.program import Template
 from flowrunner.errors import ExpressionError
-from flowrunner.flow.reader import shown
 from flowrunner.flow.templates import SUCCESS, accumulated, states_of
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.environment import Environment
+from flowrunner.reading.wording import shown
 
 RESULTS = "batch_results"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from flowrunner.flow.reader import meant
 from flowrunner.reading.findings import Findings, Place
+from flowrunner.reading.wording import meant
 
 MISSING_NODE = "MISSING_NODE"
 NO_START = "NO_START_NODE"

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from flowrunner.core.program import Retrier
 from flowrunner.errors import ExpressionSyntaxError
 from flowrunner.flow.fields import BATCH, HOOKS, NODE, RETRY
-from flowrunner.flow.reader import INVALID_VALUE, UNKNOWN_FIELD, meant, read_members
+from flowrunner.flow.reader import INVALID_VALUE, UNKNOWN_FIELD, read_members
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.kinds.check import findings
 from flowrunner.kinds.info import KindInfo
 from flowrunner.lang.embedded import expressions_of, parts_of
 from flowrunner.reading.findings import Findings, Place
+from flowrunner.reading.wording import meant
 
 UNKNOWN_KIND = "UNKNOWN_KIND"
 INVALID_PARAMETER = "INVALID_PARAMETER"

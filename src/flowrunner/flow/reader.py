@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from flowrunner.flow.fields import EXTENSION, Member, Members
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.reading.findings import Findings, Place
+from flowrunner.reading.wording import meant, shown
 
 UNKNOWN_FIELD = "UNKNOWN_FIELD"
 INVALID_VALUE = "INVALID_VALUE"
@@ -88,22 +88,3 @@ _FITS: Mapping[str, Callable[[JSONValue], bool]] = {
     "version": lambda value: _is_text(value) or (isinstance(value, int | float) and not isinstance(value, bool)),
     "edges": lambda value: _is_text(value) or (isinstance(value, dict) and all(map(_is_text, value.values()))),
 }
-
-
-def meant(word: str, known: Iterable[str]) -> str:
-    """``Did you mean ...?``, or what there is when nothing is near."""
-    names = list(known)
-    near = difflib.get_close_matches(word, names, 1, 0.5)
-    if near:
-        return f" Did you mean '{near[0]}'?"
-    return f" There are: {', '.join(names)}." if 0 < len(names) <= 40 else ""
-
-
-def shown(value: JSONValue) -> str:
-    """A value in a message, short."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, dict | list):
-        return "an object" if isinstance(value, dict) else "a list"
-    text = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -8,10 +8,10 @@ from flowrunner.core.program import State, TaskWork, Template
 from flowrunner.errors import ExpressionError
 from flowrunner.flow.lower import Lowering, inner_branch, inner_name, node_state, only, source_of, warn_unused
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
-from flowrunner.flow.reader import shown
 from flowrunner.flow.templates import Accumulated, Action, Kept, accumulated, states_of
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.environment import Environment
+from flowrunner.reading.wording import shown
 
 START = "arn:aws:states:::states:startExecution"
 _MACHINE = ":stateMachine:"

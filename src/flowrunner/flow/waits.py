@@ -9,13 +9,13 @@ from flowrunner.core.program import ChoiceWork, Field, PassWork, Rule, State, Ta
 from flowrunner.errors import ExpressionError
 from flowrunner.flow.lower import RESOURCE, Lowering, inner_branch, inner_name, node_state, only, source_of, warn_unused
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
-from flowrunner.flow.reader import shown
 from flowrunner.flow.templates import Accumulated, Action, Called, Given, Kept, states_of
 from flowrunner.flow.values import is_open
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.lang.environment import Environment
 from flowrunner.lang.moment import is_timestamp, parse_timestamp
+from flowrunner.reading.wording import shown
 
 POLL = "poll.state"  # the variable of the node's branch: {"attempts", "met", "started"}
 INTERVAL = "1s"

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.checks import COMPARISONS
 from flowrunner.reading.findings import Findings, Place
-from flowrunner.workflow.fields import ASSERTION, INVALID_VALUE, MISSING_FIELD, meant, read_object, shown
+from flowrunner.reading.wording import meant, shown
+from flowrunner.workflow.fields import ASSERTION, INVALID_VALUE, MISSING_FIELD, read_object
 
 STATUS, PATH, EXIT, STDOUT = "status_code", "json_path", "exit_code", "stdout_contains"
 TYPES = (STATUS, PATH, EXIT, STDOUT, *COMPARISONS)

@@ -13,7 +13,8 @@ from flowrunner.kinds.info import KindInfo
 from flowrunner.lang.braces import compile_braces, compile_condition
 from flowrunner.lang.braces.template import place_of
 from flowrunner.reading.findings import Findings, Place
-from flowrunner.workflow.fields import INVALID_VALUE, shown
+from flowrunner.reading.wording import shown
+from flowrunner.workflow.fields import INVALID_VALUE
 from flowrunner.workflow.order import MISSING_DEPENDENCY
 from flowrunner.workflow.templates import Constant
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.reading.findings import Findings, Place
+from flowrunner.reading.wording import meant, shown
 
 UNKNOWN_FIELD = "UNKNOWN_FIELD"
 INVALID_VALUE = "INVALID_VALUE"
@@ -85,22 +85,3 @@ def read_object(found: Findings, value: JSONValue, place: Place, known: Mapping[
         else:
             good[name] = part
     return good
-
-
-def meant(word: str, known: Iterable[str]) -> str:
-    """``Did you mean ...?``, or what there is when nothing is near."""
-    names = list(known)
-    near = difflib.get_close_matches(word, names, 1, 0.5)
-    if near:
-        return f" Did you mean '{near[0]}'?"
-    return f" There are: {', '.join(names)}." if 0 < len(names) <= 60 else ""
-
-
-def shown(value: JSONValue) -> str:
-    """A value in a message, short."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, (dict, list)):
-        return "an object" if isinstance(value, dict) else "a list"
-    text = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

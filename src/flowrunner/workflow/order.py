@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from flowrunner.jsonvalue import JSONObject
 from flowrunner.reading.findings import Findings, Place
-from flowrunner.workflow.fields import INVALID_VALUE, meant
+from flowrunner.reading.wording import meant
+from flowrunner.workflow.fields import INVALID_VALUE
 
 MISSING_DEPENDENCY = "MISSING_DEPENDENCY"
 CIRCLE = "CYCLIC_DEPENDENCY"

@@ -8,8 +8,9 @@ from flowrunner.core.program import Branch, Catcher, GraphNode, GraphWork, Kind,
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.braces import has_braces
 from flowrunner.reading.findings import Place
+from flowrunner.reading.wording import meant, shown
 from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
-from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, RETRY, STEP, meant, read_object, shown
+from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, RETRY, STEP, read_object
 from flowrunner.workflow.order import check_order, needs_of
 from flowrunner.workflow.paths import Path, read_path
 from flowrunner.workflow.templates import Constant, Failed, Kept

@@ -10,8 +10,9 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.braces import has_braces
 from flowrunner.lang.environment import Environment
 from flowrunner.reading.findings import Place
+from flowrunner.reading.wording import shown
 from flowrunner.workflow.compiling import Compiling, Step
-from flowrunner.workflow.fields import BRANCH, INVALID_VALUE, LOOP, MISSING_FIELD, read_object, shown
+from flowrunner.workflow.fields import BRANCH, INVALID_VALUE, LOOP, MISSING_FIELD, read_object
 from flowrunner.workflow.steps import branch_of, graph_of, state_of
 from flowrunner.workflow.templates import Kept, LoopEnded, Outputs, Returned
 

@@ -10,8 +10,9 @@ from flowrunner.kinds.check import findings as parameter_findings
 from flowrunner.kinds.checks import ASSERTION_FAILED
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.findings import Place
+from flowrunner.reading.wording import meant, shown
 from flowrunner.workflow.compiling import Compiling, Step
-from flowrunner.workflow.fields import INVALID_VALUE, MAPPER, MISSING_FIELD, meant, read_object, shown
+from flowrunner.workflow.fields import INVALID_VALUE, MAPPER, MISSING_FIELD, read_object
 from flowrunner.workflow.paths import read_path
 from flowrunner.workflow.secrets import MIXED, places_in, with_references
 from flowrunner.workflow.steps import UNKNOWN_KIND, state_of

@@ -18,9 +18,10 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings
+from flowrunner.reading.wording import shown
 from flowrunner.workflow.checks import checks_of, for_request, has_exit_code
 from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
-from flowrunner.workflow.fields import HOOK, INVALID_VALUE, MISSING_FIELD, TESTCASE, WORKFLOW, read_object, shown
+from flowrunner.workflow.fields import HOOK, INVALID_VALUE, MISSING_FIELD, TESTCASE, WORKFLOW, read_object
 from flowrunner.workflow.parse import LOWERS, Parsed, check_variables, labelled, merged_variables
 from flowrunner.workflow.steps import branch_of, graph_of, state_of
 from flowrunner.workflow.tasks import RESOURCE, START, task

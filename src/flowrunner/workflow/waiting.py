@@ -11,8 +11,9 @@ from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.lang.braces import has_braces
 from flowrunner.lang.environment import Environment
 from flowrunner.lang.moment import is_timestamp
+from flowrunner.reading.wording import shown
 from flowrunner.workflow.compiling import Compiling, Step
-from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, shown
+from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD
 from flowrunner.workflow.steps import state_of
 from flowrunner.workflow.templates import Constant, Outputs
 
