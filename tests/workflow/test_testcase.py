@@ -20,6 +20,15 @@ def request(**more):
     return {"testId": "t1", "name": "Get user", "type": "http", "http": {"url": "{{base}}/u"}, "variables": {"base": "http://h"}, **more}
 
 
+def verdict(played):
+    """The result: the output, or what stands behind the first line of the cause."""
+    if played.outcome.status == "SUCCEEDED":
+        return played.output
+    result = json.loads(played.outcome.cause.partition("\n")[2])
+    assert (played.outcome.error == "FlowRunner.AssertionFailed") == (result["status"] == "failed")
+    return result
+
+
 def failed_report(*messages):
     report = {
         "passed": False,
@@ -59,8 +68,8 @@ def test_verdicts(play, failure, status, said, assertions):
     """What is not as asserted has failed; what could not be found out is an error."""
     played = play(request())
     played.answer("test", error=failure[0], cause=failure[1])
-    assert (played.output["status"], played.output["error"]["cause"], len(played.output["assertions"])) == (status, said, assertions)
-    assert played.output["error"]["stage"] == "test"
+    assert (verdict(played)["status"], verdict(played)["error"]["cause"], len(verdict(played)["assertions"])) == (status, said, assertions)
+    assert verdict(played)["error"]["stage"] == "test"
 
 
 def test_a_command(play):
@@ -76,7 +85,11 @@ def test_a_command(play):
         ]
     }
     played.answer("assertions", error="FlowRunner.AssertionFailed", cause=failed_report("exitCode is 3"))
-    assert (played.output["status"], played.output["error"]["stage"], played.output["assertions"][0]["message"]) == ("failed", "assertions", "exitCode is 3")
+    assert (verdict(played)["status"], verdict(played)["error"]["stage"], verdict(played)["assertions"][0]["message"]) == (
+        "failed",
+        "assertions",
+        "exitCode is 3",
+    )
 
 
 def test_steps_in_order(play):
@@ -99,7 +112,11 @@ def test_steps_in_order(play):
         {"actual": ANSWER, "type": "notExists", "path": "response.body.x", "expected": None},
     ]
     played.answer("assertions", {"passed": True, "total": 1, "failed": 0, "assertions": [{"passed": True}]})
-    assert (played.output["status"], played.output["assertions"], list(played.output["outputs"])) == ("passed", [{"passed": True}], ["make", "pause", "get"])
+    assert (verdict(played)["status"], verdict(played)["assertions"], list(verdict(played)["outputs"])) == (
+        "passed",
+        [{"passed": True}],
+        ["make", "pause", "get"],
+    )
 
 
 def test_assertions_know_the_step_before(play):
@@ -116,7 +133,7 @@ def test_an_embedded_workflow(play):
     played = play({"workflowDef": embedded, "variables": {"b": 2}})
     assert played.params("s")["args"] == [1, 2]
     played.answer("s", error="FlowRunner.CommandFailed")
-    assert played.output["status"] == "failed"
+    assert verdict(played)["status"] == "failed"
 
 
 def test_a_stored_workflow(play):
@@ -129,10 +146,10 @@ def test_a_stored_workflow(play):
     }
     assert played.called("test") == started
     played.answer("test", {"Output": {"variables": {}, "outputs": {}}})
-    assert (played.output["status"], played.output["outputs"]["test"]) == ("passed", {"variables": {}, "outputs": {}})
+    assert (verdict(played)["status"], verdict(played)["outputs"]["test"]) == ("passed", {"variables": {}, "outputs": {}})
     played = play(definition)
     played.answer("test", error="States.TaskFailed", cause=json.dumps({"Error": "FlowRunner.AssertionFailed", "Cause": failed_report("no")}))
-    assert (played.output["status"], played.output["error"]["error"], played.output["error"]["cause"]) == ("failed", "FlowRunner.AssertionFailed", "no")
+    assert (verdict(played)["status"], verdict(played)["error"]["error"], verdict(played)["error"]["cause"]) == ("failed", "FlowRunner.AssertionFailed", "no")
 
 
 def hook(url, **more):
@@ -148,7 +165,7 @@ def test_hooks(play):
     played.answer("test", ANSWER)
     played.answer("after-1", ANSWER)
     played.answer("after-2", ANSWER)
-    assert (played.output["status"], played.output["variables"]["login"]["id"]) == ("passed", 7)
+    assert (verdict(played)["status"], verdict(played)["variables"]["login"]["id"]) == ("passed", 7)
     assert [note["stepName"] for note in played.notes("StepStarted")] == ["Log in", "Get user", "after-1", "after-2"]
 
 
@@ -158,7 +175,7 @@ def test_hooks_after_a_failure(play):
     played.answer("test", error="FlowRunner.HttpStatus")
     assert played.running() == ["after-2"]
     played.answer("after-2", error="FlowRunner.HttpFailed")
-    assert (played.output["status"], played.output["error"]["stage"]) == ("failed", "test")
+    assert (verdict(played)["status"], verdict(played)["error"]["stage"]) == ("failed", "test")
 
 
 @pytest.mark.parametrize(("member", "state"), [("setupHooks", "before-1"), ("teardownHooks", "after-1")])
@@ -169,7 +186,7 @@ def test_a_hook_that_fails(play, member, state):
         for step in ("test", state) if member == "teardownHooks" else (state, "test"):
             if step in played.running():
                 played.answer(step, ANSWER, error="FlowRunner.AssertionFailed" if step == state else None)
-        assert played.output["status"] == status
+        assert verdict(played)["status"] == status
 
 
 @pytest.mark.parametrize(
@@ -179,7 +196,7 @@ def test_a_hook_that_fails(play, member, state):
 def test_skipped(play, more):
     """A test that is switched off, or all of whose steps are skipped."""
     played = play(request(**more))
-    assert played.output["status"] == "skipped"
+    assert verdict(played)["status"] == "skipped"
 
 
 def test_a_test_case_step(play):
@@ -188,11 +205,17 @@ def test_a_test_case_step(play):
     for status in ("passed", "skipped", "failed", "error"):
         played = Player({"variables": {"y": 1}, "steps": {"a": step, "b": {"type": "command", "config": {"command": "x"}, "dependsOn": ["a"]}}})
         assert played.called("a (test)") == {"StateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:test/t1", "Input": {"variables": {"x": 1}}}
-        played.answer("a (test)", {"Output": {"testId": "t1", "status": status, "error": {"cause": "why"}}})
         if status in ("passed", "skipped"):
+            played.answer("a (test)", {"Output": {"testId": "t1", "status": status}})
             assert played.running() == ["b"]
-        else:
-            assert (played.outcome.error, played.outcome.cause) == ("FlowRunner.AssertionFailed", f"The test case 't1' ended as {status}: why")
+            continue
+        child = {"Error": "FlowRunner.AssertionFailed" if status == "failed" else "States.Timeout", "Cause": "why\n{}"}
+        played.answer("a (test)", error="States.TaskFailed", cause=json.dumps(child))
+        assert (played.outcome.error, played.outcome.cause) == ("FlowRunner.AssertionFailed", f"The test case 't1' ended as {status}: why")
+    for error, cause in (("StepFunctions.StateMachineDoesNotExistException", "no such"), ("States.TaskFailed", None)):
+        played = Player({"steps": {"a": step}})
+        played.answer("a (test)", error=error, cause=cause)
+        assert (played.outcome.error, played.outcome.cause) == (error, cause)
 
 
 @pytest.mark.parametrize(

@@ -79,9 +79,11 @@ async def test_a_test_case_runs_a_workflow_and_a_workflow_runs_the_test_case(ser
     assert error == "FlowRunner.AssertionFailed"
     assert cause.startswith("The test case 'checked' ended as failed: ")
     assert "10" in cause
-    embedded = await ran(
+    error, cause = await ran(
         server, {"testId": "own", "name": "own", "workflowDef": DOUBLE, "assertions": [{"type": "json_path", "path": "twice", "equals": 3}]}, form="test"
     )
+    embedded = json.loads(cause.partition("\n")[2])
+    assert error == "FlowRunner.AssertionFailed"
     assert (embedded["status"], embedded["assertions"][0]["actual"], embedded["error"]["stage"]) == ("failed", 2, "assertions")
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-from flowrunner.core.program import Branch, FailWork, Field, GraphNode, GraphWork, PassWork, Route, State, TaskWork, Template
+from flowrunner.core.program import Branch, Catcher, FailWork, Field, GraphNode, GraphWork, PassWork, State, TaskWork, Template
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.check import findings as parameter_findings
-from flowrunner.kinds.checks import ASSERTION_FAILED
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.findings import Place
 from flowrunner.reading.wording import meant, shown
@@ -17,7 +16,7 @@ from flowrunner.workflow.paths import read_path
 from flowrunner.workflow.secrets import MIXED, places_in, with_references
 from flowrunner.workflow.steps import UNKNOWN_KIND, state_of
 from flowrunner.workflow.templates import TRANSFORMS, Called, ChildEnded, Mapper, Started
-from flowrunner.workflow.verdicts import Only, Refusal, Verdict
+from flowrunner.workflow.verdicts import Caught, Only, Refusal
 
 RESOURCE = "arn:aws:states:::flowrunner:"
 START = "arn:aws:states:::states:startExecution"
@@ -142,21 +141,24 @@ def case(compiling: Compiling, step: Step) -> State:
     if "testId" not in step.config:
         compiling.found.error(place, "'testId' is missing: which test case to run.", MISSING_FIELD)
     run, refused = f"{step.id} (test)", f"{step.id} (verdict)"
-    ended = ChildEnded()
+    started = _started(compiling, step, "testId", "test")
     states = (
         State(
             name=run,
             kind="Task",
             work=_start(compiling, step, waits=True),
             language="JSONata",
-            arguments=_started(compiling, step, "testId", "test"),
-            output=ended,
-            route=Route(action=Verdict(ended), edges={"failed": refused, "error": refused}),
+            arguments=started,
+            output=ChildEnded(),
+            catchers=(Catcher(error_equals=("States.TaskFailed",), next=refused, output=Caught()),),
         ),
         State(
             name=refused,
             kind="Fail",
-            work=FailWork(error=Field(name="Error", constant=ASSERTION_FAILED), cause=Field(name="Cause", template=Refusal())),
+            work=FailWork(
+                error=Field(name="Error", template=Refusal(started.config, "Error")),
+                cause=Field(name="Cause", template=Refusal(started.config, "Cause")),
+            ),
             language="JSONata",
         ),
     )

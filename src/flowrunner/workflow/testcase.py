@@ -1,7 +1,7 @@
 """JSON text of a test case to Program: hooks before, the test, its assertions, hooks after, a verdict (systems.md 2.4, row 24).
 
 A test case is one request, one command, steps that run in order, a workflow of its own (``workflowDef``), or a stored one
-(``workflowId``). Its execution succeeds whatever the verdict: the output says ``passed``, ``failed``, ``error`` or ``skipped``.
+(``workflowId``). The verdict is ``passed``, ``failed``, ``error`` or ``skipped``; with the first and the last its execution succeeds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from flowrunner.core.program import Branch, Catcher, GraphNode, GraphWork, PassWork, Program, State, TaskWork
+from flowrunner.core.program import Branch, Catcher, FailWork, Field, GraphNode, GraphWork, PassWork, Program, Route, State, TaskWork
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import KindInfo
@@ -26,7 +26,7 @@ from flowrunner.workflow.parse import LOWERS, Parsed, check_variables, labelled,
 from flowrunner.workflow.steps import branch_of, graph_of, state_of
 from flowrunner.workflow.tasks import RESOURCE, START, task
 from flowrunner.workflow.templates import Called, ChildEnded, Constant, Started
-from flowrunner.workflow.verdicts import AllVariables, AssertionsKept, Judged, NotFailed, StageFailed
+from flowrunner.workflow.verdicts import AllVariables, AssertionsKept, Fault, Judged, NotFailed, StageFailed, Status
 
 KINDS_OF_TESTS = ("http", "command", "steps", "workflowDef", "workflowId")
 NOT_RUN = frozenset({"inactive", "disabled", "skipped", "archived"})
@@ -203,15 +203,26 @@ def _played(given: JSONObject, before: GraphWork, part: _Part, after: GraphWork,
         )
     if after.nodes:
         states.append(_stage("teardown", after))
-    states.append(State(name="verdict", kind="Pass", work=PassWork(), language="JSONata", output=judged))
+    states.append(State(name="result", kind="Pass", work=PassWork(), language="JSONata", output=judged))
     names = [state.name for state in states]
-    last = "teardown" if after.nodes else "verdict"
+    last = "teardown" if after.nodes else "result"
     chained = []
     for index, state in enumerate(states[:-1]):
-        onward = "verdict" if state.name == "teardown" else last
+        onward = "result" if state.name == "teardown" else last
         caught = Catcher(error_equals=EVERYTHING, next=onward, output=Constant(None), assign=StageFailed(state.name))
         chained.append(replace(state, next=names[index + 1], catchers=(caught,)))
-    return Branch(start_at=names[0], states={state.name: state for state in [*chained, states[-1]]})
+    ends = (replace(states[-1], next="verdict"), *_verdict())
+    return Branch(start_at=names[0], states={state.name: state for state in (*chained, *ends)})
+
+
+def _verdict() -> tuple[State, State]:
+    """A test that has passed or was skipped succeeds with its result; any other fails with it, so that lists of executions tell."""
+    chosen = Route(action=Status(), edges={"failed": "not passed", "error": "not passed"})
+    failing = FailWork(error=Field(name="Error", template=Fault("Error")), cause=Field(name="Cause", template=Fault("Cause")))
+    return (
+        State(name="verdict", kind="Pass", work=PassWork(), language="JSONata", route=chosen),
+        State(name="not passed", kind="Fail", work=failing, language="JSONata"),
+    )
 
 
 def _stage(name: str, work: GraphWork) -> State:

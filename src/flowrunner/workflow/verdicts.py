@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flowrunner.core.program import Template
 from flowrunner.errors import InvalidDocument
-from flowrunner.jsonvalue import JSONObject, JSONValue, loads
+from flowrunner.jsonvalue import JSONObject, JSONValue, dumps, loads
 from flowrunner.kinds.checks import ASSERTION_FAILED
 from flowrunner.lang.environment import Environment
 from flowrunner.lang.moment import parse_timestamp
@@ -16,6 +16,7 @@ STATUSES = ("passed", "failed", "error", "skipped")
 FAILURE, ASSERTIONS = "test.failure", "test.assertions"  # variables of the compiler's own
 # What was tested is not as it should be; every other error means that it could not be found out.
 FAILED_BY = frozenset({ASSERTION_FAILED, "FlowRunner.HttpStatus", "FlowRunner.CommandFailed"})
+MOST_REPORT_CHARACTERS = 200_000  # of a result in a cause
 CHILD_FAILED = "States.TaskFailed"  # of a nested execution: the cause is the description of it
 
 
@@ -23,30 +24,33 @@ CHILD_FAILED = "States.TaskFailed"  # of a nested execution: the cause is the de
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """The status in the result of a test case; ``error`` where there is none."""
-
-    result: Template
+class Caught:
+    """The error of a state as the output of what catches it."""
 
     def evaluate(self, environment: Environment) -> JSONValue:
-        """One of STATUSES."""
-        result = self.result.evaluate(environment)
-        status = result.get("status") if isinstance(result, dict) else None
-        return status if status in STATUSES else "error"
+        """``{"Error", "Cause"}``."""
+        return states_of(environment).get("errorOutput") or {}
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a step fails whose test case did not pass."""
+    """Why a step fails whose test case did not pass: `part` is ``Error`` or ``Cause``. What kept the test case from running at all stays as it is."""
+
+    test: Template
+    part: str
 
     def evaluate(self, environment: Environment) -> JSONValue:
-        """A sentence."""
-        result = states_of(environment).get("input")
-        told = result if isinstance(result, dict) else {}
-        error = told.get("error")
-        cause = error.get("cause") if isinstance(error, dict) else None
-        said = f"The test case '{told.get('testId') or ''}' ended as {told.get('status', 'error')}"
-        return f"{said}: {cause}" if cause else f"{said}."
+        """A text, or null."""
+        told: JSONObject = states_of(environment)["input"]
+        child = _object(told.get("Cause")) if told.get("Error") == CHILD_FAILED else {}
+        if "Error" not in child:
+            return told.get(self.part)
+        if self.part == "Error":
+            return ASSERTION_FAILED
+        config: JSONObject = self.test.evaluate(environment)
+        status = "failed" if child["Error"] == ASSERTION_FAILED else "error"
+        said = str(child.get("Cause") or child["Error"]).partition("\n")[0]
+        return f"The test case '{config.get('testId')}' ended as {status}: {said}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,36 @@ class AssertionsKept:
         return {ASSERTIONS: output.get("assertions", []) if isinstance(output, dict) else []}
 
 
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The status in the result that a state is entered with."""
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """One of STATUSES."""
+        return states_of(environment)["input"]["status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Error or cause of the execution of a test case that did not pass, by its result; the cause has the result behind its first line."""
+
+    part: str
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """A text."""
+        result: JSONObject = states_of(environment)["input"]
+        error = result["error"]
+        if self.part == "Error":
+            if result["status"] == "failed":
+                return ASSERTION_FAILED
+            return CHILD_FAILED if error["error"] in FAILED_BY or not error["error"] else error["error"]
+        report = {name: value for name, value in result.items() if name not in ("variables", "outputs", "omitted")}
+        text = dumps(report)
+        if len(text) > MOST_REPORT_CHARACTERS:
+            text = dumps({**report, "assertions": []})
+        return f"{error['cause'] or error['error']}\n{text}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """The result of a test case. `steps` are those of the test itself."""
@@ -162,7 +196,7 @@ class Judged:
 def _told(failure: JSONObject) -> JSONObject:
     """A failure with the cause that people read, and the assertions that stand behind its first line."""
     error, cause = failure.get("error"), failure.get("cause")
-    if error == CHILD_FAILED and isinstance(cause, str):
+    if error == CHILD_FAILED:
         child = _object(cause)
         error, cause = child.get("Error") or error, child.get("Cause") or cause
     first, _, rest = cause.partition("\n") if isinstance(cause, str) else (cause, "", "")
@@ -170,9 +204,9 @@ def _told(failure: JSONObject) -> JSONObject:
     return {**failure, "error": error, "cause": first if report else cause, "assertions": report.get("assertions")}
 
 
-def _object(text: str) -> JSONObject:
+def _object(text: JSONValue) -> JSONObject:
     try:
-        value = loads(text)
+        value = loads(text) if isinstance(text, str) else None
     except InvalidDocument:
         return {}
     return value if isinstance(value, dict) else {}
