@@ -42,12 +42,27 @@ def enter(run: Run, scope: Scope) -> None:
         detail = {"input": given, "inputDetails": NOT_TRUNCATED, "name": state.name}
         run.advance(scope, f"{state.kind}StateEntered", "stateEnteredEventDetails", detail)
         scope.entered_event = scope.last_event
-        if state.when is not None and not fill(scope, state.when, run.environment(scope, scope.input.value), "when"):
-            skip(run, scope)
-            return
-        if state.label is not None:
-            notes.started(run, scope)
+        scope.undecided = state.when is not None
+    if scope.undecided and not _is_wanted(run, scope):
+        skip(run, scope)
+        return
+    if not scope.noted:
+        notes.started(run, scope)
     WORK[state.kind](run, scope)
+
+
+def _is_wanted(run: Run, scope: Scope) -> bool:
+    """Whether the state's condition holds. One that cannot be evaluated fails a step that has begun; a Retry asks again before any work is done."""
+    when = scope.state.when
+    assert when is not None  # noqa: S101 - the caller looked
+    try:
+        wanted = fill(scope, when, run.environment(scope, scope.input.value), "when")
+    except StateFailed:
+        if not scope.noted:
+            notes.started(run, scope)
+        raise
+    scope.undecided = False
+    return bool(wanted)
 
 
 def _pass(run: Run, scope: Scope) -> None:

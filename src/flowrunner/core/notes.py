@@ -51,7 +51,7 @@ def ended(
         return
     scope.noted = False
     status = status or ("success" if failure is None else "failed")
-    if scope.parent is None or (run.program.steps and _iteration(scope) is None):
+    if scope.parent is None or (run.program.steps and scope.parent.parent is None):  # those of a graph's first level, which `steps` counts
         run.steps_ended += 1
     note: dict[str, Any] = {**_place(scope, label), "status": status, "duration": run.now - scope.entered_at}
     if output is not None:

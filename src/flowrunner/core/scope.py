@@ -105,6 +105,7 @@ class Scope:
         "retries",
         "silent",
         "state",
+        "undecided",
         "variable_bytes",
         "variables",
         "wait",
@@ -122,6 +123,7 @@ class Scope:
         self.variable_bytes = NO_BYTES  # of each variable as JSON
         self.wait: Waiting | None = None
         self.resuming = False  # the next advance tries the state again instead of entering it
+        self.undecided = False  # whether the state is skipped is not known yet: its condition is still to be looked at
         self.opened_at = 0  # when its iteration of a loop began, milliseconds since 1970 UTC
         self.noted = False  # the note that the state's step has started is in the log, the one that it has ended is not
         self.retries: list[int] = []  # how often each retrier was used since the state was entered
