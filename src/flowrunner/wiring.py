@@ -143,6 +143,7 @@ class Application:
             runner=self.engine,
             flows=definitions("flow"),
             workflows=definitions("workflow", reserved=RESERVED_IDS, around=partial(around, self.store)),
+            cases=definitions("test", around=partial(around, self.store)),
             clock=clock,
             region=self.settings.region,
             kinds=nodes.infos,
@@ -254,8 +255,7 @@ class _Scheduled:
         """Begin the execution of this name, or give the one that was begun before."""
         machine = await self._machine(account, format, target)
         if format == "workflow":
-            given = input if isinstance(input, dict) else {}
-            input = {"variables": await self._application.authoring.variables(account, machine.revision.definition, given)}  # noqa: A001
+            input = await self._application.authoring.input_of(account, input if isinstance(input, dict) else {})  # noqa: A001
         try:
             return (await self._application.engine.start_execution(machine, name=name, input=dumps(input))).id
         except ExecutionAlreadyExists as taken:

@@ -86,13 +86,13 @@ async def test_variables(ask, made):
 
 
 async def test_runs_get_them(world, ask, made):
-    """A run begins with the active environment's variables; the definition's own and the caller's win over them."""
+    """A run is given the active environment's variables beside its own: the machine puts them below the definition's."""
     definition = {"StartAt": "A", "Comment": "c", "variables": {"retries": 9}, "States": {"A": {"Type": "Pass", "End": True}}}
     await ask("POST", "/workflows", {"workflowId": "w", "definition": {name: part for name, part in definition.items() if name != "variables"}}, 201)
     await ask("POST", "/environments/dev/activate")
     run = (await ask("POST", "/workflows/w/execute", {"variables": {"url": "mine"}}, 202)).json()["runId"]
-    assert (await ask("GET", f"/workflows/runs/{run}")).json()["input"] == {"variables": {"url": "mine", "retries": 3}}
-    assert await world.authoring.variables(EDITOR[0], '{"variables": {"retries": 9}}', {}) == {"url": "http://dev"}
+    assert (await ask("GET", f"/workflows/runs/{run}")).json()["input"] == {"variables": {"url": "mine"}, "environment": {"url": "http://dev", "retries": 3}}
+    assert (await ask("GET", f"/workflows/runs/{run}")).json()["context"]["variables"] == {"url": "mine", "retries": 3}
 
 
 async def test_environments_of_others(ask, made):

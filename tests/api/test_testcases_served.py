@@ -175,5 +175,50 @@ async def test_hooks(ask, outcome, shop):
     result = await outcome("hooked")
     assert result["status"] == "passed", result
     steps = await ask("GET", f"/workflows/runs/{result['runId']}/steps")
-    assert [step["stepId"] for step in steps] == ["setup-1", "main", "checks", "teardown-1"]
-    await ask("PUT", "/tests/hooked", {"teardownHooks": [{"type": "http", "runOnFailure": True}]}, 400)
+    assert [step["stepId"] for step in steps] == ["setup-1", "test", "teardown-1"]
+    await ask("PUT", "/tests/hooked", {"teardownHooks": [{"type": "http", "runOnFailure": True}]}, 400)  # it does not say what to do
+
+
+async def test_hooks_after_a_failure(ask, outcome, shop):
+    """Those that say so run, and the result is that of the test."""
+    hooks = [{"type": "http", "http": {"url": f"{shop}/items"}, "runOnFailure": run} for run in (False, True)]
+    await ask("POST", "/tests", case(shop, "fails", [{"type": "status_code", "expected": 404}], teardownHooks=hooks), 201)
+    result = await outcome("fails")
+    assert (result["status"], result["error"]) == ("failed", "FlowRunner.AssertionFailed: the status is 200; asserted: 404")
+    steps = await ask("GET", f"/workflows/runs/{result['runId']}/steps")
+    assert [(step["stepId"], step["status"]) for step in steps] == [("test", "failed"), ("teardown-1", "skipped"), ("teardown-2", "success")]
+
+
+async def test_a_test_that_is_switched_off(ask, outcome, shop):
+    """It is skipped."""
+    await ask("POST", "/tests", case(shop, "off", RIGHT, status="inactive"), 201)
+    assert (await outcome("off"))["status"] == "skipped"
+
+
+async def test_steps_of_a_list(ask, outcome, shop):
+    """They run in order; assertions are about the last one."""
+    steps = [{"id": "get", "type": "http", "config": {"url": f"{shop}/items"}}, {"id": "name", "type": "transform", "config": {"script": "return results.get.items[0]"}}]
+    asserted = [{"type": "json_path", "path": "$.name", "equals": "pen"}, {"type": "equals", "actual": "{{$prev.id}}", "expected": 7}]
+    await ask("POST", "/tests", {"testId": "listed", "groupId": "g", "name": "n", "type": "steps", "steps": steps, "assertions": asserted}, 201)
+    assert (await outcome("listed"))["status"] == "passed"
+
+
+async def test_a_workflow_runs_a_test_case(served, ask, shop):
+    """As it is stored now; one that was deleted is not found."""
+    step = {"type": "test-case", "config": {"testId": "inner"}}
+    await ask("POST", "/workflows", {"workflowId": "around", "definition": {"name": "around", "steps": {"t": step}}}, 201)
+
+    async def ran():
+        run = (await ask("POST", "/workflows/around/execute", {}, 202))["runId"]
+        async with asyncio.timeout(30):
+            await served[0].feed.ended(run)
+        return await ask("GET", f"/workflows/runs/{run}")
+
+    await ask("POST", "/tests", case(shop, "inner", RIGHT), 201)
+    assert (await ran())["status"] == "success"
+    await ask("PUT", "/tests/inner", {"assertions": [{"type": "status_code", "expected": 404}]})
+    failed = await ran()
+    assert failed["status"] == "failed"
+    assert "The test case 'inner' ended as failed: the status is 200; asserted: 404" in str(failed)
+    await ask("DELETE", "/tests/inner")
+    assert "StateMachineDoesNotExist" in str(await ran())

@@ -160,25 +160,25 @@ def test_hooks(play):
     """Before and after, with what they answered as variables."""
     hooks = {"setupHooks": [hook("http://h/login", name="Log in", saveResponse="login")], "teardownHooks": [hook("http://h/out"), hook("http://h/end")]}
     played = play(request(http={"url": "http://h/{{login.id}}"}, **hooks))
-    played.answer("before-1", ANSWER)
+    played.answer("setup-1", ANSWER)
     assert played.params("test")["url"] == "http://h/7"
     played.answer("test", ANSWER)
-    played.answer("after-1", ANSWER)
-    played.answer("after-2", ANSWER)
+    played.answer("teardown-1", ANSWER)
+    played.answer("teardown-2", ANSWER)
     assert (verdict(played)["status"], verdict(played)["variables"]["login"]["id"]) == ("passed", 7)
-    assert [note["stepName"] for note in played.notes("StepStarted")] == ["Log in", "Get user", "after-1", "after-2"]
+    assert [note["stepName"] for note in played.notes("StepStarted")] == ["Log in", "Get user", "teardown-1", "teardown-2"]
 
 
 def test_hooks_after_a_failure(play):
     """Only those that say so run, and the verdict stays that of the test."""
     played = play(request(teardownHooks=[hook("http://h/1"), hook("http://h/2", runOnFailure=True)]))
     played.answer("test", error="FlowRunner.HttpStatus")
-    assert played.running() == ["after-2"]
-    played.answer("after-2", error="FlowRunner.HttpFailed")
+    assert played.running() == ["teardown-2"]
+    played.answer("teardown-2", error="FlowRunner.HttpFailed")
     assert (verdict(played)["status"], verdict(played)["error"]["stage"]) == ("failed", "test")
 
 
-@pytest.mark.parametrize(("member", "state"), [("setupHooks", "before-1"), ("teardownHooks", "after-1")])
+@pytest.mark.parametrize(("member", "state"), [("setupHooks", "setup-1"), ("teardownHooks", "teardown-1")])
 def test_a_hook_that_fails(play, member, state):
     """Without continueOnError nobody knows whether the test is good."""
     for goes_on, status in ((False, "error"), (True, "passed")):

@@ -53,3 +53,12 @@ def test_the_steps_of_the_run():
     assert (first["status"], first["inputData"]["url"], first["duration"]) == ("success", json.loads(TWO_STEPS)["variables"]["apiUrl"], 10)
     assert first["outputData"]["userId"] == 1
     assert (second["inputData"]["args"], second["outputData"]) == (["Processing user 1"], {"exitCode": 0})
+
+
+def test_a_step_that_was_skipped_is_shown():
+    """It has no input and took no time."""
+    player = Player({"steps": {"a": {"type": "command", "config": {"command": "x"}, "when": False}, "b": {"type": "command", "config": {"command": "x"}}}})
+    player.answer("b", {})
+    first, second = steps(HEAD, player.records)
+    assert (first["stepId"], first["status"], first["inputData"], first["duration"], first["attempts"]) == ("a", "skipped", None, 0, 0)
+    assert second["status"] == "success"

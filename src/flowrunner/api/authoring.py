@@ -22,7 +22,7 @@ from flowrunner.engine.feed import ENDED
 from flowrunner.engine.live import ExecutionAlreadyExists
 from flowrunner.errors import AlreadyEnded, LimitExceeded
 from flowrunner.identity.principal import Principal
-from flowrunner.jsonvalue import JSONValue, dumps, loads
+from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.kinds import KindInfo
 from flowrunner.limits import AWS, Limits
 from flowrunner.ports.definitions import Machine
@@ -57,12 +57,13 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authoring:
-    """The services behind the routes. `plugins` are the kinds that came from elsewhere, each with where from."""
+    """The services behind the routes; `cases` are the texts of test cases. `plugins` are the kinds that came from elsewhere, each with where from."""
 
     store: Store
     runner: Runner
     flows: Definitions
     workflows: Definitions
+    cases: Definitions
     clock: Clock
     region: str
     kinds: Sequence[KindInfo] = ()
@@ -79,12 +80,10 @@ class Authoring:
         """Where executions are."""
         return self.store.executions
 
-    async def variables(self, account: str, definition: str, given: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
-        """The variables a run of a workflow begins with: the active environment's, the definition's own over them, the caller's over those."""
-        value = loads(definition)
-        own = value.get("variables") if isinstance(value, dict) else None
+    async def input_of(self, account: str, given: Mapping[str, JSONValue]) -> JSONObject:
+        """The input of a run: the caller's variables, and those of the active environment, which stand below all others and reach nested runs too."""
         around = await self.environments.active_variables(account)
-        return {name: value for name, value in around.items() if not isinstance(own, dict) or name not in own} | dict(given)
+        return {"variables": dict(given), **({"environment": around} if around else {})}
 
     async def start(self, request: Caller, machine: Machine, given: JSONValue, extra: dict[str, Any] | None = None) -> Head:
         """Begin an execution, durably. With an Idempotency-Key the same one for the same key, whatever has died meanwhile.

@@ -210,11 +210,12 @@ def _cancel(authoring: Authoring) -> HTTPRouteHandler:
 
 
 async def _first_variables(definitions: DefinitionStore | None, head: Head) -> dict[str, Any]:
-    """The variables that a run began with: its definition's, and those of its input over them."""
+    """The variables that a run began with: its environment's, its definition's over them, and those of its input over both."""
     revision = None if definitions is None else await definitions.revision(head.revision)
+    own = loads(revision.definition) if revision is not None and revision.settings.get("format") in ("workflow", "test") else {}
+    given = loads(head.input)
     found: dict[str, Any] = {}
-    for text in (None if revision is None or revision.settings.get("format") != "workflow" else revision.definition, head.input):
-        value = None if text is None else loads(text)
-        given = value.get("variables") if isinstance(value, dict) else None
-        found |= given if isinstance(given, dict) else {}
+    for level, name in ((given, "environment"), (own, "variables"), (given, "variables")):
+        members = level.get(name) if isinstance(level, dict) else None
+        found |= members if isinstance(members, dict) else {}
     return found

@@ -29,7 +29,7 @@ class NewTest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, rename="
     command: dict[str, Any] = {}
     workflow_id: str | None = None
     workflow_def: dict[str, Any] | None = None
-    steps: dict[str, Any] = {}
+    steps: dict[str, Any] | list[Any] = {}
     variables: dict[str, Any] = {}
     assertions: list[dict[str, Any]] = []
     tags: list[str] = []
@@ -53,7 +53,7 @@ class TestChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, renam
     command: dict[str, Any] | UnsetType = UNSET
     workflow_id: str | UnsetType | None = UNSET
     workflow_def: dict[str, Any] | UnsetType | None = UNSET
-    steps: dict[str, Any] | UnsetType = UNSET
+    steps: dict[str, Any] | list[Any] | UnsetType = UNSET
     variables: dict[str, Any] | UnsetType = UNSET
     assertions: list[dict[str, Any]] | UnsetType = UNSET
     tags: list[str] | UnsetType = UNSET

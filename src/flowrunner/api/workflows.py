@@ -25,7 +25,7 @@ from flowrunner.definitions.entries import About, Definition, Kept
 from flowrunner.definitions.search import Search
 from flowrunner.errors import InvalidDefinition, InvalidDocument
 from flowrunner.identity.permissions import Permission
-from flowrunner.jsonvalue import JSONValue, dumps, loads
+from flowrunner.jsonvalue import dumps, loads
 from flowrunner.views.records import moment
 from flowrunner.views.stream import V2_STATUS
 
@@ -269,8 +269,7 @@ def _running(authoring: Authoring) -> list[HTTPRouteHandler]:
         """Begin a run; answered as soon as that is durable, so that it can be watched from its first step."""
         given = await body_of(request, Variables)
         machine = await workflows.machine(request.user.account, workflow)
-        values: JSONValue = await authoring.variables(request.user.account, machine.revision.definition, given.variables)
-        head = await authoring.start(request, machine, {"variables": values})
+        head = await authoring.start(request, machine, await authoring.input_of(request.user.account, given.variables))
         made = answer(msgspec.structs.replace(run_of(head, authoring.region, whole=False), status="running"), 202)
         made.headers["location"] = f"{RUNS}/{head.id}"
         return made

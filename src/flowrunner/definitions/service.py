@@ -138,6 +138,20 @@ class Definitions:
         await self._store.archive.put_revision(revision)
         return Machine(account=account, name=machine, type="STANDARD", created_at=revision.created_at, revision=revision)
 
+    async def publish(self, account: str, name: str, text: str) -> None:
+        """Let nested executions find a text by this name, as it is now. Raises InvalidDefinition."""
+        machine = await self.unlisted(account, name, text)
+        while (await self._store.definitions.create_machine(machine)).revision.id != machine.revision.id:
+            try:
+                await self._store.definitions.update_machine(account, machine.name, machine.revision)
+            except NotFound:  # it was deleted in between
+                continue
+            return
+
+    async def withdraw(self, account: str, name: str) -> None:
+        """Take back what was published; nothing happens where nothing was."""
+        await self._store.definitions.delete_machine(account, machine_name(self.form, name))
+
     async def search(self, account: str, search: Search, *, limit: int, offset: int = 0, after: str | None = None) -> Found:
         """Definitions by id that the search means: those after an id, or else after the first `offset`."""
         found: list[Definition] = []

@@ -96,6 +96,8 @@ class StepsFold:
         told = record["note"]
         step = self._of(told)
         if step is None:
+            if told["status"] == "skipped":  # it never started
+                self._skip(record)
             return
         key = (step.id, step.iteration)
         self._open[key].pop(0)
@@ -107,6 +109,12 @@ class StepsFold:
         step.status, step.duration, step.ended = told["status"], told["duration"], at(record)
         step.output = orjson.loads(told["output"]) if "output" in told else None
         step.error = failure_text(told.get("error"), told.get("cause"))
+
+    def _skip(self, record: Record) -> None:
+        told, now = record["note"], at(record)
+        step = _Step(id=told["stepId"], name=told["stepName"], type=told.get("stepType", ""), started=now, iteration=told.get("iteration"), given=None)
+        step.status, step.ended, step.duration, step.attempts = "skipped", now, 0, 0
+        self._steps.append(step)
 
     def _scheduled(self, record: Record) -> bool:
         step = self._chain(record)

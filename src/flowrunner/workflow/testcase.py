@@ -63,8 +63,8 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
     own: dict[str, JSONValue] = given.get("variables", {})
     check_variables(compiling.found, own, ("variables",))
     check_variables(compiling.found, embedded.get("variables", {}), ("workflowDef", "variables"))
-    before = _hooks(compiling, given, "setupHooks", "before")
-    after = _hooks(compiling, given, "teardownHooks", "after")
+    before = _hooks(compiling, given, "setupHooks", "setup")
+    after = _hooks(compiling, given, "teardownHooks", "teardown")
     part = _part(compiling, given, embedded)
     if part is None:
         return None
@@ -169,7 +169,7 @@ def _hooks(compiling: Compiling, given: JSONObject, member: str, prefix: str) ->
         steps.append(Step(name, place, {"name": hook.get("name") or name, **kept, **goes_on}, kind, hook[where], config_place=(*place, where)))
         always.append(bool(hook.get("runOnFailure")))
     work = _chain(compiling, steps)
-    return work if prefix == "before" else replace(work, nodes=tuple(map(_guarded, work.nodes, always)))
+    return work if prefix == "setup" else replace(work, nodes=tuple(map(_guarded, work.nodes, always)))
 
 
 def _guarded(node: GraphNode, always: bool) -> GraphNode:  # noqa: FBT001 - mapped over two lists
