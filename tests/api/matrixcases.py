@@ -17,6 +17,8 @@ ARN = "arn:aws:states:us-east-1:{account}"
 MACHINE, ACTIVITY = f"{ARN}:stateMachine:{{machine}}", f"{ARN}:activity:{{activity}}"
 EXECUTION = f"{ARN}:execution:{{machine}}:{{execution}}"
 PASS = '{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}'
+FLOW = "metadata: {{name: f}}\nnodes: {{a: {{type: merge}}}}"  # a template, too
+WORKFLOW = {"steps": {"a": {"type": "merge"}}}
 DATABASE = {"host": "h", "port": 1, "database": "d", "username": "u", "password": "p"}
 BODIES = {
     "logIn": {"username": "two-login", "password": PASSWORD},
@@ -38,6 +40,26 @@ BODIES = {
     "createDatabaseSecret": DATABASE,
     "createJwtSecret": {"signing_key": "k"},
     "rotateKeys": {},
+    "createFlow": {"name": "a flow", "content": FLOW},
+    "updateFlow": {"content": FLOW},
+    "changeFlowMetadata": {"category": "c"},
+    "searchFlows": {},
+    "runFlow": {"input": {}},
+    "createWorkflow": {"workflowId": "a-workflow", "name": "w", "definition": WORKFLOW},
+    "updateWorkflow": {"name": "another"},
+    "validateWorkflow": {"definition": WORKFLOW},
+    "executeWorkflow": {"variables": {}},
+    "createEnvironment": {"name": "another"},
+    "updateEnvironment": {"description": "d"},
+    "setVariable": {"value": 1},
+    "createTemplate": {"name": "another", "type": "delay"},
+    "updateTemplate": {"description": "d"},
+    "copyTemplate": {},
+    "createTest": {"testId": "t", "groupId": "g", "name": "n", "type": "workflow"},
+    "updateTest": {"objective": "o"},
+    "searchTestsBy": {},
+    "createGroup": {"groupId": "another", "name": "n"},
+    "updateGroup": {"name": "n"},
 }
 # More ways to name somebody's things than the path, by operation: a query, or a body.
 NAMED = {
@@ -63,7 +85,13 @@ OVER_ALL = {
     "deleteAccount": Permission.ACCOUNTS_WRITE,
 }
 READING = frozenset({Permission.MACHINES_READ, Permission.EXECUTIONS_READ, Permission.SECRETS_LIST, Permission.SECRETS_READ, Permission.USERS_READ, Permission.ACCOUNT_READ, Permission.AUDIT_READ, Permission.ACCOUNTS_READ})  # fmt: skip
-READING_POSTS = {"searchSecrets", "createSocketTicket"}  # a search that has a body; what lets a reader open a socket
+READING_POSTS = {
+    "searchSecrets",
+    "createSocketTicket",
+    "searchFlows",
+    "validateWorkflow",
+    "searchTestsBy",
+}  # a search that has a body; what lets a reader open a socket
 NOBODYS = "nobody's"
 UNKNOWN = {"MissingAuthenticationTokenException", "UnrecognizedClientException", "IncompleteSignatureException", "InvalidSignatureException"}
 
@@ -109,7 +137,16 @@ def rest_cases(rest):
                 yield Case(HTTP, method, path, handler.opt["permission"], name, BODIES.get(name), tuple(NAMED.get(name, ())))
 
 
+FIXED = {"version": "1", "name": "transform"}  # nobody's names
+
+
 def _placeholder(part, path):
+    if part.name == "execution":
+        return "{run}"
+    if part.name in FIXED:
+        return FIXED[part.name]
+    if "/environments/" in path and part.name == "key":
+        return "{variable}"
     if part.name != "key":
         return f"{{{part.name}}}"
     if part.type is not Path:

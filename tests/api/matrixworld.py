@@ -190,7 +190,22 @@ async def _furnish(world, account):
         "ListActivities": {}, "ListStateMachines": {}, "ListExecutions": {"stateMachineArn": f"{arn}:stateMachine:{name}-payroll"},
         "GetExecutionHistory": {"executionArn": f"{arn}:execution:{name}-payroll:{name}-run1"},
     }  # fmt: skip
+    say = {"steps": {"a": {"type": "merge"}}, "variables": {"said": mark}}
+    flow = await rest(
+        "POST", "/api/v1/flows", {"name": f"{name}-flow", "content": f"metadata: {{name: f, description: {mark}}}\nnodes: {{a: {{type: merge}}}}"}
+    )
+    await rest("POST", "/api/v2/workflows", {"workflowId": f"{name}-steps", "name": mark, "definition": say})
+    await rest("POST", "/api/v2/environments", {"envId": f"{name}-stage", "name": mark, "variables": {f"{name}-url": mark}})
+    await rest("POST", "/api/v2/action-templates", {"templateId": f"{name}-template", "name": mark, "type": "delay", "config": {"duration": 1}})
+    await rest("POST", "/api/v2/groups", {"groupId": f"{name}-group", "name": mark})
+    await rest("POST", "/api/v2/tests", {"testId": f"{name}-test", "groupId": f"{name}-group", "name": mark, "type": "workflow", "workflowDef": say})
+    tested = await rest("POST", f"/api/v2/tests/{name}-test/execute")
+    together = await rest("POST", f"/api/v2/groups/{name}-group/execute")
+    for begun in (tested["runId"], *(one["runId"] for one in together["results"])):
+        await world.application.feed.ended(begun)
     world.things[account] = {
+        "flow": flow["id"], "workflow": f"{name}-steps", "environment": f"{name}-stage", "variable": f"{name}-url", "template": f"{name}-template",
+        "test": f"{name}-test", "group": f"{name}-group", "result": tested["resultId"], "batch": together["runId"],
         "account": account, "user": scrap["id"], "token": token["id"], "access_key": key["id"], "secret": f"{name}/simple", "structured": f"{name}/whole",
         "run": head.id, "machine": f"{name}-payroll", "activity": f"{name}-approve", "execution": f"{name}-run1",
         "task": taken["taskToken"], "task run": waiting.id, "cursor": (await rest("GET", "/api/v2/workflows/runs?limit=1"))["next_cursor"],

@@ -10,12 +10,14 @@ from matrixworld import matrix_world
 from flowrunner.api import health
 from flowrunner.api.aws.handlers import HANDLERS
 from flowrunner.api.aws.operations import OPERATIONS
+from flowrunner.api.contract import Contract
 from flowrunner.api.identify import PUBLIC
 from flowrunner.config import Settings
 from flowrunner.identity.permissions import Permission
 from flowrunner.wiring import build
 
 LEAST_CASES = 2000
+CONTRACT = Contract(gives={200: None})
 PLANTED = "/api/v1/accounts/{account:str}/planted"
 
 
@@ -109,7 +111,7 @@ def planted_cases(world):
 async def test_a_handler_that_enforces_another_permission_is_found(monkeypatch, enforced, found):
     """A route that is laxer, stricter or more open than it declares makes the matrix fail."""
 
-    @get(PLANTED, permission=Permission.SECRETS_LIST, operation_id="planted")
+    @get(PLANTED, permission=Permission.SECRETS_LIST, operation_id="planted", contract=CONTRACT)
     async def handler(account: FromPath[str]) -> dict[str, str]:
         return {}
 
@@ -128,7 +130,7 @@ async def test_a_handler_that_looks_into_other_accounts_is_found(monkeypatch):
     """One that takes the account from the path shows, tells apart and answers what it must not."""
     worlds = []
 
-    @get(PLANTED, permission=Permission.USERS_READ, operation_id="planted")
+    @get(PLANTED, permission=Permission.USERS_READ, operation_id="planted", contract=CONTRACT)
     async def handler(request: Request, account: FromPath[str]) -> list[str]:
         return [user.username for user in await worlds[0].application.identity.users.page(account)]
 
@@ -147,7 +149,7 @@ async def test_a_handler_that_changes_other_accounts_is_found(monkeypatch):
     """One that refuses in the right words, but only after it has done it, is found."""
     worlds = []
 
-    @post(PLANTED, permission=Permission.USERS_WRITE, operation_id="planted")
+    @post(PLANTED, permission=Permission.USERS_WRITE, operation_id="planted", contract=CONTRACT)
     async def handler(account: FromPath[str]) -> Response:
         documents = worlds[0].application.store.documents._documents
         for key in [key for key in documents if key[:2] == (account, "user")]:
@@ -165,7 +167,7 @@ async def test_a_handler_that_changes_other_accounts_is_found(monkeypatch):
 async def test_a_handler_that_breaks_is_found(monkeypatch):
     """A 500 is never right."""
 
-    @get(PLANTED, permission=Permission.SECRETS_LIST, operation_id="planted")
+    @get(PLANTED, permission=Permission.SECRETS_LIST, operation_id="planted", contract=CONTRACT)
     async def handler(account: FromPath[str]) -> None:
         raise RuntimeError
 
@@ -178,7 +180,7 @@ async def test_a_handler_that_breaks_is_found(monkeypatch):
 async def test_a_change_that_declares_a_permission_to_read_is_found(monkeypatch):
     """The matrix believes what is declared; that a declaration fits its method is asked apart."""
 
-    @post(PLANTED, permission=Permission.SECRETS_LIST, operation_id="planted")
+    @post(PLANTED, permission=Permission.SECRETS_LIST, operation_id="planted", contract=CONTRACT)
     async def handler(account: FromPath[str]) -> None:
         return None
 
@@ -191,7 +193,7 @@ async def test_a_change_that_declares_a_permission_to_read_is_found(monkeypatch)
 async def test_a_route_without_a_permission_that_exists_is_no_server(monkeypatch, options):
     """The real application is not built with it."""
 
-    @get(PLANTED, operation_id="planted", **options)
+    @get(PLANTED, operation_id="planted", contract=CONTRACT, **options)
     async def handler(account: FromPath[str]) -> None:
         return None
 

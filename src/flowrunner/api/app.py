@@ -117,9 +117,8 @@ def create_app(
         ),
         *([] if vault is None else secret_routes.routes(vault, None if identity is None else identity.audit)),
     ]
-
-    handlers += openapi.routes(handlers)
     check_routes((", ".join(sorted(handler.paths)), handler.opt) for handler in handlers)
+    handlers += openapi.routes(handlers)
     idempotency = Idempotency(store.documents, clock)
     rest = Litestar(
         handlers,
