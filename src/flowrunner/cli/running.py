@@ -61,7 +61,7 @@ def run(
     source = read_source(file)
     sound_program(source)
     if source.format == "test":
-        complain(f"{file} is a test case: it is run by a server that keeps it.", remedy="Put what it tests into a workflow, and run that.")
+        complain(f"{file} is a test case: it is run by a server that keeps it.", remedy="POST it to /api/v2/tests, and execute it there.")
         raise Ended(INVALID)
     text = read_input(given)
     settings = settings_of(config, store=store or "memory:", dev=True, log_format="text", log_level="error" if quiet else "warning")
