@@ -67,7 +67,7 @@ def test_a_task_is_called_with_what_its_node_speaks_of():
     assert first == {
         "params": {"script": "return 1"},
         "input": {"i": 0},
-        "execution": {"id": "e-1", "flow_id": "f-1", "name": "e-1", "started_at": format_timestamp(START)},
+        "execution": {"id": "0123456789abcdef0123456789abcdef", "flow_id": "f-1", "name": "e-1", "started_at": format_timestamp(START)},
         "hooks": {"post": "return 'x'"},
         "language": "flow",
     }
