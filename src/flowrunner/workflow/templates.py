@@ -277,4 +277,4 @@ class ChildEnded:
         result = states_of(environment).get("result")
         if not isinstance(result, dict):
             return None
-        return result["Output"] if "Output" in result else {"runId": str(result.get("ExecutionArn", "")).rsplit(":", 1)[-1]}
+        return result["Output"] if "Output" in result else {"runId": result.get("ExecutionId")}
