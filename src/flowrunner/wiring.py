@@ -45,7 +45,7 @@ from flowrunner.jsonvalue import JSONValue, dumps
 from flowrunner.limits import AWS_RATES, PROFILES, Limits, Rate
 from flowrunner.ports.definitions import Machine
 from flowrunner.ports.store import Store
-from flowrunner.ports.tasks import ChildStart
+from flowrunner.ports.tasks import Child, ChildStart
 from flowrunner.stores.open import open_store
 from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.function_files import file_faults
@@ -221,7 +221,7 @@ class Application:
 
     # --- what tasks may ask of the engine (ports.tasks.ExecutionStarter and tasks.nested.Callbacks)
 
-    async def start_child(self, start: ChildStart) -> tuple[str, int]:
+    async def start_child(self, start: ChildStart) -> Child:
         """Start a nested execution."""
         return await self.engine.start_child(start)
 

@@ -1,6 +1,7 @@
 """Flows through the whole application: YAML in, scripts and branches run, status and logs out, on SQLite."""
 
 import asyncio
+import json
 import textwrap
 from contextlib import AsyncExitStack
 
@@ -154,3 +155,30 @@ async def test_an_action_template(served):
     async with asyncio.timeout(30):
         await application.feed.ended(run)
     assert (await client.get(f"/workflows/runs/{run}")).json()["status"] == "success"
+
+
+async def test_what_is_not_waited_for_is_found_by_its_id(served):
+    """Nodes and steps that leave another execution alone give the id that REST takes; a started flow knows its own."""
+    application, client = served
+
+    async def ended(run):
+        async with asyncio.timeout(30):
+            await application.feed.ended(run)
+
+    own = {"metadata": {"name": "Own"}, "nodes": {"own": {"type": "transform", "params": {"script": "return {id: execution.id}"}}}}
+    child = (await client.post("/flows", json={"content": json.dumps(own)})).json()["id"]
+    left = {"metadata": {"name": "Left"}, "nodes": {"left": {"type": "flow", "params": {"flow_id": child, "wait": False}}}}
+    parent = (await client.post("/flows", json={"content": json.dumps(left)})).json()["id"]
+    run = (await client.post(f"/flows/{parent}/run", json={})).json()["execution_id"]
+    await ended(run)
+    started = (await client.get(f"/executions/{run}")).json()["results"]["left"]["execution_id"]
+    await ended(started)
+    assert (await client.get(f"/executions/{started}")).json()["results"]["own"] == {"id": started}
+    client.base_url = "http://localhost/api/v2"
+    await client.post("/workflows", json={"workflowId": "steps", "definition": STEPS})
+    alone = {"name": "Alone", "steps": {"alone": {"type": "workflow", "config": {"workflowId": "steps", "wait": False}}}}
+    await client.post("/workflows", json={"workflowId": "alone", "definition": alone})
+    run = (await client.post("/workflows/alone/execute", json={})).json()["runId"]
+    await ended(run)
+    started = (await client.get(f"/workflows/runs/{run}")).json()["context"]["outputs"]["alone"]["runId"]
+    assert (await client.get(f"/workflows/runs/{started}")).json()["workflowId"] == "steps"

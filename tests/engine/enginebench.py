@@ -7,12 +7,12 @@ import json
 import random
 import uuid
 
-from flowrunner.asl.parse import parse_definition
 from flowrunner.engine.engine import Engine
-from flowrunner.errors import InvalidDefinition
+from flowrunner.formats import compile_revision
+from flowrunner.kinds import BUILT_IN
 from flowrunner.limits import AWS
 from flowrunner.ports.definitions import Machine, Revision
-from flowrunner.ports.tasks import Failed, Succeeded, TaskHandler
+from flowrunner.ports.tasks import Failed, Succeeded, TaskHandler, log
 from flowrunner.telemetry.metrics import Metrics
 from flowrunner.testing.clock import ManualClock
 
@@ -22,11 +22,8 @@ QUIET_TURNS = 25  # of the event loop, in which nothing of the store is under wa
 
 
 def compiler(revision):
-    """The ASL front end as the engine's compiler."""
-    parsed = parse_definition(revision.definition)
-    if parsed.program is None:
-        raise InvalidDefinition("; ".join(map(str, parsed.diagnostics)), parsed.diagnostics)
-    return parsed.program
+    """The front end of the revision's format as the engine's compiler."""
+    return compile_revision(revision, BUILT_IN)
 
 
 class Scripted(TaskHandler):
@@ -50,10 +47,19 @@ class Scripted(TaskHandler):
     def idempotent(self, call):
         return self.may_repeat
 
+    def outcomes(self, call):
+        """What the table has for a call: by the function's name; for a node or step by its state, a batch by its number behind that."""
+        if call.resource.service != "flowrunner":
+            return self.table.get(call.resource.arn.rsplit(":", 1)[-1])
+        batch = (json.loads(call.parameters)["input"] or {}).get("batch_index")
+        return self.table.get(call.state if batch is None else f"{call.state} {batch}")
+
     async def run(self, call):
         self.calls.append(call)
-        outcomes = self.table.get(call.resource.arn.rsplit(":", 1)[-1])
+        outcomes = self.outcomes(call)
         outcome = {"return": json.loads(call.parameters)} if outcomes is None else outcomes.pop(0) if len(outcomes) > 1 else outcomes[0]
+        for level, message, data in outcome.get("log", ()):
+            log(level, message, None if data is None else json.dumps(data))
         try:
             await self.clock.sleep(outcome.get("after", 0) if "hang" not in outcome else 10**9)
         except BaseException:
@@ -126,16 +132,17 @@ class Bench:
         """How many executions the metric says are running."""
         return self.metrics.registry.get_sample_value("flowrunner_executions_running")
 
-    async def machine(self, definition, name=None):
-        """Register a definition (a JSON value)."""
+    async def machine(self, definition, name=None, *, form=None):
+        """Register a definition: a JSON value or a text, of a state machine or of another format."""
         name = name or f"m-{uuid.uuid4().hex[:8]}"
         revision = Revision(
             id=str(uuid.uuid4()),
             account=ACCOUNT,
             machine=name,
-            definition=json.dumps(definition),
+            definition=definition if isinstance(definition, str) else json.dumps(definition),
             role_arn="arn:aws:iam::000000000000:role/r",
             created_at=self.clock.now(),
+            settings={} if form is None else {"format": form},
         )
         return await self.store.definitions.create_machine(Machine(account=ACCOUNT, name=name, type="STANDARD", created_at=self.clock.now(), revision=revision))
 
@@ -149,9 +156,9 @@ class Bench:
                 quiet = 0
                 await asyncio.wait(self.store.in_flight, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
 
-    async def run(self, definition, given=None, *, most=2000, **options):
+    async def run(self, definition, given=None, *, form=None, most=2000, **options):
         """Start, move the clock until it ends, return the head."""
-        head = await self.engine.start_execution(await self.machine(definition), input=json.dumps({} if given is None else given), **options)
+        head = await self.engine.start_execution(await self.machine(definition, form=form), input=json.dumps({} if given is None else given), **options)
         return await self.finish(head.id, most=most)
 
     async def finish(self, execution, *, most=2000):

@@ -250,7 +250,7 @@ async def test_a_child_does_not_outlive_the_attempt_that_waits_for_it(bench, how
     started = asyncio.Event()
 
     async def run(call):
-        arn, _ = await bench.engine.start_child(
+        child = await bench.engine.start_child(
             ChildStart(
                 account=ACCOUNT,
                 machine_arn="arn:aws:states:us-east-1:000000000000:stateMachine:child",
@@ -263,7 +263,7 @@ async def test_a_child_does_not_outlive_the_attempt_that_waits_for_it(bench, how
             )
         )
         started.set()
-        return Succeeded(json.dumps({"ExecutionArn": arn}))
+        return Succeeded(json.dumps({"ExecutionArn": child.arn}))
 
     bench.handler.run = run
     parent = await bench.engine.start_execution(await bench.machine(SYNC))

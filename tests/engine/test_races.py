@@ -216,8 +216,8 @@ async def children(bench):
             account=call.account, machine_arn=CHILD, name=names[0] if names else None, input="{}",
             key=call.key, parent=call.execution, attempt=call.attempt, wait="text",
         )  # fmt: skip
-        arn, started = await bench.engine.start_child(start)
-        return Succeeded(json.dumps({"ExecutionArn": arn, "StartDate": started}))
+        child = await bench.engine.start_child(start)
+        return Succeeded(json.dumps({"ExecutionArn": child.arn, "StartDate": child.started_at}))
 
     bench.handler.run = run
     bench.names = names
@@ -328,7 +328,7 @@ async def test_a_child_is_started_once_though_the_store_fails(bench, done):
     start = ChildStart(account=ACCOUNT, machine_arn=CHILD, name=None, input="{}", key="k", parent="0" * 32, attempt=1, wait="text")
     starting = asyncio.create_task(bench.engine.start_child(start))
     await pass_time(bench, 5)
-    arn, _ = await starting
+    arn = (await starting).arn
     executions = await bench.store.executions.list(ExecutionQuery(account=ACCOUNT, machine="child"))
     assert [execution.name for execution in executions] == [arn.rpartition(":")[2]]
 

@@ -67,7 +67,7 @@ def test_a_task_is_called_with_what_its_node_speaks_of():
     assert first == {
         "params": {"script": "return 1"},
         "input": {"i": 0},
-        "execution": {"id": "e-1", "flow_id": "f-1", "name": "e-1", "started_at": format_timestamp(START)},
+        "execution": {"id": "0123456789abcdef0123456789abcdef", "flow_id": "f-1", "name": "e-1", "started_at": format_timestamp(START)},
         "hooks": {"post": "return 'x'"},
         "language": "flow",
     }
@@ -306,9 +306,11 @@ def test_a_sub_flow_is_an_execution_of_its_own():
 def test_a_sub_flow_may_be_computed_and_left_alone():
     """An id by a script; without waiting the node gives the execution's id."""
     text = flow({"sub": {"type": "sub-flow", "params": {"flow_id": "${ 'child-' + input.n }", "wait": False}}})
-    played = play(text, {"n": 4}, {"sub (start)": lambda call: {"ExecutionArn": "arn:x:execution:flow/child-4:e-9"}}, default=JavaScript())
+    played = play(
+        text, {"n": 4}, {"sub (start)": lambda call: {"ExecutionArn": "arn:x:execution:flow/child-4:e-9", "ExecutionId": "c0ffee"}}, default=JavaScript()
+    )
     assert played.called("sub (start)") == [{"StateMachineArn": f"{ACCOUNT}:stateMachine:flow/child-4", "Input": {"n": 4}}]
-    assert played.output == {"n": 4, "execution_id": "e-9"}
+    assert played.output == {"n": 4, "execution_id": "c0ffee"}
 
 
 def test_ways_meet_in_a_merge():

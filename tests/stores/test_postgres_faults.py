@@ -286,19 +286,19 @@ async def test_the_network_is_cut(postgres_server, open_postgres, monkeypatch):
     """Behind a cut that nobody reports calls end in bounded time and the store is not ready; after it the store goes on by itself."""
     from flowrunner.stores.postgres import link, store
 
-    monkeypatch.setattr(link.Link.fetch, "__kwdefaults__", {"seconds": 0.3})
+    monkeypatch.setattr(link.Link.fetch, "__kwdefaults__", {"seconds": 0.6})
     monkeypatch.setattr(link, "CLOSE_SECONDS", 0.1)
-    monkeypatch.setattr(store, "CHECK_SECONDS", 0.3)
-    monkeypatch.setattr(store, "CHECK_SECONDS_IN_ALL", 0.6)
+    monkeypatch.setattr(store, "CHECK_SECONDS", 0.6)
+    monkeypatch.setattr(store, "CHECK_SECONDS_IN_ALL", 1.2)
     async with Proxy(postgres_server.port) as proxy:
-        url = f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres?schema=cut&connect_timeout=0.3"
+        url = f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres?schema=cut&connect_timeout=0.6"
         async with open_postgres(url) as opened:
             ledger = Ledger(opened)
             async with load(ledger):
                 while len(ledger.acknowledged) < 20:
                     await asyncio.sleep(0.01)
                 proxy.open.clear()
-                async with asyncio.timeout(3):
+                async with asyncio.timeout(6):
                     for _ in range(2):
                         with pytest.raises(StoreUnavailable):
                             await opened.check()

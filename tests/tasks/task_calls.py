@@ -4,7 +4,7 @@ import itertools
 
 from flowrunner.core.resource import parse_resource
 from flowrunner.jsonvalue import dumps
-from flowrunner.ports.tasks import TaskCall
+from flowrunner.ports.tasks import Child, TaskCall
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 INVOKE = "arn:aws:states:::lambda:invoke"
@@ -49,7 +49,7 @@ class Starter:
     async def start_child(self, start):
         self._fail()
         self.started.append(start)
-        return f"arn:aws:states:{REGION}:{ACCOUNT}:execution:child:{start.name or 'made-up'}", 1_745_486_528_077
+        return Child(f"arn:aws:states:{REGION}:{ACCOUNT}:execution:child:{start.name or 'made-up'}", 1_745_486_528_077, "c0ffee")
 
     async def answer(self, token, *, account, output=None, error=None, cause=None):
         self._fail()

@@ -34,6 +34,12 @@ async def test_start(registry, starter, pattern, wait):
     assert answer["SdkHttpMetadata"]["AllHttpHeaders"]["Content-Type"] == ["application/x-amz-json-1.0"]
 
 
+async def test_a_flow_started_as_a_task_has_the_id_that_rest_takes(registry, starter):
+    """AWS has no such execution; without the id nobody could look up one that is not waited for."""
+    outcome = await outcome_of(registry, START, {"StateMachineArn": MACHINE.replace(":child", ":flow/child")})
+    assert json.loads(outcome.output)["ExecutionId"] == "c0ffee"
+
+
 @pytest.mark.parametrize(
     ("given", "text"), [({}, "{}"), ({"Input": None}, "{}"), ({"Input": '"text"'}, '"text"'), ({"Input": [1]}, "[1]"), ({"Input": {"ü": 1}}, '{"ü":1}')]
 )

@@ -82,6 +82,13 @@ async def test_expressions_are_filled_and_scripts_are_not(handle):
     assert made == {"output": {"params": {"say": "n is 2", "whole": 3, "code": "return `${input.n}`"}, "input": {"n": 2}}, "action": "success"}
 
 
+@pytest.mark.parametrize("told", [None, {}, {"id": "another", "name": "n"}, "text"])
+async def test_the_execution_id_is_the_one_in_the_store(handle, told):
+    """Whatever a state machine says of its execution: the id is the one that REST and sockets take."""
+    made = value(await handle({"say": "${execution.id}"}, execution=told))
+    assert made["output"]["params"] == {"say": "e1"}
+
+
 async def test_in_a_workflow_nothing_is_evaluated_here(handle):
     """What stands in a workflow's parameters when they arrive is data."""
     made = value(await handle({"say": "${input.n}"}, language="workflow"))

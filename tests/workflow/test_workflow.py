@@ -150,7 +150,7 @@ def test_a_script_sees_all(play):
     played.answer("a", {"exitCode": 0})
     called = played.called("s")
     assert (called["variables"], called["results"], called["input"], called["language"]) == ({"x": 1}, {"a": {"exitCode": 0}}, {"y": 1}, "workflow")
-    assert called["execution"]["flow_id"] == "w"
+    assert (called["execution"]["id"], called["execution"]["flow_id"]) == ("0123456789abcdef0123456789abcdef", "w")
 
 
 def test_secrets_stay_references(play):

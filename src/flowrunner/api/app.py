@@ -117,8 +117,10 @@ def create_app(
         ),
         *([] if vault is None else secret_routes.routes(vault, None if identity is None else identity.audit)),
     ]
-    check_routes((", ".join(sorted(handler.paths)), handler.opt) for handler in handlers)
-    handlers += openapi.routes(handlers)
+    check_routes((", ".join(sorted(handler.paths)), handler.opt) for handler in handlers)  # first: the document needs what it looks for
+    described = openapi.routes(handlers)
+    check_routes((", ".join(sorted(handler.paths)), handler.opt) for handler in described)
+    handlers += described
     idempotency = Idempotency(store.documents, clock)
     rest = Litestar(
         handlers,

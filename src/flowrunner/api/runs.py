@@ -130,7 +130,6 @@ def routes(
     @get(
         RUNS,
         permission=RUNS_READ,
-        counts_as="ListExecutions",
         operation_id="listRuns",
         contract=Contract(
             gives={200: RunPage}, query=(*PAGED, Parameter("workflow", "Runs of this workflow only."), Parameter("status", "Runs in this status only."))
@@ -147,7 +146,6 @@ def routes(
     @get(
         RUN,
         permission=RUNS_READ,
-        counts_as="DescribeExecution",
         operation_id="describeRun",
         contract=Contract(gives={200: Run}, fails=(404,)),
     )

@@ -215,6 +215,7 @@ class Run:
             context=context,
             variables=scope.visible_variables(),
             states={"input": scope.input.value, "context": context, **states} if scope.state.language == "JSONata" else None,
+            execution=self.identity.id,
             entropy=self.entropy,
             now=self.now,
             meter=self.meter,

@@ -18,7 +18,7 @@ from flowrunner.ids import Arn, machine_arn, parse_arn
 from flowrunner.jsonvalue import JSONValue, Payload, dumps, loads
 from flowrunner.ports.executions import Delivery, Head
 from flowrunner.ports.store import Store
-from flowrunner.ports.tasks import ChildStart
+from flowrunner.ports.tasks import Child, ChildStart
 
 _NAMESPACE = uuid.UUID("6f1b0b0e-5f4e-4a53-9a5c-6a54c7f7d9a1")  # ours; makes a child's name from its attempt's key
 
@@ -45,7 +45,7 @@ class Children:
         self._clock = clock
         self._report = report
 
-    async def start(self, start: ChildStart) -> tuple[str, int]:
+    async def start(self, start: ChildStart) -> Child:
         """See Engine.start_child. A store that is away delays the start: failed, it might have taken place all the same."""
         starting = asyncio.ensure_future(surely(lambda: self._start(start), self._clock, self._report))
         try:
@@ -57,7 +57,7 @@ class Children:
                 starting.cancel()  # a write that is under way is finished all the same
             raise
 
-    async def _start(self, start: ChildStart) -> tuple[str, int]:
+    async def _start(self, start: ChildStart) -> Child:
         arn = parse_arn(start.machine_arn)
         machine = await self._store.definitions.machine(start.account, arn.name) if arn is not None and arn.account == start.account else None
         if machine is None:
@@ -72,12 +72,11 @@ class Children:
             head = taken.head
         if start.wait is not None and not is_same_child(head, start):  # somebody else's: its end would never be told here
             raise ExecutionAlreadyExists(head, arn_of(head, self._region))
-        return arn_of(head, self._region), head.started_at
+        return Child(arn_of(head, self._region), head.started_at, head.id)
 
-    async def _stop_started(self, starting: asyncio.Future[tuple[str, int]]) -> None:
+    async def _stop_started(self, starting: asyncio.Future[Child]) -> None:
         with contextlib.suppress(FlowRunnerError):
-            arn, _ = await starting
-            await self.stop(dumps({"ExecutionArn": arn}))
+            await self.stop(dumps({"ExecutionArn": (await starting).arn}))
 
     async def stop(self, answer: str) -> None:
         """Stop the execution that a ``.sync`` attempt started (its first answer, JSON text) and now goes without; AWS stops it too."""

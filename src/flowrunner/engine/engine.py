@@ -36,7 +36,7 @@ from flowrunner.ports.definitions import Machine
 from flowrunner.ports.executions import Delivery, Head, NameTaken, StepWrite
 from flowrunner.ports.observe import NullObserver, Observer
 from flowrunner.ports.store import Store
-from flowrunner.ports.tasks import ChildStart, TaskResolver
+from flowrunner.ports.tasks import Child, ChildStart, TaskResolver
 
 ANSWER_SECONDS = 5.0  # how long a request waits for a store that is away: a database that restarts is back by then
 KEPT_WARM = 1000  # executions that only wait, but are kept in memory to save the loading
@@ -209,7 +209,7 @@ class Engine:
         else:
             self._rest(live)
 
-    async def start_child(self, start: ChildStart) -> tuple[str, int]:
+    async def start_child(self, start: ChildStart) -> Child:
         """Start a nested execution for an attempt; the same attempt always gets the same child. See ports.tasks.
 
         When the attempt is given up meanwhile (cancelled), a child that it would have waited for is stopped once it has started.

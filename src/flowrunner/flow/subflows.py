@@ -81,8 +81,7 @@ class _Ended:
         states = states_of(environment)
         result = states.get("result")
         returned = result if isinstance(result, dict) else {}
-        execution = str(returned.get("ExecutionArn", "")).rsplit(":", 1)[-1]
-        made = returned.get("Output") if self.waits else {"runId" if self.target.input == "variables" else "execution_id": execution}
+        made = returned.get("Output") if self.waits else {"runId" if self.target.input == "variables" else "execution_id": returned.get("ExecutionId")}
         told = {"output": made}
         if self.inner is None:
             return told

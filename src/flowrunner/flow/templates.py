@@ -88,7 +88,7 @@ class Called:
             called["shared"] = known.get(SHARED, {})
         if "variables" in self.node.mentions:
             called["variables"] = {name: value for name, value in known.items() if "." not in name and name != SHARED}
-        called["execution"] = execution_of(states["context"])
+        called["execution"] = execution_of(environment)
         if self.hooks and self.node.hooks:
             called["hooks"] = self.node.hooks
         if self.names:
@@ -97,11 +97,12 @@ class Called:
         return called
 
 
-def execution_of(context: JSONObject) -> JSONObject:
-    """What scripts know of their execution."""
+def execution_of(environment: Environment) -> JSONObject:
+    """What scripts know of their execution; its id is the one that REST and sockets take."""
+    context: JSONObject = states_of(environment)["context"]
     execution, machine = context["Execution"], context["StateMachine"]
     return {
-        "id": execution["Id"].rsplit(":", 1)[-1],
+        "id": environment.execution,
         "flow_id": machine["Name"].removeprefix(MACHINE_PREFIX),
         "name": execution["Name"],
         "started_at": execution["StartTime"],

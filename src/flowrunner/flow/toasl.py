@@ -27,7 +27,6 @@ _DECIDED = (
     " $a != 'success' ? $a : $type($b) = 'boolean' ? ($b ? 'true' : 'false') : $type($b) = 'string' ? $b : 'success')"
 )
 _EXECUTION = {
-    "id": "{% $split($states.context.Execution.Id, ':')[-1] %}",
     "flow_id": "{% $states.context.StateMachine.Name %}",
     "name": "{% $states.context.Execution.Name %}",
     "started_at": "{% $states.context.Execution.StartTime %}",

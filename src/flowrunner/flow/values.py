@@ -101,7 +101,7 @@ def _root(name: str, environment: Environment) -> JSONValue:
     if name == "input":
         return accumulated(states["input"])
     if name == "execution":
-        return execution_of(states["context"])
+        return execution_of(environment)
     if name == SHARED:
         return known.get(SHARED, {})
     roots: dict[str, JSONObject] = {

@@ -43,14 +43,16 @@ class Environment:
     """The names an expression can reach; nothing else exists for it.
 
     `document` is what ``$`` names in JSONPath, `context` what ``$$`` names, `variables` what ``$name`` names in both
-    languages, `states` the value of JSONata's ``$states``. `now` is milliseconds since 1970 UTC. A template whose value would have
-    more than `most_bytes` of JSON text is refused before anything writes it out.
+    languages, `states` the value of JSONata's ``$states``. `execution` is the id that the execution has in the store and over REST.
+    `now` is milliseconds since 1970 UTC. A template whose value would have more than `most_bytes` of JSON text is refused before
+    anything writes it out.
     """
 
     document: JSONValue = None
     context: JSONValue = None
     variables: Mapping[str, JSONValue] = field(default_factory=lambda: _EMPTY)
     states: JSONValue = None
+    execution: str = ""
     entropy: Entropy = field(default_factory=lambda: Entropy(bytes(16)))
     now: int = 0
     meter: Meter = field(default_factory=Meter)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from flowrunner.core.resource import Resource
 from flowrunner.lang.dynamic import SecretPlace
@@ -155,11 +155,19 @@ class ChildStart:
     wait: Literal["text", "json"] | None = None
 
 
+class Child(NamedTuple):
+    """A nested execution: its ARN, when it began in milliseconds since 1970 UTC, and the id that REST and sockets take."""
+
+    arn: str
+    started_at: int
+    id: str
+
+
 class ExecutionStarter(Protocol):
     """How a task reaches the engine; handed over by wiring."""
 
-    async def start_child(self, start: ChildStart) -> tuple[str, int]:
-        """Start a nested execution; return its ARN and start time in milliseconds. Raises FlowRunnerError (NotFound, Conflict, ...)."""
+    async def start_child(self, start: ChildStart) -> Child:
+        """Start a nested execution. Raises FlowRunnerError (NotFound, Conflict, ...)."""
         ...
 
     async def answer(self, token: str, *, account: str, output: str | None = None, error: str | None = None, cause: str | None = None) -> None:

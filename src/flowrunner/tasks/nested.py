@@ -135,6 +135,8 @@ class StartExecutionTask(TaskHandler):
     async def run(self, call: TaskCall) -> TaskOutcome:
         """``{ExecutionArn, SdkHttpMetadata, SdkResponseMetadata, StartDate}``, StartDate in milliseconds since 1970 UTC.
 
+        A flow or workflow, which AWS does not know, also gets ``ExecutionId``, the id that REST takes.
+
         Errors: ``StepFunctions.StateMachineDoesNotExistException``, ``...ExecutionAlreadyExistsException``, ``...InvalidExecutionInputException``.
         """
         parameters = _parameters(call)
@@ -146,12 +148,12 @@ class StartExecutionTask(TaskHandler):
         request_id = self._uuids()
         try:
             loads(start.input)
-            arn, started = await self._starter.start_child(start)
+            child = await self._starter.start_child(start)
         except FlowRunnerError as error:
             problem = _problem(error, parameters)
             cause = service_cause(problem.message, "AWSStepFunctions", problem.status, problem.code, request_id)
             return failed(f"StepFunctions.{problem.code}Exception", cause, _phase(call))
-        answer = dumps({"executionArn": arn, "startDate": started / 1000})
+        answer = dumps({"executionArn": child.arn, "startDate": child.started_at / 1000})
         headers = {
             "connection": "keep-alive",
             "Content-Length": str(len(answer)),
@@ -159,7 +161,8 @@ class StartExecutionTask(TaskHandler):
             "Date": http_date(self._clock.now()),
             "x-amzn-RequestId": request_id,
         }
-        return Succeeded(dumps({"ExecutionArn": arn, **metadata(headers, request_id), "StartDate": started}))
+        own: JSONObject = {"ExecutionId": child.id} if "/" in start.machine_arn else {}
+        return Succeeded(dumps({"ExecutionArn": child.arn, **own, **metadata(headers, request_id), "StartDate": child.started_at}))
 
 
 class SfnTask(TaskHandler):
@@ -198,8 +201,8 @@ class SfnTask(TaskHandler):
             if isinstance(start, Failed):
                 return start
             loads(start.input)
-            arn, started = await self._starter.start_child(start)
-            return Succeeded(dumps({"ExecutionArn": arn, "StartDate": _iso(started)}))
+            child = await self._starter.start_child(start)
+            return Succeeded(dumps({"ExecutionArn": child.arn, "StartDate": _iso(child.started_at)}))
         required = {"sendTaskSuccess": ("TaskToken", "Output"), "getActivityTask": ("ActivityArn",)}.get(action, ("TaskToken",))
         for name in required:
             if not isinstance(parameters.get(name), str):

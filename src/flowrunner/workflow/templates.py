@@ -38,11 +38,12 @@ def author_variables(environment: Environment) -> JSONObject:
     return {name: value for name, value in environment.variables.items() if "." not in name}
 
 
-def execution_of(context: JSONObject) -> JSONObject:
-    """What scripts know of their execution."""
+def execution_of(environment: Environment) -> JSONObject:
+    """What scripts know of their execution; its id is the run's."""
+    context: JSONObject = states_of(environment)["context"]
     execution, machine = context["Execution"], context["StateMachine"]
     name = machine["Name"].rpartition("/")[2]  # FORMAT/ID
-    return {"id": execution["Id"].rsplit(":", 1)[-1], "flow_id": name, "name": execution["Name"], "started_at": execution["StartTime"]}
+    return {"id": environment.execution, "flow_id": name, "name": execution["Name"], "started_at": execution["StartTime"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class Called:
         if self.whole:
             called["variables"] = author_variables(environment)
             called["results"] = {name.removeprefix(NODES): kept["output"] for name, kept in known.items() if name.startswith(NODES) and isinstance(kept, dict)}
-        called["execution"] = execution_of(states_of(environment)["context"])
+        called["execution"] = execution_of(environment)
         called["language"] = self.language
         return called
 
@@ -312,4 +313,4 @@ class ChildEnded:
         result = states_of(environment).get("result")
         if not isinstance(result, dict):
             return None
-        return result["Output"] if "Output" in result else {"runId": str(result.get("ExecutionArn", "")).rsplit(":", 1)[-1]}
+        return result["Output"] if "Output" in result else {"runId": result.get("ExecutionId")}

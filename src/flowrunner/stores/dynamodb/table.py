@@ -47,8 +47,10 @@ async def find_table(session: Session) -> Plain:
         _check(session, found)
         await _active(session)
         schema = await session.get(SCHEMA)
-        if schema is None and not await _anything(session):
-            raise _absent(session, "Nothing is in the table")
+        if schema is None:
+            if not await _anything(session):
+                raise _absent(session, "Nothing is in the table")
+            schema = await session.get(SCHEMA)  # another node may have written it in between
         return _ours(session, schema)
 
 
@@ -140,12 +142,13 @@ async def _schema(session: Session) -> Plain:
     """Read the schema item; write it into an empty table."""
     settings = session.settings
     found = await session.get(SCHEMA)
-    if found is None and not await _anything(session):
-        await _expire(session)
-        mark = {"pk": SCHEMA[0], "sk": SCHEMA[1], "made_by": MADE_BY, "version": VERSION, "shards": settings.shards}
-        with contextlib.suppress(Cancelled):  # another node was faster
-            await session.transact([{"Put": {"Item": item_of(mark), "ConditionExpression": "attribute_not_exists(pk)"}}])
-        found = await session.get(SCHEMA)
+    if found is None:
+        if not await _anything(session):
+            await _expire(session)
+            mark = {"pk": SCHEMA[0], "sk": SCHEMA[1], "made_by": MADE_BY, "version": VERSION, "shards": settings.shards}
+            with contextlib.suppress(Cancelled):  # another node was faster
+                await session.transact([{"Put": {"Item": item_of(mark), "ConditionExpression": "attribute_not_exists(pk)"}}])
+        found = await session.get(SCHEMA)  # what was found in the table may be the item that another node has just written
     return _ours(session, found)
 
 

@@ -120,6 +120,7 @@ def _read(call: TaskCall) -> JSONObject | None:
 
 
 def _node_call(call: TaskCall, parameters: JSONObject) -> NodeCall:
+    told = parameters.get("execution")
     return NodeCall(
         params=parameters.get("params", {}),
         input=parameters.get("input"),
@@ -129,5 +130,5 @@ def _node_call(call: TaskCall, parameters: JSONObject) -> NodeCall:
         key=call.key,
         retry=call.retry,
         deadline=call.deadline,
-        raw=parameters,
+        raw={**parameters, "execution": {**(told if isinstance(told, dict) else {}), "id": call.execution}},
     )
