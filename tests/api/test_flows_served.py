@@ -182,3 +182,20 @@ async def test_what_is_not_waited_for_is_found_by_its_id(served):
     await ended(run)
     started = (await client.get(f"/workflows/runs/{run}")).json()["context"]["outputs"]["alone"]["runId"]
     assert (await client.get(f"/workflows/runs/{started}")).json()["workflowId"] == "steps"
+
+
+@pytest.mark.parametrize("slash", ["/", "%2F"])
+async def test_a_run_is_named_by_its_arn(served, slash):
+    """The ARN that a run is shown with names it in every path, although it has a slash."""
+    application, client = served
+    client.base_url = "http://localhost/api/v2"
+    await client.post("/workflows", json={"workflowId": "two-steps", "definition": STEPS})
+    run = (await client.post("/workflows/two-steps/execute", json={})).json()
+    async with asyncio.timeout(30):
+        await application.feed.ended(run["runId"])
+    arn = run["executionArn"].replace("/", slash)
+    assert (await client.get(f"/workflows/runs/{arn}")).json()["runId"] == run["runId"]
+    assert len((await client.get(f"/workflows/runs/{arn}/steps")).json()) == 2
+    assert (await client.get(f"/workflows/runs/{arn}/stream?wait=1ms")).json()["ended"] is True
+    assert (await client.get(f"http://localhost/api/v1/executions/{arn}")).json()["id"] == run["runId"]
+    assert (await client.get(f"/workflows/runs/{arn}0")).status_code == 404

@@ -36,6 +36,7 @@ from flowrunner.api import (
     workflows,
 )
 from flowrunner.api import secrets as secret_routes
+from flowrunner.api.arnpaths import in_one_piece
 from flowrunner.api.authoring import Authoring
 from flowrunner.api.denials import Denials
 from flowrunner.api.fanout import Channels, Follower
@@ -195,6 +196,7 @@ class Edge:
         trace_id = given if given is not None and _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
         scope["trace_id"] = trace_id
         self._proxies.resolve(scope)
+        scope["path"] = in_one_piece(scope["path"])
         added = [(b"x-request-id", trace_id.encode()), *(_STRICT_TRANSPORT if scope["scheme"] in ("https", "wss") else ())]
         started = False
 

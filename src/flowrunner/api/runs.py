@@ -10,6 +10,7 @@ from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from flowrunner.api.arnpaths import arn_in
 from flowrunner.api.authoring import Authoring, Caller, by_of, next_link, page_of
 from flowrunner.api.contract import PAGED, Contract, Parameter
 from flowrunner.api.filters import level_of, statuses_of
@@ -115,7 +116,7 @@ async def locate(executions: ExecutionStore, principal: Principal, name: str) ->
     head: Head | None = None
     if _HEX.fullmatch(identity):
         head = await executions.head(identity)
-    elif (arn := parse_arn(name)) is not None and arn.execution is not None and arn.account == principal.account:
+    elif (arn := parse_arn(arn_in(name))) is not None and arn.execution is not None and arn.account == principal.account:
         head = await executions.find(arn.account, arn.name, arn.execution)
     if head is None or head.account != principal.account:
         raise NotFound("run", name)
