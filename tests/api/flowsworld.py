@@ -60,7 +60,9 @@ async def flows_world(**settings):
         workflows = Definitions(store, form="workflow", reserved=frozenset({"runs", "validate"}), **common)
         cases = Definitions(store, form="test", **common)
         made.update(store=store, engine=engine)
-        authoring = Authoring(store=store, runner=engine, flows=flows, workflows=workflows, cases=cases, clock=clock, region="us-east-1", kinds=KINDS, plugins={})
+        authoring = Authoring(
+            store=store, runner=engine, flows=flows, workflows=workflows, cases=cases, clock=clock, region="us-east-1", kinds=KINDS, plugins={}
+        )
         made["authoring"] = authoring
         return {"authoring": authoring, "feed": engine.feed}
 

@@ -197,7 +197,10 @@ async def test_a_test_that_is_switched_off(ask, outcome, shop):
 
 async def test_steps_of_a_list(ask, outcome, shop):
     """They run in order; assertions are about the last one."""
-    steps = [{"id": "get", "type": "http", "config": {"url": f"{shop}/items"}}, {"id": "name", "type": "transform", "config": {"script": "return results.get.items[0]"}}]
+    steps = [
+        {"id": "get", "type": "http", "config": {"url": f"{shop}/items"}},
+        {"id": "name", "type": "transform", "config": {"script": "return results.get.items[0]"}},
+    ]
     asserted = [{"type": "json_path", "path": "$.name", "equals": "pen"}, {"type": "equals", "actual": "{{$prev.id}}", "expected": 7}]
     await ask("POST", "/tests", {"testId": "listed", "groupId": "g", "name": "n", "type": "steps", "steps": steps, "assertions": asserted}, 201)
     assert (await outcome("listed"))["status"] == "passed"
