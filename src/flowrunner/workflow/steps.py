@@ -25,6 +25,8 @@ EVERYTHING = ("States.ALL", "States.DataLimitExceeded")  # which States.ALL does
 UNKNOWN_KIND = "UNKNOWN_KIND"
 INVALID_EXPRESSION = "INVALID_EXPRESSION"
 INVALID_PARAMETER = "INVALID_PARAMETER"
+ID_CHARACTERS = 128
+_MAPPED = "{{mapped}}"  # an expression: anything may come of it
 DUPLICATE_ID = "DUPLICATE_ID"
 SEES_ALL = frozenset({"script", "transform", "condition"})
 OLDER_NAMES = {"sql": "database", "cmd": "command", "sub-workflow": "workflow", "subworkflow": "workflow", "sleep": "delay"}
@@ -126,6 +128,8 @@ def _named(compiling: Compiling, value: JSONValue, place: Place) -> dict[str, tu
         if key is not None and name != key:
             found.error((*at, "id"), f"The step stands under '{key}' but calls itself '{name}'.", INVALID_VALUE)
             name = key
+        if not name.strip() or len(name) > ID_CHARACTERS:
+            found.error(at, f"The id of a step has 1 to {ID_CHARACTERS} characters.", INVALID_VALUE)
         if "." in name:
             found.error(at, f"The id of a step has no dots: '{name}'.", INVALID_VALUE)
         if name in compiling.ids:
@@ -335,13 +339,12 @@ def _task(compiling: Compiling, step: Step) -> State:
 def _check(compiling: Compiling, step: Step, info: KindInfo, config: JSONObject) -> None:
     """What a kind says of its parameters; those that come as inputs are not known yet."""
     given = config or {**step.given.get("inputs", {}), **step.given.get("input", {})}
-    mapped = {mapper.get("targetParam") for mapper in step.given.get("dataMappers", ()) if isinstance(mapper, dict)}
-    for finding in parameter_findings(info.parameters, given):
-        if any(isinstance(name, str) and finding.message.startswith(f"{name} is missing") for name in mapped):
-            continue
+    targets = [mapper.get("targetParam") for mapper in step.given.get("dataMappers", ()) if isinstance(mapper, dict)]
+    mapped = {name.partition(".")[0]: _MAPPED for name in targets if isinstance(name, str)}
+    for finding in parameter_findings(info.parameters, {**mapped, **given}):
         place = (*step.at("config"), *(part for part in finding.pointer.split("/") if part))
-        name = place[-1]
+        said = f"'{place[-1]}' {finding.message}." if finding.pointer else f"The parameter {finding.message}."
         if finding.severe:
-            compiling.found.error(place, f"'{name}' {finding.message}.", INVALID_PARAMETER)
+            compiling.found.error(place, said, INVALID_PARAMETER)
         else:
-            compiling.found.warning(place, f"'{name}' {finding.message}.", INVALID_PARAMETER)
+            compiling.found.warning(place, said, INVALID_PARAMETER)
