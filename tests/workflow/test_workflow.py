@@ -309,3 +309,13 @@ def test_what_is_wrong(definition, pointer, said):
     assert found, [str(one) for one in parsed.diagnostics]
     assert found[0].pointer == pointer or not pointer
     assert found[0].line > 0
+
+
+def test_what_is_told_has_bounds():
+    """Names as long as the text stand in a message and a pointer by their beginnings: a thousand findings are no thousand texts."""
+    name = "s" * 100_000
+    diagnostics = parse_workflow(json.dumps(workflow(**{name: command(**{f"u{number}": 1 for number in range(1100)})})), BUILT_IN).diagnostics
+    assert len(diagnostics) == 1000
+    assert all(len(one.message) <= 1000 and len(one.pointer) <= 1000 for one in diagnostics)
+    [unknown] = parse_workflow(json.dumps(workflow(a={"type": name})), BUILT_IN).diagnostics
+    assert unknown.message.endswith("sss…")
