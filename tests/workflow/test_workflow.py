@@ -296,6 +296,7 @@ def test_levels_of_variables():
         (workflow(b={"type": "branch"}), "/steps/b/config/branches", "'branches' is missing"), (workflow({"a.b": 1}, s=command()), "/variables/a.b", "no dots"),
         (workflow(a=5), "/steps/a", "must be an object"), (workflow(a=command(dataMappers=[{"sourceStep": "x"}])), "/steps/a/dataMappers[0]", "'sourcePath' is missing"),
         (workflow(**{" ": command()}), "/steps/ ", "1 to 128 characters"), (workflow(**{"a" * 129: command()}), f"/steps/{'a' * 129}", "1 to 128 characters"),
+        (workflow(a=command(name="n" * 257)), "/steps/a/name", "at most 256 characters"),
         (workflow(a={"type": "http", "config": {"method": "GET"}}), "/steps/a/config", "The parameter url is missing, or path: "), (workflow(a={"type": "script"}), "/steps/a/config", "script is missing, or function"),
         (workflow(a={"type": "delay", "config": {"duration": 1, "unit": "h"}}), "/steps/a/config/unit", "ms, s or m"),
     ],

@@ -26,6 +26,7 @@ UNKNOWN_KIND = "UNKNOWN_KIND"
 INVALID_EXPRESSION = "INVALID_EXPRESSION"
 INVALID_PARAMETER = "INVALID_PARAMETER"
 ID_CHARACTERS = 128
+NAME_CHARACTERS = 256  # every note about the step has it
 _MAPPED = "{{mapped}}"  # an expression: anything may come of it
 DUPLICATE_ID = "DUPLICATE_ID"
 SEES_ALL = frozenset({"script", "transform", "condition"})
@@ -130,6 +131,8 @@ def _named(compiling: Compiling, value: JSONValue, place: Place) -> dict[str, tu
             name = key
         if not name.strip() or len(name) > ID_CHARACTERS:
             found.error(at, f"The id of a step has 1 to {ID_CHARACTERS} characters.", INVALID_VALUE)
+        if len(step.get("name") or "") > NAME_CHARACTERS:
+            found.error((*at, "name"), f"The name of a step has at most {NAME_CHARACTERS} characters.", INVALID_VALUE)
         if "." in name:
             found.error(at, f"The id of a step has no dots: '{name}'.", INVALID_VALUE)
         if name in compiling.ids:
