@@ -119,6 +119,15 @@ async def test_several_executions_on_one_socket():
             assert [message["type"] for message in seen if message["execution_id"] == run_id(run)] == ["status", "log", "status", "complete"]
 
 
+def named(sent):
+    """The execution that a message names, as far as it can be read."""
+    try:
+        execution = json.loads(sent).get("execution_id")
+    except (ValueError, AttributeError):
+        return ""
+    return execution if isinstance(execution, str) else ""
+
+
 @pytest.mark.parametrize(
     ("sent", "says"),
     [
@@ -150,6 +159,7 @@ async def test_what_is_wrong_is_said_and_the_socket_lives(sent, says):
         await stream.send(sent)
         [error] = await told(stream, 1)
         assert (error["type"], error["message"]) == ("error", says)
+        assert error["execution_id"] == named(sent)
         await quiet(stream)
         await stream.send(subscribe())
         assert (await told(stream, 1))[0]["type"] == "status"

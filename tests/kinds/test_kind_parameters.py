@@ -32,16 +32,35 @@ def test_milliseconds_are_whole():
     ("kind", "params", "expected"),
     [
         ("http.request", {"url": "http://x", "method": "GET"}, []),
+        ("http.request", {}, [("", "url is missing, or path: Where to, `http://` or `https://`", True)]),
+        ("http.request", {"path": "/x"}, []),
+        (
+            "script",
+            {"args": [1]},
+            [
+                (
+                    "",
+                    "script is missing, or function: The body of a function, or an expression. It sees `input`, `results`, `shared`, `secrets`, `execution` and `console`",
+                    True,
+                )
+            ],
+        ),
+        ("condition", {"script": "1"}, []),
+        (
+            "command",
+            {"args": []},
+            [("", "command is missing, or cmd: The program, by the name or the absolute path under which the operator has allowed it", True)],
+        ),
         ("http.request", {"url": 7}, [("/url", "must be a text, not a whole number", True)]),
         ("http.request", {"url": "x", "follow_redirects": "${input.f}"}, []),
         ("http.request", {"url": "x", "follow_redirects": "{{f}}"}, []),
         ("http.request", {"url": "x", "metod": "GET"}, [("/metod", "is not known here; did you mean method?", False)]),
-        ("http.request", {"auth": {"tokn": "x"}}, [("/auth/tokn", "is not known here; did you mean token?", False)]),
-        ("http.request", {"expectedStatus": [200, "x"]}, [("/expectedStatus/1", "must be a whole number, not a text", True)]),
-        ("webhook", {}, [("", "url is missing: Where to, `http://` or `https://`.", True)]),
+        ("http.request", {"url": "x", "auth": {"tokn": "x"}}, [("/auth/tokn", "is not known here; did you mean token?", False)]),
+        ("http.request", {"url": "x", "expectedStatus": [200, "x"]}, [("/expectedStatus/1", "must be a whole number, not a text", True)]),
+        ("webhook", {}, [("", "url is missing: Where to, `http://` or `https://`", True)]),
         ("store", {"operation": "gett"}, [("/operation", "must be one of get, set, delete, list, query, increment, append; did you mean get?", True)]),
         ("store", {"operation": "list", "limit": 0}, [("/limit", "must be 1 or more", True)]),
-        ("assert", {"assertions": [{"type": "equals"}, {"expected": 1}]}, [("/assertions/1", "type is missing: How `actual` is compared.", True)]),
+        ("assert", {"assertions": [{"type": "equals"}, {"expected": 1}]}, [("/assertions/1", "type is missing: How `actual` is compared", True)]),
         ("transform", {"script": "return 1", "anything": {"a/b": 1}}, []),
     ],
 )

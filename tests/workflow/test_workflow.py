@@ -410,6 +410,9 @@ def test_levels_of_variables():
         (workflow(b={"type": "branch"}), "/steps/b/config/branches", "'branches' is missing"), (workflow({"a.b": 1}, s=command()), "/variables/a.b", "no dots"),
         (workflow(a=5), "/steps/a", "must be an object"), (workflow(a=command(dataMappers=[{"sourceStep": "x"}])), "/steps/a/dataMappers[0]", "'sourcePath' is missing"),
         (workflow(a={"type": "wait", "config": {"until": "soon"}}), "/steps/a/config/until", "must be a moment"),
+        (workflow(**{" ": command()}), "/steps/ ", "1 to 128 characters"), (workflow(**{"a" * 129: command()}), f"/steps/{'a' * 129}", "1 to 128 characters"),
+        (workflow(a=command(name="n" * 257)), "/steps/a/name", "at most 256 characters"),
+        (workflow(a={"type": "http", "config": {"method": "GET"}}), "/steps/a/config", "The parameter url is missing, or path: "), (workflow(a={"type": "script"}), "/steps/a/config", "script is missing, or function"),
         (workflow(a={"type": "delay", "config": {"duration": 1, "unit": "h"}}), "/steps/a/config/unit", "ms, s or m"),
         (workflow(a={"type": "delay", "config": {"duration": 1, "jitter": "much"}}), "/steps/a/config/jitter", "must be true, a share"),
         (workflow(a=command(dataMappers=[{"sourceStep": "x", "sourcePath": "y", "targetParam": "z"}])), "/steps/a/dataMappers[0]/sourceStep", "no step 'x' to take"),
@@ -427,3 +430,13 @@ def test_what_is_wrong(definition, pointer, said):
     assert found, [str(one) for one in parsed.diagnostics]
     assert found[0].pointer == pointer or not pointer
     assert found[0].line > 0
+
+
+def test_what_is_told_has_bounds():
+    """Names as long as the text stand in a message and a pointer by their beginnings: a thousand findings are no thousand texts."""
+    name = "s" * 100_000
+    diagnostics = parse_workflow(json.dumps(workflow(**{name: command(**{f"u{number}": 1 for number in range(1100)})})), BUILT_IN).diagnostics
+    assert len(diagnostics) == 1000
+    assert all(len(one.message) <= 1000 and len(one.pointer) <= 1000 for one in diagnostics)
+    [unknown] = parse_workflow(json.dumps(workflow(a={"type": name})), BUILT_IN).diagnostics
+    assert unknown.message.endswith("sss…")

@@ -87,11 +87,12 @@ class _Desk:
     async def receive(self, session: Session, message: Mapping[str, Any]) -> None:
         """Do what one message asks for."""
         await session.room()  # who does not read the answers is not asked for more questions
-        asked = _read(message)
-        if isinstance(asked, str):
-            self._say(session, "error", "", message=asked)
+        asked, problem = _read(message)
+        named = asked.get("execution_id", "")
+        execution = named if isinstance(named, str) else ""
+        if problem is not None:
+            self._say(session, "error", execution, message=problem)
             return
-        execution: str = asked.get("execution_id", "")
         match asked["type"]:
             case "ping":
                 self._say(session, "pong", execution)
@@ -146,26 +147,26 @@ class _Desk:
         self._channels.observer.on_socket_messages(1)
 
 
-def _read(message: Mapping[str, Any]) -> dict[str, Any] | str:
-    """A message from a client, or what is wrong with it."""
+def _read(message: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """A message from a client as far as it can be read, and what is wrong with it."""
     text = message.get("text")
     if text is None:
-        return "Messages are text, not binary"
+        return {}, "Messages are text, not binary"
     if len(text) > LARGEST_BYTES:
-        return f"A message has at most {LARGEST_BYTES} bytes"
+        return {}, f"A message has at most {LARGEST_BYTES} bytes"
     try:
         asked = orjson.loads(text)
     except orjson.JSONDecodeError:
         asked = None
     if not isinstance(asked, dict):
-        return 'Messages are JSON objects such as {"type": "subscribe", "execution_id": "..."}'
+        return {}, 'Messages are JSON objects such as {"type": "subscribe", "execution_id": "..."}'
     kind = asked.get("type")
     if kind not in TYPES:
-        return f"Unknown message type; known are {', '.join(TYPES)}"
+        return asked, f"Unknown message type; known are {', '.join(TYPES)}"
     execution = asked.get("execution_id", "")
     if not isinstance(execution, str) or (not execution and kind != "ping"):
-        return f"{kind} needs execution_id, a text"
+        return asked, f"{kind} needs execution_id, a text"
     after, past = asked.get("after", 0), asked.get("past", True)
     if not isinstance(after, int) or isinstance(after, bool) or after < 0 or not isinstance(past, bool):
-        return "after is a sequence number, past is true or false"
-    return asked
+        return asked, "after is a sequence number, past is true or false"
+    return asked, None

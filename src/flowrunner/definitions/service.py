@@ -260,7 +260,8 @@ class Definitions:
         parsed, around = await self._checked(account, text)
         if parsed.program is None:
             wrong = [found for found in parsed.diagnostics if found.severity == "ERROR"]
-            more = f" There are {len(wrong) - 1} more errors." if len(wrong) > 1 else ""
+            rest = len(wrong) - 1
+            more = "" if rest < 1 else " There is 1 more error." if rest == 1 else f" There are {rest} more errors."
             raise InvalidDefinition(f"The {self.form} is not valid: {wrong[0] if wrong else 'no reason given'}.{more}", parsed.diagnostics)
         return parsed, around
 

@@ -75,7 +75,7 @@ BATCH: Members = {
 }
 HOOKS: Members = {
     "prep": Member("script", "Before the node: what it returns, unless nothing, is the node's input."),
-    "exec": Member("script", "After the node, which it sees as `result`: what it returns, unless nothing, is the node's result."),
-    "post": Member("script", "At last, with `result` and `action`: what it returns, unless nothing, is the action."),
+    "exec": Member("script", "After the node, which it sees as `output`: what it returns, unless nothing, is the node's result."),
+    "post": Member("script", "At last, with `output` and `action`: what it returns, unless nothing, is the action."),
 }
 EXTENSION = "x-"  # members of a flow with such names are the author's own: a place for YAML anchors

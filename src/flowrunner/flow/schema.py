@@ -65,7 +65,7 @@ def _defined(kind: KindInfo) -> str:
 def _choice(kind: KindInfo) -> JSONObject:
     """What follows for a node from its type."""
     then: JSONObject = {"properties": {"params": {"$ref": f"#/$defs/{_defined(kind)}"}}}
-    if kind.parameters.get("required"):
+    if kind.parameters.get("required") or "anyOf" in kind.parameters:
         then["required"] = ["params"]
     return {"if": {"properties": {"type": {"enum": list(names_of(kind))}}, "required": ["type"]}, "then": then}
 

@@ -50,7 +50,10 @@ def _of_object(schema: JSONObject, value: JSONObject, expressions: bool, pointer
     properties = schema.get("properties", {})
     for name in schema.get("required", ()):
         if name not in value:
-            yield Finding(pointer, f"{name} is missing: {properties.get(name, {}).get('description', '')}".rstrip(": "))
+            yield Finding(pointer, f"{name} is missing: {properties.get(name, {}).get('description', '')}".rstrip(":. "))
+    ways = [name for way in schema.get("anyOf", ()) for name in way["required"]]
+    if ways and not any(name in value for name in ways):
+        yield Finding(pointer, f"{ways[0]} is missing, or {' or '.join(ways[1:])}: {properties[ways[0]]['description']}".rstrip("."))
     for name, part in value.items():
         place = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
         if name in properties:

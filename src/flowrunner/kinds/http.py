@@ -59,7 +59,8 @@ HTTP_REQUEST = KindInfo(
             "timeout": duration("The longest the request may take, redirects and all.", "60s"),
             "expectedStatus": {"type": ["integer", "array"], "items": {"type": "integer"}, "description": "In a workflow: the statuses that are a success."},
             "assertions": listed("In a workflow: checks of the answer. `{type: status_code, expected}` or `in: [...]`, `{type: json_path, path, equals}` or `exists` with a path into the body, or those of the kind assert with a path into the output.", {"type": "object"}),
-        }
+        },
+        any_of=("url", "path"),
     ),
     outputs=fields(
         {

@@ -102,9 +102,13 @@ def mapping(description: str) -> JSONObject:
     return {"type": "object", "description": description}
 
 
-def fields(properties: Mapping[str, JSONObject], *required: str, description: str | None = None, closed: bool = True) -> JSONObject:
-    """An object of these fields; `closed` allows no others."""
+def fields(
+    properties: Mapping[str, JSONObject], *required: str, description: str | None = None, closed: bool = True, any_of: tuple[str, ...] = ()
+) -> JSONObject:
+    """An object of these fields; `closed` allows no others, `any_of` asks for at least one of some."""
     made: JSONObject = {"type": "object", "properties": dict(properties), "required": list(required), "additionalProperties": not closed}
+    if any_of:
+        made["anyOf"] = [{"required": [name]} for name in any_of]
     return made if description is None else {"description": description, **made}
 
 

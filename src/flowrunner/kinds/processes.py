@@ -24,7 +24,8 @@ COMMAND = KindInfo(
             "stdin": text("What the program reads."),
             "timeout": duration("The longest it may run.", "60s"),
             "parse_json": boolean("Whether `stdout` is read as JSON into `json`.", default=False),
-        }
+        },
+        any_of=("command", "cmd"),
     ),
     outputs=fields(
         {

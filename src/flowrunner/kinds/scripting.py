@@ -29,7 +29,7 @@ CONDITION = KindInfo(
         "Picks the edge with JavaScript. A text is the edge's name, a boolean gives `true` or `false`, an object's `branch` or `branch_decision` is the name; "
         "anything else takes `success`."
     ),
-    parameters=fields({"condition_script": script(f"The body of a function, or an expression. {_NAMES}"), "script": script("The same, by its shorter name.")}, closed=False),
+    parameters=fields({"condition_script": script(f"The body of a function, or an expression. {_NAMES}"), "script": script("The same, by its shorter name.")}, closed=False, any_of=("condition_script", "script")),
     outputs=anything("What the script returns."),
     actions=(),
     errors=SCRIPT_ERRORS,
@@ -52,7 +52,8 @@ SCRIPT = KindInfo(
             "returns": texts("In a workflow: the variables to set from the result's fields of the same names."),
             "timeout": duration("The longest it may run.", "30s"),
             "strict": boolean("Whether a script that returns nothing fails.", default=False),
-        }
+        },
+        any_of=("script", "function"),
     ),
     outputs=anything("What the script returns."),
     errors=(*SCRIPT_ERRORS, ("FlowRunner.InvalidParameters", "the language is not to be had here; the cause says what is")),

@@ -16,6 +16,7 @@ Locate = Callable[[Place], tuple[int, int]]
 SCHEMA = "SCHEMA_VALIDATION_FAILED"
 UNREADABLE = "INVALID_JSON_DESCRIPTION"
 NO_OBJECT = "Definition must be a valid JSON object"
+MAX_CHARACTERS = 1000  # of a message, and of a pointer: both may hold names of the author's, which have the size of the text
 MAX_FINDINGS = 1000  # per definition; more tell nobody anything, and bound the answer to a hostile one
 
 
@@ -77,8 +78,13 @@ class Findings:
 def _diagnostic(finding: Finding, locate: Locate | None) -> Diagnostic:
     place = finding.place
     line, column = finding.position or (locate(place or ()) if locate is not None else (0, 0))
-    pointer = "" if place is None else pointer_of(place)
-    return Diagnostic(code=finding.code, message=finding.message, pointer=pointer, severity=finding.severity, line=line, column=column)
+    pointer = "" if place is None else bounded(pointer_of(place))
+    return Diagnostic(code=finding.code, message=bounded(finding.message), pointer=pointer, severity=finding.severity, line=line, column=column)
+
+
+def bounded(text: str) -> str:
+    """The text, or its beginning when it is too long to be told again with every finding."""
+    return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 1]}…"
 
 
 def pointer_of(place: Place) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent, SequenceStartEvent
+from ruamel.yaml.reader import ReaderError
 
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import MAX_DEPTH, JSONValue, dumps
@@ -34,6 +35,10 @@ def read_yaml(text: str) -> tuple[JSONValue, dict[Place, tuple[int, int]]]:
     try:
         for event in YAML(typ="safe", pure=True).parse(text):
             builder.take(event)
+    except ReaderError as error:
+        line, column = _position(text, error.position)
+        problem = f"the character U+{ord(text[error.position]):04X} may stand in a quoted text only, written as an escape"
+        raise InvalidDocument(f"Invalid YAML at line {line} column {column}: {problem}", line=line, column=column) from None
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
@@ -47,6 +52,12 @@ def read_yaml(text: str) -> tuple[JSONValue, dict[Place, tuple[int, int]]]:
     except (ValueError, RecursionError):
         raise InvalidDocument("Invalid YAML: it holds text that is not Unicode.") from None
     return value, positions
+
+
+def _position(text: str, index: int) -> tuple[int, int]:
+    """Line and column, from 1 on."""
+    before = text[:index]
+    return before.count("\n") + 1, index - before.rfind("\n")
 
 
 class _Open:

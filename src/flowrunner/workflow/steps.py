@@ -16,6 +16,8 @@ from flowrunner.workflow.paths import Path, read_path
 from flowrunner.workflow.templates import Constant, Failed, Kept
 
 UNKNOWN_KIND = "UNKNOWN_KIND"
+ID_CHARACTERS = 128
+NAME_CHARACTERS = 256  # every note about the step has it
 DUPLICATE_ID = "DUPLICATE_ID"
 IGNORED_FIELD = "IGNORED_FIELD"
 TASK = "task"  # the lower of all kinds that have none of their own
@@ -63,6 +65,10 @@ def _named(compiling: Compiling, value: JSONValue, place: Place) -> dict[str, tu
         if key is not None and name != key:
             found.error((*at, "id"), f"The step stands under '{key}' but calls itself '{name}'.", INVALID_VALUE)
             name = key
+        if not name.strip() or len(name) > ID_CHARACTERS:
+            found.error(at, f"The id of a step has 1 to {ID_CHARACTERS} characters.", INVALID_VALUE)
+        if len(step.get("name") or "") > NAME_CHARACTERS:
+            found.error((*at, "name"), f"The name of a step has at most {NAME_CHARACTERS} characters.", INVALID_VALUE)
         if "." in name:
             found.error(at, f"The id of a step has no dots: '{name}'.", INVALID_VALUE)
         if name in compiling.ids:

@@ -24,6 +24,7 @@ INVALID_PARAMETER = "INVALID_PARAMETER"
 SCRIPT_NOT_FILLED = "SCRIPT_IS_NOT_FILLED"
 SEES_ALL = frozenset({"script", "transform", "condition"})
 _IN_BRACES = re.compile(r"\{\{\s*(\$?[A-Za-z_][\w.$\[\]-]*)\s*\}\}")
+_MAPPED = "{{mapped}}"  # an expression: anything may come of it
 
 
 def inputs_of(compiling: Compiling, step: Step) -> tuple[JSONObject, Template]:
@@ -106,13 +107,12 @@ def _scripts(compiling: Compiling, step: Step, info: KindInfo) -> dict[str, JSON
 def _check(compiling: Compiling, step: Step, info: KindInfo, config: JSONObject) -> None:
     """What a kind says of its parameters; those that come as inputs are not known yet."""
     given = config or {**step.given.get("inputs", {}), **step.given.get("input", {})}
-    mapped = {mapper.get("targetParam") for mapper in step.given.get("dataMappers", ()) if isinstance(mapper, dict)}
-    for finding in parameter_findings(info.parameters, given):
-        if any(isinstance(name, str) and finding.message.startswith(f"{name} is missing") for name in mapped):
-            continue
+    targets = [mapper.get("targetParam") for mapper in step.given.get("dataMappers", ()) if isinstance(mapper, dict)]
+    mapped = {name.partition(".")[0]: _MAPPED for name in targets if isinstance(name, str)}
+    for finding in parameter_findings(info.parameters, {**mapped, **given}):
         place = (*step.at("config"), *(part for part in finding.pointer.split("/") if part))
         say = compiling.found.error if finding.severe else compiling.found.warning
-        say(place, f"'{place[-1]}' {finding.message}.", INVALID_PARAMETER)
+        say(place, f"'{place[-1]}' {finding.message}." if finding.pointer else f"The parameter {finding.message}.", INVALID_PARAMETER)
 
 
 def workflow(compiling: Compiling, step: Step) -> State:
