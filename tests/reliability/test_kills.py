@@ -8,7 +8,7 @@ from seed import SEED
 
 from flowrunner.engine.points import POINTS
 from flowrunner.testing.crash.campaign import Campaign
-from flowrunner.testing.crash.flows import FLOWS
+from flowrunner.testing.crash.flows import FLOWS, STEPPED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ROUNDS_A_STORE = 25  # so that a verdict comes now and then
@@ -26,16 +26,16 @@ async def keep_running(campaign, flow, until):
     return count
 
 
-async def kill_at_random(site, told, seed, kills, record, *, twice=False):
-    """Kill a server again and again while all flows run, one execution of each after the other."""
+async def kill_at_random(site, told, seed, kills, record, *, flows=FLOWS, twice=False):
+    """Kill a server again and again while the flows run, one execution of each after the other."""
     chance = random.Random(seed)
     tell = told(seed)
     async with site() as place:
         server = place.server()
         await server.start()
-        async with Campaign([server], place.book, FLOWS, told=tell, nurse=False) as campaign, asyncio.TaskGroup() as group:
+        async with Campaign([server], place.book, flows, told=tell, nurse=False) as campaign, asyncio.TaskGroup() as group:
             enough = asyncio.Event()
-            runners = [group.create_task(keep_running(campaign, flow, enough)) for flow in FLOWS]
+            runners = [group.create_task(keep_running(campaign, flow, enough)) for flow in flows]
             for _ in range(kills):
                 calm = chance.uniform(0, LONGEST_CALM_SECONDS)
                 tell.schedule.append(f"kill after {calm:.3f} s")
@@ -48,7 +48,8 @@ async def kill_at_random(site, told, seed, kills, record, *, twice=False):
             enough.set()
             counts = [await runner for runner in runners]
             campaign.judge(await campaign.evidence())
-            record("R3" if twice else "R2", {"seed": seed, "kills": campaign.faults, "executions": sum(counts), "answered": campaign.callers.success})
+            what = ("R3" if twice else "R2") + ("" if flows is FLOWS else " flows and workflows")
+            record(what, {"seed": seed, "kills": campaign.faults, "executions": sum(counts), "answered": campaign.callers.success})
     return sum(counts)
 
 
@@ -79,6 +80,23 @@ async def test_kills_at_random_instants(site, told, record):
 async def test_kills_while_it_recovers(site, told, record):
     """R3 in the small: three kills, each with another before everything is taken up again."""
     assert await kill_at_random(site, told, SEED, 3, record, twice=True) >= len(FLOWS)
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("twice", [False, True])
+async def test_kills_under_flows_and_workflows(site, told, record, twice):
+    """R2 and R3 in the small for what is not written in Amazon States Language."""
+    assert await kill_at_random(site, told, SEED, 2 if twice else 4, record, flows=STEPPED, twice=twice) >= len(STEPPED)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("seed", range(SEED, SEED + 2))
+async def test_many_kills_under_flows_and_workflows(site, told, record, seed, twice):
+    """R2 and R3: 25 kills, and 10 double kills, twice on each store."""
+    assert await kill_at_random(site, told, seed, 10 if twice else ROUNDS_A_STORE, record, flows=STEPPED, twice=twice) >= len(STEPPED)
 
 
 @pytest.mark.slow
