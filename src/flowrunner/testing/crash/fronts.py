@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from flowrunner.client import RUNS, ServerRefused
+from flowrunner.client import ServerRefused
 from flowrunner.testing.crash.checker import Answer, Run, Start
 from flowrunner.testing.crash.flows import Flow
 from flowrunner.testing.crash.outside import Callers
@@ -166,6 +166,6 @@ def _event(message: Mapping[str, Any]) -> dict[str, Any]:
         "id": payload["eventId"],
         "type": kind,
         "previousEventId": payload["previousEventId"],
-        "timestamp": datetime.datetime.fromisoformat(message["ts"]).timestamp(),
+        "timestamp": dt.datetime.fromisoformat(message["ts"]).timestamp(),
         f"{kind[0].lower()}{kind[1:]}EventDetails": details,
     }
