@@ -57,7 +57,7 @@ def among(steps, told, iteration):
 
 
 @st.composite
-def steps_of(draw, prefix="s", depth=0, loops=True):
+def steps_of(draw, *, prefix="s", depth=0, loops=True):
     """One level of steps, each of which may need those before it."""
     made = []
     for number in range(draw(st.integers(1, 7 if depth == 0 else 3))):
