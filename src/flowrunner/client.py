@@ -140,15 +140,15 @@ class Client:
             if page["next_cursor"] is None or len(found) >= limit:
                 return found
 
-    async def follow(self, run: str, *, after: int = 0) -> AsyncGenerator[dict[str, Any], None]:
+    async def follow(self, run: str, *, after: int = 0, history: bool = False) -> AsyncGenerator[dict[str, Any], None]:
         """Messages of a run after a sequence number, past then live; ends with the message ``end``.
 
-        A lost connection is taken up again where it broke off; raises ServerUnreachable when that fails too often.
+        With `history` a flow's or workflow's has its history events too. A lost connection is taken up again where it broke off; raises ServerUnreachable when that fails too often.
         """
         failures = 0
         while True:
             try:
-                async with contextlib.aclosing(self._events(run, after)) as events:
+                async with contextlib.aclosing(self._events(run, after, history=history)) as events:
                     async for message in events:
                         failures = 0
                         after = message.get("seq", after)
@@ -162,11 +162,13 @@ class Client:
                 raise ServerUnreachable(f"The stream of run {run} broke off and {self.server} does not take it up again.")
             await self._clock.sleep(RECONNECT_SECONDS)
 
-    async def _events(self, run: str, after: int) -> AsyncGenerator[dict[str, Any], None]:
+    async def _events(self, run: str, after: int, *, history: bool) -> AsyncGenerator[dict[str, Any], None]:
         url, headers = f"{RUNS}/{quote(run, safe='')}/stream", {"accept": "text/event-stream"}
         async with contextlib.AsyncExitStack() as stack:
             try:
-                answer = await stack.enter_async_context(self._http.stream("GET", url, params={"after": after}, headers=headers))
+                answer = await stack.enter_async_context(
+                    self._http.stream("GET", url, params={"after": after, **({"history": 1} if history else {})}, headers=headers)
+                )
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 if after == 0:
                     raise self._unreachable() from None
@@ -178,10 +180,15 @@ class Client:
                 if line.startswith("data: "):
                     yield orjson.loads(line[6:])
 
-    async def rest(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Call a route of the REST API; an answer without a body is empty. Raises ServerRefused with the problem's code, ServerUnreachable."""
+    async def rest(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, params: Mapping[str, Any] | None = None, key: str | None = None
+    ) -> dict[str, Any]:
+        """Call a route of the REST API; an answer without a body is empty. Raises ServerRefused with the problem's code, ServerUnreachable.
+
+        With a `key` (Idempotency-Key) the request may be sent again, and is carried out once.
+        """
         content = {} if body is None else {"content": orjson.dumps({name: value for name, value in body.items() if value is not None})}
-        headers = {} if body is None else {"content-type": "application/json"}
+        headers = ({} if body is None else {"content-type": "application/json"}) | ({} if key is None else {"idempotency-key": key})
         given = {name: value for name, value in (params or {}).items() if value is not None}
         answer = await self._send(method, path, params=given, headers=headers, **content)
         if not answer.is_success:

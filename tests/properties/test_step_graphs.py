@@ -1,4 +1,4 @@
-"""Step workflows drawn at random: every step runs once at most and after its needs, a snapshot changes nothing, every run ends."""
+"""Step workflows drawn at random: every step runs once at most (in each iteration) and after its needs, a snapshot changes nothing, every run ends."""
 
 import sys
 from collections import Counter
@@ -46,12 +46,26 @@ def levels(steps, around):
         yield from levels(step.get("children", []), {*around, step["id"]})
 
 
+def entered(note):
+    """What a note is about: a step, in a loop one iteration of it. No loop stands in another here."""
+    return note["stepId"], note.get("iteration")
+
+
+def among(steps, told, iteration):
+    """Those of the steps that are told of, in this iteration or outside of every loop."""
+    return {step for step in steps if (step, iteration) in told or (step, None) in told}
+
+
 @st.composite
-def steps_of(draw, prefix="s", depth=0):
+def steps_of(draw, *, prefix="s", depth=0, loops=True):
     """One level of steps, each of which may need those before it."""
     made = []
     for number in range(draw(st.integers(1, 7 if depth == 0 else 3))):
-        kind = draw(st.sampled_from(["script", "script", "script", "delay", "merge", "merge", *(["group"] if depth < 2 else [])]))
+        kind = draw(
+            st.sampled_from(
+                ["script", "script", "script", "delay", "merge", "merge", *(["group"] if depth < 2 else []), *(["loop"] if depth < 2 and loops else [])]
+            )
+        )
         step = {"id": f"{prefix}{number}", "type": kind}
         if made:
             step["dependsOn"] = draw(st.lists(st.sampled_from([one["id"] for one in made]), unique=True, max_size=3))
@@ -63,7 +77,11 @@ def steps_of(draw, prefix="s", depth=0):
         if kind == "delay":
             step["config"] = {"duration": draw(st.integers(0, 50))}
         if kind == "group":
-            step["children"] = draw(steps_of(prefix=f"{step['id']}-", depth=depth + 1))
+            step["children"] = draw(steps_of(prefix=f"{step['id']}-", depth=depth + 1, loops=loops))
+        if kind == "loop":
+            step["loop"] = {"count": draw(st.integers(0, 3)), "parallel": draw(st.booleans())}
+            step["loop"] |= draw(st.sampled_from([{}, {}, {"continueCondition": "{{loopIndex == 1}}"}, {"breakCondition": "{{loopIndex == 1}}"}]))
+            step["children"] = draw(steps_of(prefix=f"{step['id']}-", depth=depth + 1, loops=False))
         if kind == "script":
             step["config"] = {"script": "return 1"}
             step["retryCount"] = draw(st.integers(0, 1))
@@ -108,30 +126,37 @@ def played(case, *, restored):
 
 def check_nothing_waits(case, player):
     """Whatever may begin has begun: nothing waits for more than it needs."""
-    begun = {note["stepId"] for note in player.notes("StepStarted")}
-    ended = {note["stepId"] for note in player.notes("StepCompleted")}
+    begun = {entered(note) for note in player.notes("StepStarted")}
+    ended = {entered(note) for note in player.notes("StepCompleted")}
+    running = {(note["stepId"], note["index"]) for note in player.notes("IterationStarted")} - {
+        (note["stepId"], note["index"]) for note in player.notes("IterationCompleted")
+    }
     for step, (needs, one, around) in case.needs.items() if "maxConcurrency" not in case.definition else ():
-        through = needs & ended
-        ready = bool(through) if one and needs else through == needs
-        assert not ready or step in begun | ended or not around <= begun - ended, f"{step} waits for nothing"
+        loop = next((name for name in around if case.step(name)["type"] == "loop"), None)
+        for iteration in [None] if loop is None else [index for name, index in running if name == loop]:
+            through = among(needs, ended, iteration)
+            ready = bool(through) if one and needs else through == needs
+            can = around == among(around, begun, iteration) and not among(around, ended, iteration)
+            assert not (ready and can) or (step, iteration) in begun | ended, f"{step} waits for nothing"
 
 
 def check_steps(case, player):
-    """Each step is told of once, and begins when what it needs has ended and what is around it runs."""
+    """Each step is told of once, in each iteration, and begins when what it needs has ended and what is around it runs."""
     begun, ended = set(), {}
     for note in player.notes("StepStarted", "StepCompleted"):
-        step = note["stepId"]
+        one_entry = step, iteration = entered(note)
         if note["is"] == "StepCompleted":
-            assert step not in ended, f"{step} ended twice"
-            assert (step in begun) == (note["status"] != "skipped"), f"{step} ended as {note['status']}"
-            ended[step] = note["status"]
+            assert one_entry not in ended, f"{step} ended twice"
+            assert (one_entry in begun) == (note["status"] != "skipped"), f"{step} ended as {note['status']}"
+            ended[one_entry] = note["status"]
             continue
-        assert step not in begun, f"{step} began twice"
-        begun.add(step)
+        assert one_entry not in begun, f"{step} began twice"
+        begun.add(one_entry)
         needs, one, around = case.needs[step]
-        through = needs & ended.keys()
+        through = among(needs, ended, iteration)
         assert through if one and needs else through == needs, f"{step} began before {needs - through}"
-        assert around <= begun - ended.keys(), f"{step} began outside of {around}"
+        assert around == among(around, begun, iteration), f"{step} began outside of {around}"
+        assert not among(around, ended, iteration), f"{step} began after {around}"
     assert begun <= ended.keys(), f"{begun - ended.keys()} never ended"
     return ended
 
@@ -145,24 +170,24 @@ def check_end(case, player, ended, tries):
     shown = [note["progress"] for note in player.notes("StepStarted")]
     assert shown == sorted(shown)
     for name, count in tries.items():
-        assert count <= case.step(name)["retryCount"] + 1
+        assert count <= (case.step(name)["retryCount"] + 1) * max(1, sum(step == name for step, _ in ended))
     if player.outcome.status == "SUCCEEDED":
         assert player.output["outputs"].keys() == {step["id"] for step in case.definition["steps"]}
-        assert {step["id"] for step in case.definition["steps"]} <= ended.keys()
+        assert {(step["id"], None) for step in case.definition["steps"]} <= ended.keys()
         # What failed was allowed to, or lies in a group that was.
-        for name, status in ended.items():
+        for (name, _), status in ended.items():
             if status in ("failed", "cancelled"):
                 lets = {name, *case.needs[name][2]} if status == "failed" else case.needs[name][2]
                 assert any(case.step(one)["onError"] == "continue" for one in lets), name
     else:
-        failed = [name for name, status in ended.items() if status == "failed"]
+        failed = [name for (name, _), status in ended.items() if status == "failed"]
         assert any(case.step(name)["onError"] == "abort" for name in failed)
 
 
 @settings(max_examples=150, deadline=None)
 @given(case=drawn())
 def test_random_step_graphs(case):
-    """Needs, conditions, failures that abort or go on, merges of one or of all, groups, a bound on what runs at once."""
+    """Needs, conditions, failures that abort or go on, merges of one or of all, groups, loops, a bound on what runs at once."""
     player, tries = played(case, restored=False)
     check_end(case, player, check_steps(case, player), tries)
     again, _ = played(case, restored=True)

@@ -7,7 +7,7 @@ import pytest
 
 from flowrunner.engine.points import POINTS
 from flowrunner.testing.crash.campaign import Campaign
-from flowrunner.testing.crash.flows import FLOWS
+from flowrunner.testing.crash.flows import FLOWS, STEPPED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 AT_ONCE = 3  # servers
@@ -46,7 +46,7 @@ async def test_all_flows_survive_a_crash_at_a_point(site, told, point):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+@pytest.mark.parametrize("flow", [*FLOWS, *STEPPED], ids=lambda flow: flow.name)
 async def test_every_point_of_a_flow(site, told, flow, record):
     """Each point of one flow, at every hit until a run passes without a kill."""
     at_once = asyncio.Semaphore(AT_ONCE)

@@ -12,25 +12,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from flowrunner.client import ServerRefused
 from flowrunner.testing.crash.checker import Answer, Evidence, Run, Start, check
 from flowrunner.testing.crash.flows import ACTIVITY, BY_NAME, Flow
+from flowrunner.testing.crash.fronts import AwsFront, Front, RestFront
 from flowrunner.testing.crash.ledger import Book
 from flowrunner.testing.crash.outside import Callers, answer_tokens, work
 from flowrunner.testing.crash.server import Server
 
-ROLE = "arn:aws:iam::000000000000:role/flowrunner"
 SECONDS_TO_END = 60.0  # of each execution, after the last fault
 LOOK_SECONDS = 0.05
 LEAST_SUCCESS = 0.6
-RUNNING = ("RUNNING", "PENDING_REDRIVE")
 
 
 @dataclass(slots=True)
@@ -72,13 +70,12 @@ class Campaign:
         self._answers: defaultdict[str, list[Answer]] = defaultdict(list)
         self._numbers = itertools.count(1)
         self._beside: list[asyncio.Task[None]] = []
-        self._arns: dict[str, str] = {}
+        self._aws, self._rest = AwsFront(self.callers), RestFront(self.callers)
 
     async def __aenter__(self) -> Self:
         """Register the machines and what they need; the world begins to move."""
         for flow in self._all():
-            made = await self.callers.call("CreateStateMachine", name=flow.name, definition=json.dumps(flow.definition), roleArn=ROLE)
-            self._arns[flow.name] = made["stateMachineArn"]
+            await self._front(flow).create(flow)
         await self.callers.call("CreateActivity", name=ACTIVITY.rpartition(":")[2])
         self._beside = [asyncio.create_task(answer_tokens(self.callers, self._book)), asyncio.create_task(work(self.callers, self._book))]
         if self._nurse:
@@ -95,6 +92,9 @@ class Campaign:
         if broken and error is None:
             raise broken[0]
 
+    def _front(self, flow: Flow) -> Front:
+        return self._aws if flow.format == "asl" else self._rest
+
     def _all(self) -> list[Flow]:
         return list({flow.name: flow for one in self._flows for flow in (*one.needs, one)}.values())
 
@@ -106,35 +106,26 @@ class Campaign:
             await server.start(**self._environment)
 
     async def begin(self, flow: Flow, name: str | None = None) -> str:
-        """Start a machine, asking until that is answered; return the execution's ARN."""
-        name = name or f"{flow.name}-{next(self._numbers)}"
-        arn = self._arns[flow.name]
-        try:
-            started = await self.callers.call("StartExecution", stateMachineArn=arn, name=name, input=json.dumps(flow.input))
-        except ServerRefused as error:
-            if error.code != "ExecutionAlreadyExists":
-                raise
-            # An earlier try was stored, its answer was lost, and the execution has ended meanwhile.
-            started = await self.callers.call("DescribeExecution", executionArn=f"{arn.replace(':stateMachine:', ':execution:')}:{name}")
-        self._starts.append(Start(flow.name, name, started["executionArn"], started["startDate"]))
-        return str(started["executionArn"])
+        """Start a machine, asking until that is answered; return the execution's ARN, or its id."""
+        while True:
+            started = await self._front(flow).begin(flow, name or f"{flow.name}-{next(self._numbers)}")
+            if started is not None:
+                self._starts.append(started)
+                return started.arn
 
     async def ended(self, arn: str, within: float = SECONDS_TO_END) -> Answer | None:
         """Wait for the end of an execution; None if it has not come in time. What was seen counts as evidence."""
+        front = self._aws if arn.startswith("arn:") else self._rest
         try:
             async with asyncio.timeout(within):
                 while True:
-                    found = await self.callers.call("DescribeExecution", executionArn=arn)
-                    if found["status"] not in RUNNING:
-                        return self._saw(arn, found)
+                    found = await front.answer(arn)
+                    if found is not None:
+                        self._answers[arn].append(found)
+                        return found
                     await asyncio.sleep(LOOK_SECONDS)
         except (TimeoutError, ServerRefused):  # or it is not there, which the checker will notice
             return None
-
-    def _saw(self, arn: str, found: dict[str, Any]) -> Answer:
-        answer = Answer(found["status"], found.get("output"), found.get("error"))
-        self._answers[arn].append(answer)
-        return answer
 
     async def evidence(self, within: float = SECONDS_TO_END) -> Evidence:
         """Wait for the end of everything there is, acknowledged or not, and collect what can be known of it."""
@@ -143,7 +134,7 @@ class Campaign:
         looked: set[str] = set()
         while True:  # children begin while their parents run
             for flow in self._all():
-                flows |= dict.fromkeys(await self._executions(flow), flow.name)
+                flows |= dict.fromkeys(await self._front(flow).executions(flow), flow.name)
             fresh = flows.keys() - looked
             if not fresh:
                 break
@@ -151,34 +142,19 @@ class Campaign:
             left = max(1.0, deadline - asyncio.get_running_loop().time())
             await asyncio.gather(*(self.ended(arn, left) for arn in fresh))
         runs = [run for arn, flow in flows.items() if (run := await self._run(arn, BY_NAME[flow])) is not None]
-        return Evidence(runs=runs, starts=list(self._starts), lines=self._book.lines(), faults=self.faults, tried=self.tried)
-
-    async def _executions(self, flow: Flow) -> list[str]:
-        found: list[str] = []
-        token: str | None = None
-        while True:
-            page = await self.callers.call("ListExecutions", stateMachineArn=self._arns[flow.name], maxResults=1000, nextToken=token)
-            found += [one["executionArn"] for one in page["executions"]]
-            token = page.get("nextToken")
-            if token is None:
-                return found
+        return Evidence(runs=runs, starts=list(self._starts), lines=self._book.lines(), faults=self.faults, tried=self.tried, given_up=self._rest.given_up)
 
     async def _run(self, arn: str, flow: Flow) -> Run | None:
+        front = self._front(flow)
         try:
-            found = await self.callers.call("DescribeExecution", executionArn=arn)
+            found = await front.answer(arn)
         except ServerRefused:
             return None
-        if found["status"] not in RUNNING:
-            self._saw(arn, found)
-        events: list[dict[str, Any]] = []
-        token: str | None = None
-        while True:
-            page = await self.callers.call("GetExecutionHistory", executionArn=arn, maxResults=1000, nextToken=token)
-            events += page["events"]
-            token = page.get("nextToken")
-            if token is None:
-                break
-        return Run(flow=flow, arn=arn, id=(await self.callers.run(arn))["runId"], events=events, answers=self._answers[arn])
+        if found is not None:
+            self._answers[arn].append(found)
+        run = await front.run(arn, flow)
+        run.answers = self._answers[arn]
+        return run
 
     def judge(self, evidence: Evidence) -> None:
         """Raise Verdict if anything is wrong, or if so little went well that nothing is shown."""

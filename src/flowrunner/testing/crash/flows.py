@@ -1,4 +1,4 @@
-"""The machines of crash tests, small and between them using everything a crash can hurt; and what each may come to.
+"""The machines, flows and workflows of crash tests, small and between them using everything a crash can hurt; and what each may come to.
 
 ``charge`` and its like must not run twice under one attempt, ``reserve`` and its like may (they are registered as idempotent).
 Every Retry waits a second, the least that AWS allows.
@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 UNKNOWN = "FlowRunner.OutcomeUnknown"
 NOT_IDEMPOTENT = ("charge", "ship", "notify", "paint")
@@ -28,7 +28,8 @@ class Flow:
     """One machine. `outcomes` are the ends it may come to, as (status, output or error); those of `doubtful` need a kill before them.
 
     `retried` are the errors that some Retry in it answers; `effects` how many different attempts take effect when nothing
-    goes wrong. `needs` are the machines it starts.
+    goes wrong. `needs` are the machines it starts. Of an output only the members `told` count, if there are any: a flow's also says by
+    which way it came. `format` tells what the definition is written in.
     """
 
     name: str
@@ -39,6 +40,12 @@ class Flow:
     retried: frozenset[str] = frozenset()
     input: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[Flow, ...] = ()
+    told: tuple[str, ...] = ()
+    format: Literal["asl", "flow", "workflow"] = "asl"
+
+    def seen(self, output: Any) -> Any:
+        """What counts of an output."""
+        return {name: output.get(name) for name in self.told} if self.told and isinstance(output, dict) else output
 
 
 def machine_arn(name: str) -> str:
@@ -220,7 +227,89 @@ LONG = Flow(
     effects=2,
 )
 FLOWS = (SEQUENCE, PARALLEL, MAP, WAIT, CALLBACK, NESTED, WORKER, ROLLBACK, LONG)
-BY_NAME = {flow.name: flow for flow in (*FLOWS, CHILD)}
+
+
+def calls(function: str, arguments: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """A step that calls a function until its outcome is known."""
+    config = {"language": "python", "function": function, "args": arguments or {}}
+    return {"type": "script", "config": config, "retryCount": 50, "retryDelay": 100, **more}
+
+
+STEPS = Flow(
+    name="steps",
+    format="workflow",
+    definition={
+        "name": "Steps",
+        "variables": {"items": [1, 2, 3], "shipped": 0, "paid": False},
+        "steps": {
+            "reserve": calls("reserve"),
+            "rest": {"type": "delay", "config": {"duration": 300}, "dependsOn": ["reserve"]},
+            "charge": calls("charge", dependsOn=["reserve"], output={"paid": "done"}),
+            "refused": {**calls("notify", {"refuse": True}, dependsOn=["reserve"], onError="continue"), "retryCount": 0},
+            "each": {
+                "type": "loop",
+                "dependsOn": ["rest"],
+                "loop": {"source": "{{items}}", "itemVar": "item"},
+                "children": {
+                    "ship": calls("ship", {"item": "{{item}}"}, output={"shipped": "{{shipped + item}}"}),
+                    "pause": {"type": "delay", "config": {"duration": 50}, "dependsOn": ["ship"]},
+                },
+            },
+            "either": {"type": "merge", "dependsOn": ["rest", "charge"], "config": {"mode": "any"}},
+            "count": {
+                "type": "script",
+                "dependsOn": ["each", "charge"],
+                "config": {"script": "console.log('counted'); return {twice: args.shipped * 2}", "args": {"shipped": "{{shipped}}"}},
+                "retryCount": 50,
+                "retryDelay": 100,
+                "output": {"twice": "twice"},
+            },
+            "never": calls("ship", dependsOn=["count"], when="{{shipped < 6}}"),
+            "last": calls("validate", {"item": "{{twice}}"}, dependsOn=["count", "either", "refused", "never"], when="{{paid}}", output={"end": "done"}),
+        },
+    },
+    outcomes=(("SUCCEEDED", {"variables": {"items": [1, 2, 3], "shipped": 6, "paid": True, "twice": 12, "end": 12}}),),
+    told=("variables",),
+    retried=frozenset({UNKNOWN}),
+    effects=7,
+)
+_REFUSED = {"language": "python", "function": "ship", "args": {"refuse": True}}
+_AGAIN = {"max_retries": 50, "wait": "100ms"}
+BATCHES = Flow(
+    name="batches",
+    format="flow",
+    definition={
+        "metadata": {"name": "Batches"},
+        "nodes": {
+            "charge": {
+                "type": "script",
+                "params": {"language": "python", "function": "charge", "args": {"item": "${item}"}},
+                "batch": {"strategy": "parallel", "max_parallel": 3, "items": "${input.items}"},
+                "retry": _AGAIN,
+                "next": {"success": "sum"},
+            },
+            "sum": {
+                "type": "transform",
+                "params": {"script": "console.log('summed'); return {total: input.batch_results.reduce((sum, one) => sum + one.done, 0)}"},
+                "retry": _AGAIN,
+                "next": {"success": "pause"},
+            },
+            "pause": {"type": "delay", "params": {"duration": "200ms"}, "next": {"success": "ship"}},
+            "ship": {"type": "script", "params": _REFUSED, "next": {"success": "never", "error": "refund"}},
+            "refund": {"type": "script", "params": {"language": "python", "function": "refund", "args": {"item": "all"}}, "retry": _AGAIN},
+            "never": {"type": "script", "params": {"language": "python", "function": "notify"}},
+        },
+    },
+    input={"items": [1, 2, 3, 4, 5, 6]},
+    outcomes=(("SUCCEEDED", {"total": 21, "done": "all", "success_count": 6, "failed_count": 0}),),
+    told=("total", "done", "success_count", "failed_count"),
+    retried=frozenset({UNKNOWN}),
+    effects=8,
+)
+STEPPED = (STEPS, BATCHES)
+"""What is not written in Amazon States Language: these have notes in their logs, and start by REST."""
+
+BY_NAME = {flow.name: flow for flow in (*FLOWS, CHILD, *STEPPED)}
 
 
 def configuration(book: str, *, workers: int = 6) -> str:

@@ -54,10 +54,18 @@ PREDECESSORS: Mapping[str, frozenset[str]] = {
     "ExecutionFailed": FAILED | {"FailStateEntered"},
     **dict.fromkeys(("ExecutionTimedOut", "ExecutionAborted"), frozenset({""})),
 }
+# In flows and workflows also: a step is skipped, and an iteration of a loop follows the end of the one before it.
+STEPPED: Mapping[str, frozenset[str]] = {
+    **{f"{kind}StateExited": PREDECESSORS[f"{kind}StateExited"] | {f"{kind}StateEntered"} for kind in ("Task", "Parallel", "Map")},
+    "MapIterationStarted": PREDECESSORS["MapIterationStarted"] | {"MapIterationSucceeded"},
+}
 
 
-def faults(events: Sequence[Event]) -> list[str]:
-    """What is wrong with a history, in words; nothing is wrong with one that goes on."""
+def faults(events: Sequence[Event], *, stepped: bool = False) -> list[str]:
+    """What is wrong with a history, in words; nothing is wrong with one that goes on.
+
+    In a flow or workflow (`stepped`) several steps may wait for one: its exit leads to each of them. That none begins twice is then seen in the notes.
+    """
     if not events:
         return ["the history is empty"]
     found = []
@@ -67,16 +75,17 @@ def faults(events: Sequence[Event]) -> list[str]:
         found.append(f"the history is not numbered from 1 without a gap: event {place} has the number {ids[place - 1]}")
     kinds = {event["id"]: event["type"] for event in events}
     led: dict[int, str] = {}
+    predecessors = {**PREDECESSORS, **STEPPED} if stepped else PREDECESSORS
     for place, event in enumerate(events):
         kind, before = event["type"], event["previousEventId"]
         if before and not before < event["id"]:
             found.append(f"event {event['id']} ({kind}) follows a later one, {before}")
         follows = kinds.get(before, "") if before else ""
-        if kind not in PREDECESSORS:
+        if kind not in predecessors:
             found.append(f"event {event['id']} is of a type that no flow here has: {kind}")
-        elif follows not in PREDECESSORS[kind]:
+        elif follows not in predecessors[kind]:
             found.append(f"event {event['id']} ({kind}) follows {follows or 'nothing'} ({before})")
-        if before and follows not in FORKS and kind not in NOTES:
+        if before and follows not in FORKS and kind not in NOTES and not (stepped and follows in EXITED):
             if before in led:
                 found.append(f"event {before} ({follows}) led to {led[before]} and to {kind}")
             led[before] = kind

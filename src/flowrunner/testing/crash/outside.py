@@ -51,6 +51,18 @@ class Callers:
         """An execution as the REST routes show it. Raises as `call`."""
         return await self._until_answered(lambda client: client.run(arn), CALL_SECONDS)
 
+    async def rest(self, method: str, path: str, body: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+        """Call a route of the REST API until there is an answer. Raises as `call`."""
+        return await self._until_answered(lambda client: client.rest(method, path, body, **options), CALL_SECONDS)
+
+    async def messages(self, run: str) -> list[dict[str, Any]]:
+        """The whole stream of a run that has ended, history events and notes, without its last message. Raises as `call`."""
+
+        async def read(client: Client) -> dict[str, Any]:
+            return {"messages": [message async for message in client.follow(run, history=True)]}
+
+        return list((await self._until_answered(read, CALL_SECONDS))["messages"][:-1])
+
     async def _ask(self, ask: Callable[[Client], Awaitable[dict[str, Any]]], at: int | None = None, within: float | None = TRY_SECONDS) -> dict[str, Any]:
         self._turn += 1
         place = (self._turn if at is None else at) % len(self._clients)
