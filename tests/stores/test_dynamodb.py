@@ -69,13 +69,13 @@ class TestModel(store_machine(empty_store).TestCase):
     pass
 
 
-TestModel.settings = settings(max_examples=8, stateful_step_count=12, deadline=None)
-TestModel = pytest.mark.timeout(300)(pytest.mark.usefixtures("_model_url")(TestModel))
+TestModel.settings = settings(max_examples=6, stateful_step_count=10, deadline=None)
+TestModel = pytest.mark.timeout(900)(pytest.mark.usefixtures("_model_url")(TestModel))
 
 
 class TestDocumentModel(document_machine(empty_store).TestCase):
     pass
 
 
-TestDocumentModel.settings = settings(max_examples=8, stateful_step_count=12, deadline=None)
+TestDocumentModel.settings = settings(max_examples=6, stateful_step_count=10, deadline=None)
 TestDocumentModel = pytest.mark.timeout(300)(pytest.mark.usefixtures("_model_url")(TestDocumentModel))
