@@ -10,8 +10,8 @@ import pytest_asyncio
 from seed import SEED
 
 from flowrunner.client import ServerRefused
-from flowrunner.testing.crash.campaign import ROLE
 from flowrunner.testing.crash.flows import invoke
+from flowrunner.testing.crash.fronts import ROLE
 from flowrunner.testing.crash.outside import Callers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
