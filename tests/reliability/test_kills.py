@@ -98,10 +98,10 @@ async def test_kills_under_flows_and_workflows(site, told, record, twice):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("twice", [False, True])
 @pytest.mark.parametrize("seed", range(SEED, SEED + 2))
-async def test_many_kills_under_flows_and_workflows(site, told, record, request, seed, twice):
+async def test_many_kills_under_flows_and_workflows(site, told, record, *, request, seed, twice):
     """R2 and R3: 25 kills, and 10 double kills, twice on each store; now and then there is time to take up what the killed server left."""
     kills, flows, lease = 10 if twice else ROUNDS_A_STORE, STEPPED * 3, LEASES[request.node.callspec.params["store_url"]]
-    assert await kill_at_random(site, told, seed, kills, record, flows=flows, twice=twice, lease=lease, longest_calm=2 * lease) > len(flows)
+    assert await kill_at_random(site, told, seed, kills, record, flows=flows, twice=twice, lease=lease, longest_calm=2 * lease) >= len(flows)
 
 
 @pytest.mark.slow
