@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,14 +16,14 @@ CHARACTERS_PER_STEP = 100
 STEP_VARIABLE = "nodes."  # the variable nodes.ID is what step ID left behind
 
 
-class Node:
+class Node(ABC):
     """A part of an expression."""
 
     __slots__ = ()
 
+    @abstractmethod
     def value(self, environment: Environment) -> JSONValue:
         """Its value; raises Unresolved and ExpressionError."""
-        raise NotImplementedError
 
 
 def pay(environment: Environment, steps: int = 1) -> None:

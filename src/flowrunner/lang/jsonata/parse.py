@@ -77,7 +77,7 @@ def parse(text: str) -> Node:
         raise failure("S0402" if "Choice" in str(error) else "S0401") from None
     except KeyError as error:
         raise failure("S0204", token=str(error.args[0] if error.args else "")) from None
-    except (IndexError, AttributeError, TypeError, ValueError, NotImplementedError):  # it reads past the end, or an operator has no left side
+    except (IndexError, AttributeError, TypeError, ValueError, NotImplementedError):  # the library reads past the end, or finds no left side
         raise failure("S0207") from None
 
 
