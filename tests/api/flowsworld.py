@@ -69,3 +69,15 @@ async def flows_world(**settings):
     async with accounts_world(also=also, **settings) as world:
         world.store, world.engine, world.authoring = made["store"], made["engine"], made["authoring"]
         yield world
+
+
+def asker(world, prefix):
+    """A function that asks a route below `prefix` and wants this status; the caller is an editor unless told otherwise."""
+
+    async def ask(method, path, body=None, status=200, *, token=EDITOR, headers=None):
+        credential = {"authorization": f"Bearer {world.tokens[token]}"}
+        answer = await world.client.request(method, f"{prefix}{path}", json=body, headers={**(headers or {}), **credential})
+        assert answer.status_code == status, answer.text
+        return answer
+
+    return ask

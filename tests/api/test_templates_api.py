@@ -2,7 +2,7 @@
 
 import pytest
 from accountsworld import TWO
-from flowsworld import EDITOR, VIEWER, flows_world
+from flowsworld import VIEWER, asker, flows_world
 
 from flowrunner.identity.permissions import Role
 
@@ -17,12 +17,7 @@ async def world():
 
 @pytest.fixture
 def ask(world):
-    async def ask(method, path, body=None, status=200, *, token=EDITOR, headers=None):
-        answer = await world.client.request(method, f"/api/v2{path}", json=body, headers={**(headers or {}), "authorization": f"Bearer {world.tokens[token]}"})
-        assert answer.status_code == status, answer.text
-        return answer
-
-    return ask
+    return asker(world, "/api/v2")
 
 
 TEMPLATE = {
