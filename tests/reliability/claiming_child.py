@@ -44,6 +44,9 @@ async def main(url, tasks, last, ids):
                 due.extend(found)
 
         await asyncio.gather(*(take() for _ in range(tasks)))
+        sys.stdout.write("taken\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.readline)  # a commit makes its row due again: nobody commits while others still take
         await asyncio.gather(*(claim(execution) for execution in ids for _ in range(tasks)))
     sys.stdout.write(json.dumps({"won": won, "lost": lost, "due": due}) + "\n")
 

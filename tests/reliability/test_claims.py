@@ -41,10 +41,11 @@ async def hammer(url, processes, tasks, epochs):
             )
             for _ in range(processes)
         ]  # fmt: skip
-        for child in children:
-            assert await child.stdout.readline() == b"ready\n"
-        for child in children:
-            child.stdin.write(b"go\n")
+        for phase in (b"ready\n", b"taken\n"):
+            for child in children:
+                assert await child.stdout.readline() == phase
+            for child in children:
+                child.stdin.write(b"go\n")
         told = [json.loads(await child.stdout.readline()) for child in children]
         assert [await child.wait() for child in children] == [0] * processes
         won = Counter((execution, epoch) for one in told for execution, epoch in one["won"])
