@@ -144,6 +144,7 @@ class Application:
             flows=definitions("flow"),
             workflows=definitions("workflow", reserved=RESERVED_IDS, around=partial(around, self.store)),
             cases=definitions("test", around=partial(around, self.store)),
+            schedules=self.schedules,
             clock=clock,
             region=self.settings.region,
             kinds=nodes.infos,

@@ -82,6 +82,8 @@ class Things:
         flow = self._post("/api/v1/flows", {"content": FLOW})["id"]
         execution = self._post(f"/api/v1/flows/{flow}/run", {"input": {"n": 1}})["execution_id"]
         self.known.update({"flow": flow, "execution": execution, "run": execution})
+        self._post("/api/v1/schedules", {"id": "yearly", "schedule": "0 0 1 1 *", "flow_id": flow})
+        self.known["schedule"] = "yearly"
         made = self._post("/api/v2/workflows", {"definition": {"name": "w", "steps": STEPS}})
         self.known["workflow"] = made.get("workflowId", "none")
         environment = self._post("/api/v2/environments", {"name": "e", "variables": {"k": 1}})

@@ -27,6 +27,7 @@ from flowrunner.api import (
     openapi,
     plugins,
     runs,
+    schedules,
     socket_v1,
     streams,
     templates,
@@ -108,6 +109,7 @@ def create_app(
             else [
                 *flows.routes(authoring),
                 *executions.routes(authoring),
+                *schedules.routes(authoring),
                 *plugins.routes(authoring),
                 *workflows.routes(authoring),
                 *environments.routes(authoring),

@@ -27,6 +27,7 @@ from flowrunner.kinds import KindInfo
 from flowrunner.limits import AWS, Limits
 from flowrunner.ports.definitions import Machine
 from flowrunner.ports.executions import ExecutionQuery, ExecutionStore, Head, Status
+from flowrunner.ports.schedules import ScheduleService
 from flowrunner.ports.store import Store
 
 CANCELLED = "FlowRunner.Cancelled"
@@ -64,6 +65,7 @@ class Authoring:
     flows: Definitions
     workflows: Definitions
     cases: Definitions
+    schedules: ScheduleService
     clock: Clock
     region: str
     kinds: Sequence[KindInfo] = ()
