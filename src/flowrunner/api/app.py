@@ -46,7 +46,7 @@ from flowrunner.api.identify import PUBLIC, Authenticator, check_routes, header,
 from flowrunner.api.openings import Openings
 from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status, refusal_of
 from flowrunner.api.proxies import Proxies
-from flowrunner.api.ratelimits import RateLimiter, retry_after
+from flowrunner.api.ratelimits import RateLimiter, headers_of, retry_after
 from flowrunner.api.sessions import SEND_SECONDS, Sessions
 from flowrunner.clock import Clock
 from flowrunner.errors import AccessDenied, FlowRunnerError
@@ -156,7 +156,12 @@ def _guard(authenticator: Authenticator, limiter: RateLimiter | None) -> Callabl
             scope["needed"] = permission
             scope["problem"] = problem if principal is None else of_error(AccessDenied())  # for a WebSocket, which the framework would close without a word
             raise Refused(scope["problem"])
-        if limiter is not None and (seconds := limiter.take(principal.account, handler.opt.get("counts_as", permission))) is not None:
+        if limiter is None:
+            return
+        operation = handler.opt.get("counts_as", permission)
+        seconds = limiter.take(principal.account, operation)
+        scope["quotas"] = headers_of(limiter.quotas(principal.account, operation))
+        if seconds is not None:
             scope["problem"] = of_status(429, "The account makes too many requests.", headers={"retry-after": str(retry_after(seconds))})
             raise Refused(scope["problem"])
 
@@ -212,7 +217,7 @@ class Edge:
             if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
                 if message.get("status", 200) >= 400 and (code := refusal_of(message["status"], message.get("headers", ()))) is not None:
                     self._observer.on_refused(code)
-                message["headers"] = [*message.get("headers", ()), *added]
+                message["headers"] = [*message.get("headers", ()), *added, *scope.get("quotas", ())]
             await send(message)
 
         try:

@@ -158,6 +158,8 @@ def _responses(contract: Contract, schemas: Mapping[str, Any], *, public: bool, 
     failing |= {409, 422} if contract.keyed else set()
     for status in sorted(failing):
         made[str(status)] = {"description": HTTPStatus(status).phrase, "content": {PROBLEM: {"schema": schemas[_key(ProblemDetails)]}}}
+        if status in (429, 503):
+            made[str(status)]["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
     return made
 
 
