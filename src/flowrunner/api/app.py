@@ -62,6 +62,7 @@ TOO_LARGE = of_status(413, f"The body is larger than {MAX_BODY_BYTES} bytes.", h
 COMPRESSED = of_status(415, "Compressed requests are not taken.", headers={"connection": "close", "accept-encoding": "identity"})
 _STRICT_TRANSPORT = ((b"strict-transport-security", b"max-age=31536000"),)
 _DETAILS = {404: "There is nothing at this path.", 405: "This path does not answer this method."}
+CLIENT_GONE = "client disconnected prematurely"  # how the framework says that a body ended before it was whole
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _log = structlog.get_logger("flowrunner.api")
 
@@ -299,6 +300,8 @@ def _ours(request: Request[Any, Any, Any], error: FlowRunnerError) -> Response[b
 
 
 def _framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    if error.detail == CLIENT_GONE:  # nobody reads the answer, and nothing went wrong here
+        return _answer(request, of_status(400, "The request ended before its body did."))
     if error.status_code >= 500:
         return _unexpected(request, error)
     extra = error.extra if isinstance(error.extra, list) else []
