@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import socket
+import time
 from collections import Counter
 
 import pytest
@@ -138,3 +140,18 @@ async def test_whatever_is_sent(url, document, known):
     assert not [entry for entry in logs if entry["log_level"] == "error"]  # nothing of this is the server's fault
     assert {400, 403, 404, 408, 413, 415, 431} <= set(seen)
     assert sum(seen.values()) > 3000
+
+
+def test_a_body_that_nobody_wants(url, known):
+    """It may come after the headers, as HTTP clients send it: the connection stays good for the next request."""
+    address = url.removeprefix("http://").partition(":")
+    with socket.create_connection((address[0], int(address[2]))) as connection, connection.makefile("rb") as answers:
+        for _ in range(20):
+            connection.sendall(f"POST /api/v2/environments/{known['environment']}/activate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n".encode())
+            time.sleep(0.002)  # so that an answer that did not wait would be out
+            connection.sendall(b"{}")
+            assert answers.readline().split()[1] in (b"200", b"404")
+            length = 0
+            while (line := answers.readline()) != b"\r\n":
+                length = int(line.split()[1]) if line.lower().startswith(b"content-length:") else length
+            answers.read(length)

@@ -128,7 +128,7 @@ def create_app(
     idempotency = Idempotency(store.documents, clock)
     rest = Litestar(
         handlers,
-        before_request=idempotency.begin,
+        before_request=_begin(idempotency),
         before_send=[idempotency.note],
         guards=[_guard(authenticator, limiter)],
         exception_handlers=_HANDLERS,
@@ -139,6 +139,21 @@ def create_app(
         debug=False,
     )
     return Edge(rest=rest, aws=aws, allowed_origins=allowed_origins, only_loopback_hosts=only_loopback_hosts, proxies=proxies or Proxies(), observer=observer)
+
+
+def _begin(idempotency: Idempotency) -> Callable[[Request[Any, Any, Any]], Awaitable[Response[bytes] | None]]:
+    """What comes before a handler.
+
+    The body is read also where nobody wants one: HTTP clients send it after the headers, and one that is still to come when the answer is out costs
+    its client the connection, and with it the next request.
+    """
+
+    async def begin(request: Request[Any, Any, Any]) -> Response[bytes] | None:
+        if request.method not in ("GET", "HEAD", "OPTIONS"):
+            await request.body()
+        return await idempotency.begin(request)
+
+    return begin
 
 
 def _guard(authenticator: Authenticator, limiter: RateLimiter | None) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
