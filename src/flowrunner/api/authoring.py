@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from litestar import Request
 
-from flowrunner.api.idempotency import key_of
+from flowrunner.api.idempotency import is_resumed, key_of
 from flowrunner.api.page import cursor, limit_of, place_of
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.clock import Clock
@@ -100,7 +100,7 @@ class Authoring:
         try:
             return await self.runner.start_execution(machine, name=name, input=text, extra=extra)
         except ExecutionAlreadyExists as taken:
-            if name is None or taken.head.input != text:
+            if name is None or (taken.head.input != text and not is_resumed(request)):
                 raise
             return taken.head
 

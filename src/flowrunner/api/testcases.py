@@ -272,7 +272,7 @@ def _one(authoring: Authoring) -> list[HTTPRouteHandler]:
         counts_as="StartExecution",
         operation_id="executeTest",
         status_code=202,
-        contract=Contract(gives={202: TestResult}, fails=(404, 409, 413), keyed=True),
+        contract=Contract(gives={202: TestResult}, fails=(404, 409, 413), keyed=True, resumable=True),
     )
     async def execute_test(request: Caller, test: FromPath[str]) -> Response[bytes]:
         """Begin an execution of a test case; its result is that of the run."""

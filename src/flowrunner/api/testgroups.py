@@ -167,7 +167,7 @@ def _runs(authoring: Authoring, groups: Records[Group]) -> list[HTTPRouteHandler
         counts_as="StartExecution",
         operation_id="executeGroup",
         status_code=202,
-        contract=Contract(gives={202: BatchInfo}, fails=(404, 409, 413), keyed=True),
+        contract=Contract(gives={202: BatchInfo}, fails=(404, 409, 413), keyed=True, resumable=True),
     )
     async def execute_group(request: Caller, group: FromPath[str]) -> Response[bytes]:
         """Begin every test case of a group and of the groups in it."""
