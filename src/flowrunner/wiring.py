@@ -15,7 +15,7 @@ import structlog
 from litestar.types import ASGIApp
 
 from flowrunner.api.app import create_app
-from flowrunner.api.authoring import RESERVED_IDS, Authoring
+from flowrunner.api.authoring import RESERVED_IDS, Authoring, Beginner
 from flowrunner.api.aws import AwsEndpoint, BearerOr, Development, KnownOr, Service, Signed
 from flowrunner.api.denials import Denials
 from flowrunner.api.identify import DevAuthenticator, GateAuthenticator
@@ -30,6 +30,7 @@ from flowrunner.definitions.scheduler import Scheduler
 from flowrunner.definitions.schedules import Schedules
 from flowrunner.definitions.service import Definitions
 from flowrunner.definitions.templates import around
+from flowrunner.definitions.testruns import TestRuns
 from flowrunner.engine.engine import Engine
 from flowrunner.engine.erasing import Eraser
 from flowrunner.engine.feed import Feed
@@ -110,6 +111,7 @@ class Application:
             limiter=limiter,
             denials=Denials(self.identity.audit),
         )
+        self.testruns = TestRuns(self.store, Beginner(self.engine), ended=self.feed.ended, clock=clock, report=self._report)
         self.authoring = self._authoring(limits, clock)
         self.asgi: ASGIApp = create_app(
             store=self.store,
@@ -145,6 +147,7 @@ class Application:
             workflows=definitions("workflow", reserved=RESERVED_IDS, around=partial(around, self.store)),
             cases=definitions("test", around=partial(around, self.store)),
             schedules=self.schedules,
+            testruns=self.testruns,
             clock=clock,
             region=self.settings.region,
             kinds=nodes.infos,
@@ -190,6 +193,7 @@ class Application:
         for engine in (self._express, self.engine):
             await engine.start(stack)
         await self._scheduler.start(stack)
+        await self.testruns.start(stack)
         stack.push_async_callback(_ended, asyncio.create_task(self._finish_what_was_begun()))
 
     async def _finish_what_was_begun(self) -> None:

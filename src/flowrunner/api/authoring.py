@@ -18,6 +18,7 @@ from flowrunner.clock import Clock
 from flowrunner.definitions.entries import Format, machine_name
 from flowrunner.definitions.environments import Environments
 from flowrunner.definitions.service import Definitions
+from flowrunner.definitions.testruns import TestRuns
 from flowrunner.engine.feed import ENDED
 from flowrunner.engine.live import ExecutionAlreadyExists
 from flowrunner.errors import AlreadyEnded, LimitExceeded
@@ -56,6 +57,20 @@ class Runner(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Beginner:
+    """Begins executions whose names are given once (definitions.testruns.Starter)."""
+
+    runner: Runner
+
+    async def begin(self, machine: Machine, *, name: str, input: str) -> str:  # noqa: A002 - the engine's word
+        """Begin the execution of this name, or give the one that was begun before."""
+        try:
+            return (await self.runner.start_execution(machine, name=name, input=input)).id
+        except ExecutionAlreadyExists as taken:
+            return taken.head.id
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authoring:
     """The services behind the routes; `cases` are the texts of test cases. `plugins` are the kinds that came from elsewhere, each with where from."""
@@ -66,6 +81,7 @@ class Authoring:
     workflows: Definitions
     cases: Definitions
     schedules: ScheduleService
+    testruns: TestRuns
     clock: Clock
     region: str
     kinds: Sequence[KindInfo] = ()
