@@ -43,7 +43,7 @@ from flowrunner.identity.sealed import AccessKeyResealer
 from flowrunner.identity.service import FirstRun, Identity
 from flowrunner.ids import parse_arn
 from flowrunner.jsonvalue import JSONValue, dumps
-from flowrunner.limits import AWS_RATES, PROFILES, Limits, Rate
+from flowrunner.limits import AWS_RATES, MIB, PROFILES, Limits, Rate
 from flowrunner.ports.definitions import Machine
 from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import Child, ChildStart
@@ -51,6 +51,7 @@ from flowrunner.stores.open import open_store
 from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.function_files import file_faults
 from flowrunner.tasks.functions import Function, read_functions
+from flowrunner.tasks.javascript.calls import ScriptLimits
 from flowrunner.tasks.mocks import read_mocks
 from flowrunner.tasks.nodes.command import Programs
 from flowrunner.tasks.registry import Registry
@@ -350,6 +351,9 @@ def _registry(settings: Settings, functions: Mapping[str, Function], limits: Lim
         documents=application.store.documents,
         programs=programs_of(settings),
         schedules=application.schedules,
+        script_workers=settings.script_workers,
+        script_queue=settings.script_queue,
+        script_limits=ScriptLimits(milliseconds=round(settings.script_timeout_seconds * 1000), memory_bytes=settings.script_memory_mebibytes * MIB),
         database_folder=settings.database_folder,
     )
 
