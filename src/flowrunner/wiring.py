@@ -199,13 +199,17 @@ class Application:
 
     async def _finish_what_was_begun(self) -> None:
         """Go on with deletions of accounts and rotations of keys that a server began; whoever is served meanwhile does not wait for it."""
-        for what, work in (("accounts_not_deleted", self.identity.accounts.finish_deletions), ("keys_not_rotated", self._finish_rotations)):
+        for what, work in (("accounts_not_deleted", self._finish_deletions), ("keys_not_rotated", self._finish_rotations)):
             try:
                 await work()
             except FlowRunnerError as error:
                 self._report(what, {"error": error.message})
             except Exception:  # noqa: BLE001 - nobody awaits this task: a fault of ours must not vanish with it
                 self._log.exception(what)
+
+    async def _finish_deletions(self) -> None:
+        for account, error in (await self.identity.accounts.finish_deletions()).failures.items():
+            self._log.error("account_not_deleted", account=account, error=str(error), exc_info=None if isinstance(error, FlowRunnerError) else error)
 
     async def _finish_rotations(self) -> None:
         for account, error in (await self.vault.rotation.resume()).failures.items():
