@@ -34,6 +34,7 @@ from flowrunner.api import (
     plugins,
     problems,
     runs,
+    schedules,
     secrets,
     sessions,
     socket_v1,
@@ -495,6 +496,7 @@ def _handlers() -> list[Any]:
         *openapi.routes(()),
         *flows.routes(nothing),
         *executions.routes(nothing),
+        *schedules.routes(nothing),
         *plugins.routes(nothing),
         *workflows.routes(nothing),
         *environments.routes(nothing),
@@ -540,9 +542,14 @@ that loads nothing from elsewhere.
 
 - **Problems** are `application/problem+json` with a stable `code`; `errors[]` name the place: a JSON `pointer`, and for texts `line` and `column`. See [errors](errors.md).
 - **Pages**: `?limit=` (1 to 1000) with `?cursor=`, which the answer before gave (`next_cursor`, `Link: rel="next"`), or with `?offset=`.
-- **`ETag`** is the version of a flow, workflow or secret; with `If-Match: "3"` a write that finds another version is answered 412 (409 for secrets) and changes nothing.
+- **`ETag`** is the version of a flow, workflow, schedule or secret (of a schedule: what its author changed, not that it came about); with `If-Match: "3"` a write that finds another version is answered 412 (409 for secrets) and changes nothing.
 - **`Idempotency-Key`** (up to 255 visible characters) on a POST that makes or begins something: sent again within 24 hours, the request is answered as the first time, with
   `Idempotency-Replayed: true`; another request with the same key is answered 422, one that comes before the first is answered 409. Keys are the account's own.
+  When a server dies before it has answered a start, the request that is sent again is answered with the execution that was begun, or begins it; never a second one. Of
+  other requests nobody can know what became of them: they are answered 409 for up to a minute.
+- **`RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset`** and `RateLimit-Policy` (`20;w=2`: 20 requests, back within 2 seconds) are on every answer of a route whose
+  requests are counted ([limit profiles](../topics/limit-profiles.md)): the tightest quota of the account on this server. `Reset` is the seconds until all of it is back; once
+  nothing remains, until the next request passes, which a 429 also says in `Retry-After`.
 - **Times** are RFC 3339 in UTC with milliseconds.
 
 """

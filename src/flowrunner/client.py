@@ -210,6 +210,17 @@ class Client:
             if following is None:
                 return found
 
+    async def rest_items(self, path: str) -> list[dict[str, Any]]:
+        """As `rest_pages`, of a list that goes on by cursors."""
+        found: list[dict[str, Any]] = []
+        following: str | None = None
+        while True:
+            page = await self.rest("GET", path, params={"limit": REST_PAGE, "cursor": following})
+            found += page["items"]
+            following = page["next_cursor"]
+            if following is None:
+                return found
+
     async def _get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         return await self.rest("GET", path, params=params)
 

@@ -15,7 +15,7 @@ import structlog
 from litestar.types import ASGIApp
 
 from flowrunner.api.app import create_app
-from flowrunner.api.authoring import RESERVED_IDS, Authoring
+from flowrunner.api.authoring import RESERVED_IDS, Authoring, Beginner
 from flowrunner.api.aws import AwsEndpoint, BearerOr, Development, KnownOr, Service, Signed
 from flowrunner.api.denials import Denials
 from flowrunner.api.identify import DevAuthenticator, GateAuthenticator
@@ -30,6 +30,7 @@ from flowrunner.definitions.scheduler import Scheduler
 from flowrunner.definitions.schedules import Schedules
 from flowrunner.definitions.service import Definitions
 from flowrunner.definitions.templates import around
+from flowrunner.definitions.testruns import TestRuns
 from flowrunner.engine.engine import Engine
 from flowrunner.engine.erasing import Eraser
 from flowrunner.engine.feed import Feed
@@ -42,7 +43,7 @@ from flowrunner.identity.sealed import AccessKeyResealer
 from flowrunner.identity.service import FirstRun, Identity
 from flowrunner.ids import parse_arn
 from flowrunner.jsonvalue import JSONValue, dumps
-from flowrunner.limits import AWS_RATES, PROFILES, Limits, Rate
+from flowrunner.limits import AWS_RATES, MIB, PROFILES, Limits, Rate
 from flowrunner.ports.definitions import Machine
 from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import Child, ChildStart
@@ -50,6 +51,7 @@ from flowrunner.stores.open import open_store
 from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.function_files import file_faults
 from flowrunner.tasks.functions import Function, read_functions
+from flowrunner.tasks.javascript.calls import ScriptLimits
 from flowrunner.tasks.mocks import read_mocks
 from flowrunner.tasks.nodes.command import Programs
 from flowrunner.tasks.registry import Registry
@@ -110,6 +112,7 @@ class Application:
             limiter=limiter,
             denials=Denials(self.identity.audit),
         )
+        self.testruns = TestRuns(self.store, Beginner(self.engine), ended=self.feed.ended, clock=clock, report=self._report)
         self.authoring = self._authoring(limits, clock)
         self.asgi: ASGIApp = create_app(
             store=self.store,
@@ -144,6 +147,8 @@ class Application:
             flows=definitions("flow"),
             workflows=definitions("workflow", reserved=RESERVED_IDS, around=partial(around, self.store)),
             cases=definitions("test", around=partial(around, self.store)),
+            schedules=self.schedules,
+            testruns=self.testruns,
             clock=clock,
             region=self.settings.region,
             kinds=nodes.infos,
@@ -189,17 +194,22 @@ class Application:
         for engine in (self._express, self.engine):
             await engine.start(stack)
         await self._scheduler.start(stack)
+        await self.testruns.start(stack)
         stack.push_async_callback(_ended, asyncio.create_task(self._finish_what_was_begun()))
 
     async def _finish_what_was_begun(self) -> None:
         """Go on with deletions of accounts and rotations of keys that a server began; whoever is served meanwhile does not wait for it."""
-        for what, work in (("accounts_not_deleted", self.identity.accounts.finish_deletions), ("keys_not_rotated", self._finish_rotations)):
+        for what, work in (("accounts_not_deleted", self._finish_deletions), ("keys_not_rotated", self._finish_rotations)):
             try:
                 await work()
             except FlowRunnerError as error:
                 self._report(what, {"error": error.message})
             except Exception:  # noqa: BLE001 - nobody awaits this task: a fault of ours must not vanish with it
                 self._log.exception(what)
+
+    async def _finish_deletions(self) -> None:
+        for account, error in (await self.identity.accounts.finish_deletions()).failures.items():
+            self._log.error("account_not_deleted", account=account, error=str(error), exc_info=None if isinstance(error, FlowRunnerError) else error)
 
     async def _finish_rotations(self) -> None:
         for account, error in (await self.vault.rotation.resume()).failures.items():
@@ -345,6 +355,9 @@ def _registry(settings: Settings, functions: Mapping[str, Function], limits: Lim
         documents=application.store.documents,
         programs=programs_of(settings),
         schedules=application.schedules,
+        script_workers=settings.script_workers,
+        script_queue=settings.script_queue,
+        script_limits=ScriptLimits(milliseconds=round(settings.script_timeout_seconds * 1000), memory_bytes=settings.script_memory_mebibytes * MIB),
         database_folder=settings.database_folder,
     )
 

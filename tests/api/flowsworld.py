@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from accountsworld import ONE, accounts_world
 
-from flowrunner.api.authoring import Authoring
+from flowrunner.api.authoring import Authoring, Beginner
 from flowrunner.asl.parse import parse_definition
+from flowrunner.definitions.schedules import Schedules
 from flowrunner.definitions.service import Definitions
+from flowrunner.definitions.testruns import TestRuns
 from flowrunner.engine.engine import Engine
 from flowrunner.errors import InvalidDefinition
 from flowrunner.identity.permissions import Role
@@ -48,6 +50,11 @@ class NoTasks(TaskHandler):
         return self
 
 
+class NoStarts:
+    async def check(self, account, format, target):  # noqa: A002
+        return None
+
+
 @asynccontextmanager
 async def flows_world(**settings):
     made = {}
@@ -61,8 +68,10 @@ async def flows_world(**settings):
         cases = Definitions(store, form="test", **common)
         made.update(store=store, engine=engine)
         authoring = Authoring(
-            store=store, runner=engine, flows=flows, workflows=workflows, cases=cases, clock=clock, region="us-east-1", kinds=KINDS, plugins={}
-        )
+            store=store, runner=engine, flows=flows, workflows=workflows, cases=cases, schedules=Schedules(store.documents, NoStarts(), clock), clock=clock,
+            testruns=TestRuns(store, Beginner(engine), ended=engine.feed.ended, clock=clock, report=print),
+            region="us-east-1", kinds=KINDS, plugins={},
+        )  # fmt: skip
         made["authoring"] = authoring
         return {"authoring": authoring, "feed": engine.feed}
 

@@ -60,6 +60,8 @@ BODIES = {
     "searchTestsBy": {},
     "createGroup": {"groupId": "another", "name": "n"},
     "updateGroup": {"name": "n"},
+    "createSchedule": {"id": "another", "schedule": "0 0 1 1 *", "flow_id": "{flow}"},
+    "replaceSchedule": {"schedule": "0 0 1 1 *", "flow_id": "{flow}"},
 }
 # More ways to name somebody's things than the path, by operation: a query, or a body.
 NAMED = {
@@ -84,7 +86,7 @@ OVER_ALL = {
     "changeAccount": Permission.ACCOUNTS_WRITE,
     "deleteAccount": Permission.ACCOUNTS_WRITE,
 }
-READING = frozenset({Permission.MACHINES_READ, Permission.EXECUTIONS_READ, Permission.SECRETS_LIST, Permission.SECRETS_READ, Permission.USERS_READ, Permission.ACCOUNT_READ, Permission.AUDIT_READ, Permission.ACCOUNTS_READ})  # fmt: skip
+READING = frozenset({Permission.MACHINES_READ, Permission.EXECUTIONS_READ, Permission.SCHEDULES_READ, Permission.SECRETS_LIST, Permission.SECRETS_READ, Permission.USERS_READ, Permission.ACCOUNT_READ, Permission.AUDIT_READ, Permission.ACCOUNTS_READ})  # fmt: skip
 READING_POSTS = {
     "searchSecrets",
     "createSocketTicket",

@@ -8,6 +8,7 @@ import pytest
 from accountsworld import TWO
 from flowsworld import EDITOR, OWNER, VIEWER, WORKER, flows_world
 
+from flowrunner.errors import StoreUnavailable
 from flowrunner.identity.permissions import Role
 
 OTHER = (TWO, Role.OWNER)
@@ -274,3 +275,38 @@ async def test_key_of_a_server_that_died(world, ask, flow):
     second = await ask("POST", f"/flows/{flow}/run", {}, 201, headers=key)
     assert "idempotency-replayed" not in second.headers
     assert second.json() == first.json()
+
+
+async def test_an_answer_that_could_not_be_kept(world, ask, flow, monkeypatch):
+    """The execution was begun, but the store did not take the answer: sent again, the request is answered at once, with that execution."""
+    write, writes = world.store.documents.write, []
+
+    async def failing(changes):
+        writes.append(changes)
+        if len(writes) == 2:  # the first says that the request is being answered
+            raise StoreUnavailable
+        return await write(changes)
+
+    monkeypatch.setattr(world.store.documents, "write", failing)
+    key = {"idempotency-key": "k"}
+    first = await ask("POST", f"/flows/{flow}/run", {}, 201, headers=key)
+    second = await ask("POST", f"/flows/{flow}/run", {}, 201, headers=key)
+    assert (second.json(), "idempotency-replayed" in second.headers) == (first.json(), False)
+    assert (await ask("POST", f"/flows/{flow}/run", {}, 201, headers=key)).headers["idempotency-replayed"] == "true"
+    assert len((await ask("GET", "/executions")).json()["items"]) == 1
+
+
+async def test_a_start_that_the_store_refused(world, ask, flow, monkeypatch):
+    """A 503 says nothing about whether something was begun: the same key may be sent again at once."""
+    start, tries = world.engine.start_execution, []
+
+    async def failing(*given, **named):
+        tries.append(named["name"])
+        if len(tries) < 3:
+            raise StoreUnavailable
+        return await start(*given, **named)
+
+    monkeypatch.setattr(world.engine, "start_execution", failing)
+    key = {"idempotency-key": "k"}
+    assert [(await ask("POST", f"/flows/{flow}/run", {}, status, headers=key)).status_code for status in (503, 503, 201)] == [503, 503, 201]
+    assert len(set(tries)) == 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_app import app, client, problem
 
 from flowrunner.api.identify import RUNS_READ, NoAccounts
-from flowrunner.api.ratelimits import Buckets, retry_after
+from flowrunner.api.ratelimits import Buckets, Quota, headers_of, retry_after
 from flowrunner.clock import SystemClock
 from flowrunner.config import Settings
 from flowrunner.limits import AWS_RATES, Rate
@@ -138,7 +138,61 @@ def test_retry_after():
     assert [retry_after(seconds) for seconds in (0.01, 1, 1.2, 59.5)] == [1, 1, 2, 60]
 
 
+def test_what_is_left():
+    """A quota tells how many requests still pass, and when the bucket is full; an empty one when the next passes."""
+    time = Time()
+    buckets = made(time, {"Start": Rate(4, 0.5)})
+    seen = []
+    for _ in range(5):
+        buckets.take("a", "Start")
+        [quota] = buckets.quotas("a", "Start")
+        seen.append((quota.remaining, quota.reset))
+    assert seen == [(3, 2), (2, 4), (1, 6), (0, 2), (0, 2)]
+    assert buckets.quotas("b", "Start") == [Quota(limit=4, window=8, remaining=4, reset=0)]
+    assert buckets.quotas("a", "Other") == []
+
+
+@given(st.integers(1, 50), st.floats(0.1, 50), st.integers(1, 4), st.lists(st.floats(0, 3), max_size=20))
+def test_what_is_left_passes(bucket, per_second, nodes, gaps):
+    """As many as a quota says pass at once, and no more."""
+    time = Time()
+    buckets = made(time, {"Start": Rate(bucket, per_second)}, nodes=lambda: nodes)
+    for gap in gaps:
+        time.now += gap
+        buckets.take("a", "Start")
+    told = buckets.quotas("a", "Start")[0].remaining
+    passed = 0
+    while buckets.take("a", "Start") is None:
+        passed += 1
+    assert passed == told
+
+
+def test_the_tightest_quota_is_told():
+    """The headers are those of the bucket with the least left; the policy names all."""
+    buckets = made(Time(), {"Start": Rate(5, 2)}, every=Rate(3, 3))
+    buckets.take("a", "Start")
+    assert dict(headers_of(buckets.quotas("a", "Start"))) == {
+        b"ratelimit-limit": b"3", b"ratelimit-remaining": b"2", b"ratelimit-reset": b"1", b"ratelimit-policy": b"3;w=1, 5;w=3",
+    }  # fmt: skip
+
+
 # --- at the edges
+
+
+async def test_rest_tells_the_quota():
+    """Answers of a route that is counted have the quota, good ones and those that refuse; on the latter it resets when Retry-After says."""
+    async with client(app(limiter=made(Time(), {RUNS_READ: Rate(2, 0.25)}))) as http:
+        answers = [await http.get(path) for path in ("/api/v2/workflows/runs", "/api/v2/workflows/runs/none", "/api/v2/workflows/runs")]
+        assert [answer.status_code for answer in answers] == [200, 404, 429]
+        assert [[answer.headers[f"ratelimit-{name}"] for name in ("limit", "remaining", "reset", "policy")] for answer in answers] == [
+            ["2", "1", "4", "2;w=8"],
+            ["2", "0", "4", "2;w=8"],
+            ["2", "0", "4", "2;w=8"],
+        ]
+        assert answers[2].headers["retry-after"] == "4"
+        assert "ratelimit-limit" not in (await http.get("/healthz")).headers
+    async with client(app()) as http:
+        assert "ratelimit-limit" not in (await http.get("/api/v2/workflows/runs")).headers
 
 
 async def test_rest_answers_429():

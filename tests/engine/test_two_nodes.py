@@ -32,6 +32,7 @@ class Way:
         self.open.set()
         self.lose_answers = 0  # of so many commits: they are stored, the node is told they are not
         self.commits = 0
+        self.seconds, self.clock = 0, None  # what each call takes, on this clock
 
     def __getattr__(self, name):
         method = getattr(self._executions, name)
@@ -39,6 +40,8 @@ class Way:
         async def call(*arguments, **options):
             await self.open.wait()
             answer = await method(*arguments, **options)
+            if self.seconds:
+                await self.clock.sleep(self.seconds)
             await self.open.wait()
             if name == "commit":
                 self.commits += 1
@@ -59,10 +62,11 @@ async def nodes():
 
         async def node(**options):
             way = Way(store.executions)
+            way.clock = clock
             seen = SimpleNamespace(url="memory:", capabilities=store.capabilities, executions=way, definitions=store.definitions, documents=store.documents)
             bench = Bench(seen, clock=clock, **options)
             bench.way = way
-            bench.is_cut_off = lambda: not way.open.is_set()
+            bench.is_cut_off = lambda: not way.open.is_set() or way.seconds > 0  # what it asks waits for the clock
             bench.all = made
             made.append(bench)
             await bench.engine.start(stack)
@@ -71,6 +75,8 @@ async def nodes():
         yield node
         for bench in made:
             bench.way.open.set()
+            bench.way.seconds = 0
+        clock.jump(60)  # what is on its slow way arrives
 
 
 async def settle(bench):
@@ -200,6 +206,34 @@ async def test_the_work_of_a_dead_node_goes_on(nodes):
     ended = await b.store.executions.head(head.id)
     assert ended.status == "SUCCEEDED"
     assert len(b.handler.calls) == 1
+
+
+@pytest.mark.parametrize("seconds", [2, LEASE, 3 * LEASE])
+async def test_the_work_of_a_dead_node_goes_on_with_a_slow_store(nodes, seconds):
+    """However long each call takes, B takes over what A had in hand, in a time that is so many calls."""
+    a, b = await nodes(), await nodes()
+    a.handler.table = {"f": [{"hang": True}]}
+    retried = {**TASK, "Retry": [{"ErrorEquals": ["FlowRunner.OutcomeUnknown"], "IntervalSeconds": 1}]}
+    heads = [await a.engine.start_execution(await a.machine(machine(retried))) for _ in range(5)]
+    await pass_time(a, LEASE)
+    a.way.seconds = b.way.seconds = seconds
+    await pass_time(a, 10 * seconds)
+    assert not b.handler.calls
+    kill(a)
+    await pass_time(b, 14 * (seconds + LEASE // 5) + LEASE + 14 * seconds)
+    assert [(await b.store.executions._executions.head(head.id)).status for head in heads] == ["SUCCEEDED"] * 5
+    assert len(b.handler.calls) == 5
+
+
+async def test_the_living_keep_their_work_with_a_slow_store(nodes):
+    """With answers that take longer than a lease nothing changes hands, and attempts begin all the same."""
+    a, b = await nodes(), await nodes()
+    a.way.seconds = b.way.seconds = LEASE + 5
+    a.handler.table = {"f": [{"return": 1, "after": 20 * LEASE}]}
+    starting = asyncio.create_task(a.engine.start_execution(await a.machine(machine(TASK))))
+    await pass_time(a, 60 * LEASE)
+    ended = await b.store.executions._executions.head((await starting).id)
+    assert (ended.status, len(a.handler.calls), len(b.handler.calls)) == ("SUCCEEDED", 1, 0)
 
 
 async def test_nothing_is_taken_from_the_living(nodes):

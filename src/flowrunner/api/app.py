@@ -27,6 +27,7 @@ from flowrunner.api import (
     openapi,
     plugins,
     runs,
+    schedules,
     socket_v1,
     streams,
     templates,
@@ -45,7 +46,7 @@ from flowrunner.api.identify import PUBLIC, Authenticator, check_routes, header,
 from flowrunner.api.openings import Openings
 from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status, refusal_of
 from flowrunner.api.proxies import Proxies
-from flowrunner.api.ratelimits import RateLimiter, retry_after
+from flowrunner.api.ratelimits import RateLimiter, headers_of, retry_after
 from flowrunner.api.sessions import SEND_SECONDS, Sessions
 from flowrunner.clock import Clock
 from flowrunner.errors import AccessDenied, FlowRunnerError
@@ -61,6 +62,7 @@ TOO_LARGE = of_status(413, f"The body is larger than {MAX_BODY_BYTES} bytes.", h
 COMPRESSED = of_status(415, "Compressed requests are not taken.", headers={"connection": "close", "accept-encoding": "identity"})
 _STRICT_TRANSPORT = ((b"strict-transport-security", b"max-age=31536000"),)
 _DETAILS = {404: "There is nothing at this path.", 405: "This path does not answer this method."}
+CLIENT_GONE = "client disconnected prematurely"  # how the framework says that a body ended before it was whole
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _log = structlog.get_logger("flowrunner.api")
 
@@ -108,6 +110,7 @@ def create_app(
             else [
                 *flows.routes(authoring),
                 *executions.routes(authoring),
+                *schedules.routes(authoring),
                 *plugins.routes(authoring),
                 *workflows.routes(authoring),
                 *environments.routes(authoring),
@@ -125,7 +128,7 @@ def create_app(
     idempotency = Idempotency(store.documents, clock)
     rest = Litestar(
         handlers,
-        before_request=idempotency.begin,
+        before_request=_begin(idempotency),
         before_send=[idempotency.note],
         guards=[_guard(authenticator, limiter)],
         exception_handlers=_HANDLERS,
@@ -136,6 +139,21 @@ def create_app(
         debug=False,
     )
     return Edge(rest=rest, aws=aws, allowed_origins=allowed_origins, only_loopback_hosts=only_loopback_hosts, proxies=proxies or Proxies(), observer=observer)
+
+
+def _begin(idempotency: Idempotency) -> Callable[[Request[Any, Any, Any]], Awaitable[Response[bytes] | None]]:
+    """What comes before a handler.
+
+    The body is read also where nobody wants one: HTTP clients send it after the headers, and one that is still to come when the answer is out costs
+    its client the connection, and with it the next request.
+    """
+
+    async def begin(request: Request[Any, Any, Any]) -> Response[bytes] | None:
+        if request.method not in ("GET", "HEAD", "OPTIONS"):
+            await request.body()
+        return await idempotency.begin(request)
+
+    return begin
 
 
 def _guard(authenticator: Authenticator, limiter: RateLimiter | None) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
@@ -154,7 +172,12 @@ def _guard(authenticator: Authenticator, limiter: RateLimiter | None) -> Callabl
             scope["needed"] = permission
             scope["problem"] = problem if principal is None else of_error(AccessDenied())  # for a WebSocket, which the framework would close without a word
             raise Refused(scope["problem"])
-        if limiter is not None and (seconds := limiter.take(principal.account, handler.opt.get("counts_as", permission))) is not None:
+        if limiter is None:
+            return
+        operation = handler.opt.get("counts_as", permission)
+        seconds = limiter.take(principal.account, operation)
+        scope["quotas"] = headers_of(limiter.quotas(principal.account, operation))
+        if seconds is not None:
             scope["problem"] = of_status(429, "The account makes too many requests.", headers={"retry-after": str(retry_after(seconds))})
             raise Refused(scope["problem"])
 
@@ -210,7 +233,7 @@ class Edge:
             if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
                 if message.get("status", 200) >= 400 and (code := refusal_of(message["status"], message.get("headers", ()))) is not None:
                     self._observer.on_refused(code)
-                message["headers"] = [*message.get("headers", ()), *added]
+                message["headers"] = [*message.get("headers", ()), *added, *scope.get("quotas", ())]
             await send(message)
 
         try:
@@ -295,6 +318,8 @@ def _ours(request: Request[Any, Any, Any], error: FlowRunnerError) -> Response[b
 
 
 def _framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    if error.detail == CLIENT_GONE:  # nobody reads the answer, and nothing went wrong here
+        return _answer(request, of_status(400, "The request ended before its body did."))
     if error.status_code >= 500:
         return _unexpected(request, error)
     extra = error.extra if isinstance(error.extra, list) else []

@@ -11,13 +11,14 @@ from urllib.parse import urlencode
 
 from litestar import Request
 
-from flowrunner.api.idempotency import key_of
+from flowrunner.api.idempotency import is_resumed, key_of
 from flowrunner.api.page import cursor, limit_of, place_of
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.clock import Clock
 from flowrunner.definitions.entries import Format, machine_name
 from flowrunner.definitions.environments import Environments
 from flowrunner.definitions.service import Definitions
+from flowrunner.definitions.testruns import TestRuns
 from flowrunner.engine.feed import ENDED
 from flowrunner.engine.live import ExecutionAlreadyExists
 from flowrunner.errors import AlreadyEnded, LimitExceeded
@@ -27,6 +28,7 @@ from flowrunner.kinds import KindInfo
 from flowrunner.limits import AWS, Limits
 from flowrunner.ports.definitions import Machine
 from flowrunner.ports.executions import ExecutionQuery, ExecutionStore, Head, Status
+from flowrunner.ports.schedules import ScheduleService
 from flowrunner.ports.store import Store
 
 CANCELLED = "FlowRunner.Cancelled"
@@ -55,6 +57,20 @@ class Runner(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Beginner:
+    """Begins executions whose names are given once (definitions.testruns.Starter)."""
+
+    runner: Runner
+
+    async def begin(self, machine: Machine, *, name: str, input: str) -> str:  # noqa: A002 - the engine's word
+        """Begin the execution of this name, or give the one that was begun before."""
+        try:
+            return (await self.runner.start_execution(machine, name=name, input=input)).id
+        except ExecutionAlreadyExists as taken:
+            return taken.head.id
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authoring:
     """The services behind the routes; `cases` are the texts of test cases. `plugins` are the kinds that came from elsewhere, each with where from."""
@@ -64,6 +80,8 @@ class Authoring:
     flows: Definitions
     workflows: Definitions
     cases: Definitions
+    schedules: ScheduleService
+    testruns: TestRuns
     clock: Clock
     region: str
     kinds: Sequence[KindInfo] = ()
@@ -98,7 +116,7 @@ class Authoring:
         try:
             return await self.runner.start_execution(machine, name=name, input=text, extra=extra)
         except ExecutionAlreadyExists as taken:
-            if name is None or taken.head.input != text:
+            if name is None or (taken.head.input != text and not is_resumed(request)):
                 raise
             return taken.head
 

@@ -32,7 +32,8 @@ class Parameter:
 class Contract:
     """`takes` is the type of the body, `gives` what each good status carries (None: nothing), `fails` the problems beside those that any route has.
 
-    With `keyed` a request may have an Idempotency-Key, with `tagged` an If-Match.
+    With `keyed` a request may have an Idempotency-Key, with `tagged` an If-Match. A `resumable` one with the same key may be carried out again while
+    nobody knows how it ended: it finds what it began.
     """
 
     gives: Mapping[int, Any]
@@ -41,6 +42,7 @@ class Contract:
     query: tuple[Parameter, ...] = ()
     keyed: bool = False
     tagged: bool = False
+    resumable: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
 
 

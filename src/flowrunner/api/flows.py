@@ -241,7 +241,7 @@ def _one(authoring: Authoring) -> list[HTTPRouteHandler]:
         permission=_START,
         counts_as="StartExecution",
         operation_id="runFlow",
-        contract=Contract(takes=FlowInput, gives={201: Started}, fails=(404, 409), keyed=True),
+        contract=Contract(takes=FlowInput, gives={201: Started}, fails=(404, 409), keyed=True, resumable=True),
     )
     async def run_flow(request: Caller, flow: FromPath[str]) -> Response[bytes]:
         """Begin an execution; answered as soon as that is durable."""

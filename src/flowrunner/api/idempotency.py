@@ -2,6 +2,9 @@
 
 The answer is kept before it is sent, in a document that expires (draft-ietf-httpapi-idempotency-key-header-07). Only good answers
 are kept: what was refused has changed nothing, and may be asked again.
+
+A request may stay without an answer, because its server died, or its store did not take the answer. Routes that begin executions name them after the key
+(``Contract.resumable``): such a request is carried out once more when it is sent again, and finds what it began. Any other may be sent again after a minute.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import base64
 import contextlib
 import hashlib
 import re
+import secrets
 from typing import Any
 
 import msgspec
@@ -33,9 +37,10 @@ IN_PROGRESS = Problem(
 
 
 class _Remembered(msgspec.Struct):
-    """A request, and its answer once there is one (`status` 0: not yet); `body` is Base64."""
+    """A request, and its answer once there is one (`status` 0: not yet); `body` is Base64. `server` is the process that began to answer it."""
 
     fingerprint: str
+    server: str = ""
     status: int = 0
     headers: dict[str, str] = {}
     body: str = ""
@@ -47,6 +52,7 @@ class _Open(msgspec.Struct):
     account: str
     id: str
     fingerprint: str
+    version: int = 1  # of the document that says so
     status: int = 0
     headers: dict[str, str] = {}
     parts: list[bytes] = []
@@ -62,12 +68,21 @@ def key_of(request: Request[Any, Any, Any]) -> str | None:
     return given
 
 
+def is_resumed(request: Request[Any, Any, Any]) -> bool:
+    """Whether the same request was begun before and never answered: what it began is its own, whatever has changed since."""
+    scope: Any = request.scope
+    opened: _Open | None = scope.get("idempotency")
+    return opened is not None and opened.version > 1
+
+
 class Idempotency:
     """What was answered to requests with a key. `begin` comes before a handler, `note` sees what is sent."""
 
     def __init__(self, documents: DocumentStore, clock: Clock) -> None:
         self._documents = documents
         self._clock = clock
+        self._server = secrets.token_hex(8)
+        self._answering: dict[tuple[str, str], int] = {}  # until when that is believed, in milliseconds since 1970 UTC
 
     async def begin(self, request: Request[Any, Any, Any]) -> Response[bytes] | None:
         """The kept answer of a request that was sent before; raises Refused when that one was another, or is not answered yet."""
@@ -80,14 +95,28 @@ class Idempotency:
         fingerprint = hashlib.blake2b(b"\n".join((scope["method"].encode(), scope["path"].encode(), scope["query_string"], body)), digest_size=24).hexdigest()
         account = request.user.account
         kept = await self._documents.get(account, KIND, name)
+        version = 0
         if kept is not None:
-            return _again(msgspec.json.decode(kept.body, type=_Remembered), fingerprint)
+            before = msgspec.json.decode(kept.body, type=_Remembered)
+            if before.fingerprint != fingerprint or before.status or not contract.resumable or self._is_answering(account, name, before):
+                return _again(before, fingerprint)
+            version = kept.version
+        place, known = (account, name), self._answering.get((account, name))
+        self._answering[place] = self._clock.now() + PENDING
         try:
-            await self._write(account, name, _Remembered(fingerprint), 0, PENDING)
-        except DocumentConflict:
-            raise Refused(IN_PROGRESS) from None
-        scope["idempotency"] = _Open(account, name, fingerprint, parts=[])
+            await self._write(account, name, _Remembered(fingerprint, self._server), version, PENDING)
+        except BaseException as error:
+            if known is None:
+                self._answering.pop(place, None)
+            if isinstance(error, DocumentConflict):
+                raise Refused(IN_PROGRESS) from None
+            raise
+        scope["idempotency"] = _Open(account, name, fingerprint, version + 1, parts=[])
         return None
+
+    def _is_answering(self, account: str, name: str, before: _Remembered) -> bool:
+        """Whether this process is about to answer it. Another one that lives, too, may be: it finds the same execution."""
+        return before.server == self._server and self._answering.get((account, name), 0) > self._clock.now()
 
     async def note(self, message: Any, scope: Any) -> None:
         """Keep an answer before its end is sent; forget the request if it was not a good one."""
@@ -102,16 +131,19 @@ class Idempotency:
             opened.parts.append(message.get("body", b""))
             if not message.get("more_body"):
                 scope["idempotency"] = None
-                with contextlib.suppress(StoreError):  # the answer is good all the same
-                    await self._keep(opened)
+                try:
+                    with contextlib.suppress(StoreError):  # the answer is good all the same
+                        await self._keep(opened)
+                finally:
+                    self._answering.pop((opened.account, opened.id), None)
 
     async def _keep(self, opened: _Open) -> None:
         body = b"".join(opened.parts)
         if 200 <= opened.status < 300 and len(body) <= MOST_BYTES:
-            answer = _Remembered(opened.fingerprint, opened.status, opened.headers, base64.b64encode(body).decode())
-            await self._write(opened.account, opened.id, answer, 1, DAY)
+            answer = _Remembered(opened.fingerprint, self._server, opened.status, opened.headers, base64.b64encode(body).decode())
+            await self._write(opened.account, opened.id, answer, opened.version, DAY)
         else:
-            await self._documents.write([Remove(account=opened.account, kind=KIND, id=opened.id, version=1)])
+            await self._documents.write([Remove(account=opened.account, kind=KIND, id=opened.id, version=opened.version)])
 
     async def _write(self, account: str, name: str, what: _Remembered, version: int, milliseconds: int) -> None:
         body, expires_at = msgspec.json.encode(what), self._clock.now() + milliseconds

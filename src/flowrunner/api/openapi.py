@@ -21,8 +21,8 @@ from flowrunner.api.identify import PUBLIC
 from flowrunner.api.problems import PROBLEM
 
 OPENAPI, DOCS = "/openapi.json", "/docs"
-EVERYWHERE = (400, 415)  # of any request
-CALLERS = (401, 403, 429, 503)  # of requests that need a credential
+# Of any request, which may come with any headers and any body: no HTTP, another Host or Origin, too slow, too large, compressed, one of too many, too many headers.
+EVERYWHERE = (400, 403, 408, 413, 415, 429, 431, 503)
 _REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+):(\w+)\}")
 _CODE = re.compile(r"``([^`]*)``")
@@ -154,10 +154,12 @@ def _responses(contract: Contract, schemas: Mapping[str, Any], *, public: bool, 
             made[str(status)]["content"] = {kind.type: {"schema": {} if kind.type == YAML else {"type": "string"}}}
         elif kind is not None:
             made[str(status)]["content"] = {JSON: {"schema": schemas[_key(kind)]}}
-    failing = {*EVERYWHERE, *contract.fails, *(() if public else CALLERS), *((404,) if parts else ()), *((413,) if contract.takes is not None else ())}
+    failing = {*EVERYWHERE, *contract.fails, *(() if public else (401,)), *((404,) if parts else ())}
     failing |= {409, 422} if contract.keyed else set()
     for status in sorted(failing):
         made[str(status)] = {"description": HTTPStatus(status).phrase, "content": {PROBLEM: {"schema": schemas[_key(ProblemDetails)]}}}
+        if status in (429, 503):
+            made[str(status)]["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
     return made
 
 

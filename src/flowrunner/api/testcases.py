@@ -40,6 +40,7 @@ from flowrunner.definitions.records import Records, Stored
 from flowrunner.definitions.testcases import FLAKY, LONG_MILLISECONDS, PREFIX, TEST, Result, Score, Test, result_of, score_of, text_of
 from flowrunner.errors import InvalidDocument, NotFound
 from flowrunner.identity.permissions import Permission
+from flowrunner.ports.definitions import Machine
 from flowrunner.ports.documents import DocumentStore
 from flowrunner.ports.executions import ExecutionQuery, Head
 
@@ -56,11 +57,15 @@ def tests_of(documents: DocumentStore) -> Records[Test]:
     return Records(documents, TEST, "test case", Test, reserved=RESERVED)
 
 
+async def machine_of(authoring: Authoring, account: str, test: Test) -> Machine:
+    """What an execution of a test case as it is now takes."""
+    return await authoring.cases.unlisted(account, test.id, text_of(test))
+
+
 async def begun(authoring: Authoring, request: Caller, test: Test) -> Head:
     """Begin an execution of a test case."""
-    account = request.user.account
-    machine = await authoring.cases.unlisted(account, test.id, text_of(test))
-    return await authoring.start(request, machine, await authoring.input_of(account, {}))
+    machine = await machine_of(authoring, request.user.account, test)
+    return await authoring.start(request, machine, await authoring.input_of(request.user.account, {}))
 
 
 async def _follow(authoring: Authoring, account: str, name: str) -> None:
@@ -272,7 +277,7 @@ def _one(authoring: Authoring) -> list[HTTPRouteHandler]:
         counts_as="StartExecution",
         operation_id="executeTest",
         status_code=202,
-        contract=Contract(gives={202: TestResult}, fails=(404, 409, 413), keyed=True),
+        contract=Contract(gives={202: TestResult}, fails=(404, 409, 413), keyed=True, resumable=True),
     )
     async def execute_test(request: Caller, test: FromPath[str]) -> Response[bytes]:
         """Begin an execution of a test case; its result is that of the run."""

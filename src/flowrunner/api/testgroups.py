@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -15,17 +16,21 @@ from msgspec import UNSET
 from flowrunner.api.accounts import answer
 from flowrunner.api.authoring import Authoring, Caller
 from flowrunner.api.bodies import body_of
-from flowrunner.api.contract import LIMIT, Contract
+from flowrunner.api.contract import LIMIT, Contract, Parameter
+from flowrunner.api.idempotency import key_of
 from flowrunner.api.page import limit_of
 from flowrunner.api.preconditions import expected_of, tag
-from flowrunner.api.testcases import begun, tests_of
+from flowrunner.api.problems import Refused, of_status
+from flowrunner.api.testcases import machine_of, tests_of
 from flowrunner.api.testshapes import BatchInfo, GroupChange, GroupInfo, GroupNode, NewGroup, shown_batch, shown_group
 from flowrunner.api.workflows import Said
 from flowrunner.definitions.records import Records, Stored
-from flowrunner.definitions.testcases import BATCH, GROUP, Batch, Group, Test, result_of
+from flowrunner.definitions.testcases import GROUP, Batch, Group, Test, result_of
+from flowrunner.definitions.testruns import AT_ONCE, MOST_AT_ONCE
 from flowrunner.errors import Conflict, InvalidDocument
 from flowrunner.identity.permissions import Permission
 from flowrunner.ids import execution_id
+from flowrunner.jsonvalue import dumps
 
 GROUPS = "/api/v2/groups"
 GROUP_PATH = f"{GROUPS}/{{group:str}}"
@@ -65,6 +70,14 @@ def _told(stored: Stored[Group], status: int = 200) -> Response[bytes]:
     made = answer(GroupInfo(**shown_group(stored.entry)), status)
     made.headers["etag"] = tag(stored.tag)
     return made
+
+
+def _concurrency(text: str | None) -> int:
+    if text is None:
+        return AT_ONCE
+    if re.fullmatch(r"[0-9]{1,3}", text) is None or not 1 <= int(text) <= MOST_AT_ONCE:
+        raise Refused(of_status(400, f"concurrency must be a whole number from 1 to {MOST_AT_ONCE}."))
+    return int(text)
 
 
 def routes(authoring: Authoring) -> list[HTTPRouteHandler]:
@@ -155,10 +168,10 @@ def _groups(authoring: Authoring, groups: Records[Group]) -> list[HTTPRouteHandl
 
 
 def _runs(authoring: Authoring, groups: Records[Group]) -> list[HTTPRouteHandler]:
-    tests, batches = tests_of(authoring.store.documents), Records(authoring.store.documents, BATCH, "run of a group", Batch)
+    tests, batches = tests_of(authoring.store.documents), authoring.testruns.records
 
     async def told(batch: Batch) -> BatchInfo:
-        heads = [await authoring.executions.head(execution) for _, execution in batch.tests]
+        heads = [await authoring.executions.head(execution) for _, execution in batch.tests if execution]
         return shown_batch(batch, [result_of(head) for head in heads if head is not None])
 
     @post(
@@ -167,21 +180,33 @@ def _runs(authoring: Authoring, groups: Records[Group]) -> list[HTTPRouteHandler
         counts_as="StartExecution",
         operation_id="executeGroup",
         status_code=202,
-        contract=Contract(gives={202: BatchInfo}, fails=(404, 409, 413), keyed=True),
+        contract=Contract(
+            gives={202: BatchInfo},
+            fails=(404, 409, 413),
+            query=(Parameter("concurrency", f"How many run at once ({AT_ONCE}).", "integer", least=1, most=MOST_AT_ONCE),),
+            keyed=True,
+            resumable=True,
+        ),
     )
     async def execute_group(request: Caller, group: FromPath[str]) -> Response[bytes]:
-        """Begin every test case of a group and of the groups in it."""
-        account = request.user.account
+        """Run every test case of a group and of the groups in it, ``?concurrency=`` (10) of them at once, by id."""
+        account, at_once = request.user.account, _concurrency(request.query_params.get("concurrency"))
         await groups.get(account, group)
         names = _within(group, [stored.entry for stored in await groups.all(account)])
         found = [stored.entry for stored in await tests.all(account) if stored.entry.group in names and stored.entry.status == "active"]
         if len(found) > MOST_TESTS:
             raise Conflict(f"The group holds {len(found)} test cases; one request begins at most {MOST_TESTS}.")
-        started = [(test.id, (await begun(authoring, request, test)).id) for test in found]
         now = authoring.clock.now()
-        batch = Batch(id=execution_id(now, secrets.token_bytes(10)), group=group, started_at=now, tests=tuple(started))
-        await batches.create(account, batch.id, batch)
-        return answer(await told(batch), 202)
+        batch = Batch(
+            id=execution_id(now, secrets.token_bytes(10)),
+            group=group,
+            started_at=now,
+            tests=tuple((test.id, "") for test in found),
+            revisions=tuple([(await machine_of(authoring, account, test)).revision.id for test in found]),
+            input=dumps(await authoring.input_of(account, {})),
+            concurrency=at_once,
+        )
+        return answer(await told(await authoring.testruns.begin(account, batch, key=key_of(request))), 202)
 
     @get(BATCHES, permission=_RUNS, operation_id="listGroupRuns", contract=Contract(gives={200: list[BatchInfo]}, query=(LIMIT,)))
     async def list_batches(request: Caller) -> Response[bytes]:

@@ -177,7 +177,11 @@ class GroupNode(GroupInfo, kw_only=True, rename="camel"):
 
 
 class BatchInfo(msgspec.Struct, kw_only=True, rename="camel"):
-    """A run of a group: passed when all are, failed when one is not."""
+    """A run of a group: passed when all are, failed when one is not.
+
+    `results` are those of the test cases that have begun, `pending` the ids of those that have not, both in the order in which they begin; `notBegun` says
+    of a test case why it could not, and counts as failed.
+    """
 
     run_id: str
     group_id: str
@@ -187,6 +191,9 @@ class BatchInfo(msgspec.Struct, kw_only=True, rename="camel"):
     passed: int
     failed: int
     results: list[TestResult]
+    concurrency: int
+    pending: list[str]
+    not_begun: dict[str, str]
 
 
 def shown_test(test: Test) -> TestInfo:
@@ -265,9 +272,9 @@ def shown_group(group: Group) -> dict[str, Any]:
 def shown_batch(batch: Batch, results: list[Result]) -> BatchInfo:
     """A run of a group with the results so far."""
     outcomes = [result.outcome for result in results]
-    failed = sum(outcome in ("failed", "error") for outcome in outcomes)
-    passed = outcomes.count("passed")
-    status: Outcome = "running" if "running" in outcomes else "failed" if failed else "passed" if passed else "skipped"
+    failed = sum(outcome in ("failed", "error") for outcome in outcomes) + len(batch.errors)
+    passed, waiting = outcomes.count("passed"), batch.waiting()
+    status: Outcome = "running" if waiting or "running" in outcomes else "failed" if failed else "passed" if passed else "skipped"
     return BatchInfo(
         run_id=batch.id,
         group_id=batch.group,
@@ -277,4 +284,7 @@ def shown_batch(batch: Batch, results: list[Result]) -> BatchInfo:
         passed=passed,
         failed=failed,
         results=[shown_result(result) for result in results],
+        concurrency=batch.concurrency,
+        pending=[batch.tests[place][0] for place in waiting],
+        not_begun=batch.errors,
     )

@@ -263,7 +263,7 @@ def _running(authoring: Authoring) -> list[HTTPRouteHandler]:
         counts_as="StartExecution",
         operation_id="executeWorkflow",
         status_code=202,
-        contract=Contract(takes=Variables, gives={202: Run}, fails=(404, 409), keyed=True),
+        contract=Contract(takes=Variables, gives={202: Run}, fails=(404, 409), keyed=True, resumable=True),
     )
     async def execute_workflow(request: Caller, workflow: FromPath[str]) -> Response[bytes]:
         """Begin a run; answered as soon as that is durable, so that it can be watched from its first step."""

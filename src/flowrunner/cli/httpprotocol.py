@@ -7,6 +7,7 @@ The application sees only requests whose headers are whole and within the limits
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections import deque
 from http import HTTPStatus
@@ -233,7 +234,8 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            with contextlib.suppress(OSError):  # the client was faster
+                self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self._cut)
 
     def _cut(self) -> None:

@@ -37,6 +37,14 @@ def read_seconds(value: object) -> float:
     return number
 
 
+def read_script_seconds(value: object) -> float:
+    """A number of seconds that a script may have: from 0.001 to 900."""
+    number = read_seconds(value)
+    if not 0.001 <= number <= 900:
+        raise ValueError("must be 0.001 to 900 seconds")
+    return number
+
+
 def read_boolean(value: object) -> bool:
     """True or false, as people write it."""
     word = str(value).strip().lower()

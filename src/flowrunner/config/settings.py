@@ -15,6 +15,7 @@ from flowrunner.config.readers import (
     read_path,
     read_programs,
     read_region,
+    read_script_seconds,
     read_seconds,
     read_store,
     read_text,
@@ -62,6 +63,10 @@ class Settings:
     mock_config: Path | None = None
     function_workers: int = 16
     function_timeout_seconds: float = 900.0
+    script_workers: int = 8
+    script_timeout_seconds: float = 5.0
+    script_memory_mebibytes: int = 64
+    script_queue: int = 1000
     aws_endpoint_url: str | None = None
     http_allow: tuple[str, ...] = ()
     command_allow: tuple[str, ...] = ()
@@ -142,6 +147,10 @@ SETTINGS = (
     Setting(name="mock_config", read=read_path, help="AWS's MockConfigFile.json with mocked service integrations.", is_path=True),
     Setting(name="function_workers", read=read_whole(1, 1024), help="How many registered functions run at once.", key="function_pool.workers"),
     Setting(name="function_timeout_seconds", read=read_seconds, unit="seconds", help="The longest a function may take.", key="function_pool.timeout_seconds"),
+    Setting(name="script_workers", read=read_whole(1, 256), help="How many scripts of flows and workflows run at once; accounts share them fairly.", key="script_pool.workers"),
+    Setting(name="script_timeout_seconds", read=read_script_seconds, unit="seconds", help="The longest a script may take, unless its node says otherwise.", key="script_pool.timeout_seconds"),
+    Setting(name="script_memory_mebibytes", read=read_whole(1, 1024), unit="MiB", help="The most memory of one script.", key="script_pool.memory_mebibytes"),
+    Setting(name="script_queue", read=read_whole(1, 100_000), help="How many scripts of one account may wait; one more fails with FlowRunner.ScriptBusy.", key="script_pool.queue"),
     Setting(name="aws_endpoint_url", read=read_url, help="Where unregistered AWS services are called.", key="aws.endpoint_url"),
     Setting(name="http_allow", read=read_texts, help="Private addresses (CIDR or host) that HTTP tasks may call; with --dev this machine is allowed.", key="http.allow"),
     Setting(name="command_allow", read=read_programs, help="Programs that nodes and steps may start, by name or absolute path. With --dev, unless it is set: echo."),

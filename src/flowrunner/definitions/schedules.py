@@ -16,7 +16,17 @@ import msgspec
 from msgspec.structs import replace
 
 from flowrunner.clock import SECOND, Clock
-from flowrunner.errors import Conflict, DocumentConflict, ExpressionSyntaxError, FlowRunnerError, InvalidDocument, LimitExceeded, NotFound, StoreUnavailable
+from flowrunner.errors import (
+    Conflict,
+    DocumentConflict,
+    ExpressionSyntaxError,
+    FlowRunnerError,
+    InvalidDocument,
+    LimitExceeded,
+    NotFound,
+    PreconditionFailed,
+    StoreUnavailable,
+)
 from flowrunner.jsonvalue import JSONValue, dumps
 from flowrunner.lang.cron import Cron
 from flowrunner.ports.documents import SYSTEM, Change, Document, DocumentStore, Put, Remove
@@ -46,7 +56,7 @@ class Schedules:
 
     async def put(
         self, account: str, name: str | None, *, expression: str, target: str, format: Format = "flow", timezone: str = "UTC", input: JSONValue = None,  # noqa: A002
-        enabled: bool = True, node: str | None = None,
+        enabled: bool = True, node: str | None = None, there: bool | None = None, expected: int | None = None,
     ) -> Schedule:  # fmt: skip
         """Make or change a schedule; without `name` it is called as its target."""
         name = name or target
@@ -55,20 +65,42 @@ class Schedules:
         if len(dumps(input).encode()) > MOST_INPUT_BYTES:
             raise LimitExceeded(f"A schedule's input has at most {MOST_INPUT_BYTES} bytes.")
         cron = Cron(expression, timezone)
+        if there:
+            await self.get(account, name)  # before its target: who asks for what is not there learns nothing else
         await self._starter.check(account, format, target)
 
         def changed(found: Schedule | None) -> Schedule:
+            _expect(name, found, there=there, expected=expected)
             now = self._clock.now()
             made = found or Schedule(
-                id=name, expression="", timezone="", format=format, target=target, input=None, enabled=True, created_at=now, updated_at=now,
+                id=name, expression="", timezone="", format=format, target=target, input=None, enabled=True, created_at=now, updated_at=now, revision=0,
             )  # fmt: skip
             return replace(
                 made, expression=expression, timezone=timezone, format=format, target=target, input=input, enabled=enabled, node=node, updated_at=now,
-                next_at=cron.after(now) if enabled else None,
+                next_at=cron.after(now) if enabled else None, revision=made.revision + 1,
             )  # fmt: skip
 
         if await self._documents.get(account, KIND, name) is None and len(await self._documents.page(account, KIND, limit=MOST_SCHEDULES)) >= MOST_SCHEDULES:
             raise LimitExceeded(f"An account has at most {MOST_SCHEDULES} schedules.")
+        schedule = await self._change(account, name, changed)
+        self.changed()
+        return schedule
+
+    async def enable(self, account: str, name: str, *, enabled: bool, expected: int | None = None) -> Schedule:
+        """Let it come about or not; times that pass meanwhile are not made up for."""
+
+        def changed(found: Schedule | None) -> Schedule:
+            if found is None:
+                raise NotFound("schedule", name)
+            _expect(name, found, there=True, expected=expected)
+            if found.enabled is enabled:
+                return found
+            now = self._clock.now()
+            following = Cron(found.expression, found.timezone).after(now) if enabled else None
+            return replace(found, enabled=enabled, next_at=following, updated_at=now, revision=found.revision + 1)
+
+        if not _ID.fullmatch(name):
+            raise NotFound("schedule", name)
         schedule = await self._change(account, name, changed)
         self.changed()
         return schedule
@@ -84,14 +116,16 @@ class Schedules:
         """Schedules by id."""
         return [_decode(one.body) for one in await self._documents.page(account, KIND, after=after, limit=limit)]
 
-    async def delete(self, account: str, name: str) -> None:
+    async def delete(self, account: str, name: str, *, expected: int | None = None) -> None:
         """Remove it and what stands for its next time."""
         for _ in range(TRIES):
             stored = await self._documents.get(account, KIND, name) if _ID.fullmatch(name) else None
             if stored is None:
                 raise NotFound("schedule", name)
+            before = _decode(stored.body)
+            _expect(name, before, there=True, expected=expected)
             changes: list[Change] = [Remove(account=account, kind=KIND, id=name, version=stored.version)]
-            if await self._written([*changes, *await self._moved(account, _decode(stored.body), None)]):
+            if await self._written([*changes, *await self._moved(account, before, None)]):
                 return
         raise Conflict(f"The schedule {name!r} is being changed by others.")
 
@@ -183,6 +217,16 @@ class Schedules:
         except DocumentConflict:
             return False
         return True
+
+
+def _expect(name: str, found: Schedule | None, *, there: bool | None, expected: int | None) -> None:
+    """Raise NotFound, Conflict or PreconditionFailed unless the schedule is as its author thinks it is."""
+    if found is None and (there or expected is not None):
+        raise NotFound("schedule", name)
+    if found is not None and there is False:
+        raise Conflict(f"There is a schedule {name!r} already.")
+    if found is not None and expected not in (None, found.revision):
+        raise PreconditionFailed(f'The schedule is at "{found.revision}", not at "{expected}": read it again.')
 
 
 def _due_id(account: str, schedule: Schedule) -> str | None:

@@ -59,12 +59,23 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """A run of a group: the test cases and the executions that were begun."""
+    """A run of a group: the test cases in order, each with its execution ("" before that has begun); `concurrency` of them run at once.
+
+    `revisions` are their texts, by place; `input` is what all begin with, as JSON text; `errors` says why one could not begin.
+    """
 
     id: str
     group: str
     started_at: int
     tests: tuple[tuple[str, str], ...]
+    revisions: tuple[str, ...] = ()
+    input: str = "{}"
+    concurrency: int = 10
+    errors: dict[str, str] = {}
+
+    def waiting(self) -> list[int]:
+        """The places of those that are still to begin."""
+        return [place for place, (test, execution) in enumerate(self.tests) if not execution and test not in self.errors]
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from flowrunner.ports.tasks import TaskCall
 RECOVERED_AT_ONCE = 200  # executions of a node that is gone
 MOST_DELIVERIES = 1_000_000  # looked at in one go
 POSITIONS_AT_ONCE = 1000
+MOST_ROUNDS = 3  # of asking the store whether something is still ours: with one whose answers take a lease nobody ever knows for certain
 BEATS_PER_LOOK = 15  # for deliveries whose sender died between two steps; those of a node seen to die are looked for at once
 
 
@@ -53,20 +54,45 @@ class Recovery:
         self._post = post
         self._deliver = deliver
         self._report = report
+        self._gone: set[str] = set()
+        self._beats = 0
+        self._beaten = asyncio.Event()
 
     async def run(self) -> None:
-        """Beat, take over from those that do not, look after what is at work here; until cancelled."""
-        beats = 0
+        """Beat, take over from those that do not, look after what is at work here; until cancelled.
+
+        The beats do not wait for the rest: who has much to take over, from a store that is slow, would be taken for dead itself.
+        """
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._beat())
+            both.create_task(self._help())
+
+    async def _beat(self) -> None:
         while True:
             await self._clock.sleep(self._members.period)
-            beats += 1
             try:
-                await self.recover(await self._members.beat(), deliveries=beats % BEATS_PER_LOOK == 0)
-                await self._look_after()
-                if beats % BEATS_PER_LOOK == 0:
-                    await self._look_for_lost()
+                self._gone = await self._members.beat()
             except StoreError as error:
                 self._report("lease_not_renewed", {"error": str(error)})
+            else:
+                self._beats += 1
+                self._beaten.set()
+
+    async def _help(self) -> None:
+        """After each beat, or after several that came while the last ones were seen to."""
+        looks = 0
+        while True:
+            await self._beaten.wait()
+            self._beaten.clear()
+            before, looks = looks, self._beats // BEATS_PER_LOOK
+            try:
+                await self.recover(self._gone, deliveries=looks > before)
+                await self._look_after()
+                if looks > before:
+                    await self._look_for_lost()
+            except StoreError as error:
+                looks = before  # it is made up for after the next beat
+                self._report("others_not_looked_after", {"error": str(error)})
 
     async def recover(self, gone: set[str], *, deliveries: bool) -> None:
         """Continue what nodes that are gone left; each execution is tried once. Raises StoreUnavailable."""
@@ -100,11 +126,13 @@ class Recovery:
     async def is_ours(self, call: TaskCall, since: float) -> bool:
         """Whether an attempt may begin whose start was committed after `since` (monotonic).
 
-        After a pause longer than the lease only the store can tell (reliability R13).
+        After a pause longer than the lease only the store can tell (reliability R13): the node shows that it lives, and looks whether it has
+        the attempt still. Who took it for dead before that may still be about to take over, so with answers that take long it does so several times.
         """
         if self._members.held_since(since):
             return True
-        while not self._members.held_since(since):
+        rounds = 0
+        while rounds < MOST_ROUNDS and not self._members.held_since(since):
             try:
                 await self._members.beat()
             except StoreUnavailable:
@@ -112,6 +140,7 @@ class Recovery:
                 continue
             since = self._clock.monotonic()
             await self._send(call.execution, tick)  # an old state is read anew, and what is no longer ours is cancelled
+            rounds += 1
         live = self._live.get(call.execution)
         return live is not None and call.attempt in live.local  # what has attempts here is kept in memory
 

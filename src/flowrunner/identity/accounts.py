@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -30,6 +30,14 @@ class Opened:
 
     account: Account
     owner: User
+
+
+@dataclass(frozen=True, slots=True)
+class Deletions:
+    """How many deletions that were begun are finished now, and why others are not, by account."""
+
+    finished: int
+    failures: Mapping[str, Exception]
 
 
 class Accounts:
@@ -116,12 +124,16 @@ class Accounts:
             raise Conflict("The account was changed by somebody else at the same time.") from None
         await self._remove(account)
 
-    async def finish_deletions(self) -> int:
-        """Go on with accounts whose deletion was begun; how many there were."""
+    async def finish_deletions(self) -> Deletions:
+        """Go on with accounts whose deletion was begun; one that fails holds up no other. Raises StoreUnavailable when they cannot be listed."""
         begun = [kept.entry.id for kept in await self._entries.accounts.all(SYSTEM) if kept.entry.status == "deleting"]
+        failures: dict[str, Exception] = {}
         for account in begun:
-            await self._remove(account)
-        return len(begun)
+            try:
+                await self._remove(account)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and is no reason to keep what others want gone
+                failures[account] = error
+        return Deletions(len(begun) - len(failures), failures)
 
     async def _remove(self, account: str) -> None:
         documents = self._entries.documents

@@ -18,6 +18,8 @@ class Permission(StrEnum):
     EXECUTIONS_READ = "executions:read"  # status, history, logs, streams
     EXECUTIONS_START = "executions:start"
     EXECUTIONS_STOP = "executions:stop"
+    SCHEDULES_READ = "schedules:read"
+    SCHEDULES_WRITE = "schedules:write"  # also start executions, later and again and again
     TASKS_WORK = "tasks:work"  # take activity tasks, answer task tokens
     SECRETS_LIST = "secrets:list"  # names and metadata, never a value
     SECRETS_READ = "secrets:read"  # values
@@ -49,6 +51,7 @@ _VIEWER: Final = frozenset(
     {
         Permission.MACHINES_READ,
         Permission.EXECUTIONS_READ,
+        Permission.SCHEDULES_READ,
         Permission.SECRETS_LIST,
         Permission.CREDENTIALS_OWN,
         Permission.USERS_READ,
@@ -62,6 +65,7 @@ _EDITOR: Final = (
         Permission.MACHINES_WRITE,
         Permission.EXECUTIONS_START,
         Permission.EXECUTIONS_STOP,
+        Permission.SCHEDULES_WRITE,
         Permission.SECRETS_WRITE,
     }
 )

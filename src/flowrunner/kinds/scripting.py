@@ -8,6 +8,7 @@ SCRIPT_ERRORS = (
     ("FlowRunner.ScriptError", "the script threw, or does not compile; the cause has its message and line"),
     ("FlowRunner.ScriptTimeout", "it ran too long"),
     ("FlowRunner.ScriptMemory", "it took too much memory"),
+    ("FlowRunner.ScriptBusy", "too many scripts of the account wait for a process"),
     ("FlowRunner.ScriptOutput", "what it returned is too large, or is no JSON"),
 )
 _NAMES = "It sees `input`, `results`, `shared`, `secrets`, `execution` and `console`."

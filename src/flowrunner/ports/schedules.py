@@ -27,7 +27,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
     `target` is the id of a flow or a workflow (`format`). `next_at` is when it comes about next, None when it is not enabled or never will.
     `firings` are the last ones, oldest first; `fired` counts them all. `node` is kept for its author. `pending` is a time that has come and
-    is being started; until `claimed_until` by whoever wrote that. Times are milliseconds since 1970 UTC.
+    is being started; until `claimed_until` by whoever wrote that. `revision` counts what its author has changed, from 1: that it fires is no
+    change. Times are milliseconds since 1970 UTC.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     firings: tuple[Firing, ...] = ()
     pending: int | None = None
     claimed_until: int | None = None
+    revision: int = 1
 
 
 class ScheduleService(Protocol):
@@ -52,9 +54,17 @@ class ScheduleService(Protocol):
 
     async def put(
         self, account: str, name: str | None, *, expression: str, target: str, format: Format = "flow", timezone: str = "UTC", input: JSONValue = None,  # noqa: A002
-        enabled: bool = True, node: str | None = None,
+        enabled: bool = True, node: str | None = None, there: bool | None = None, expected: int | None = None,
     ) -> Schedule:  # fmt: skip
-        """Make a schedule, or change the one of this id; what has fired stays. Raises ExpressionSyntaxError, InvalidDocument, NotFound (the target), LimitExceeded."""
+        """Make a schedule, or change the one of this id; what has fired stays.
+
+        `there` says which of the two it must be; `expected` is the revision that is to be changed. Raises ExpressionSyntaxError, InvalidDocument,
+        NotFound (the target, or the schedule), LimitExceeded, Conflict (it is there, or others change it all the time), PreconditionFailed.
+        """
+        ...
+
+    async def enable(self, account: str, name: str, *, enabled: bool, expected: int | None = None) -> Schedule:
+        """Let it come about, from now on, or not any more; one that does already stays as it is. Raises NotFound, PreconditionFailed, Conflict."""
         ...
 
     async def get(self, account: str, name: str) -> Schedule:
@@ -65,8 +75,8 @@ class ScheduleService(Protocol):
         """Schedules by id."""
         ...
 
-    async def delete(self, account: str, name: str) -> None:
-        """Remove it; raises NotFound. What it has started goes on."""
+    async def delete(self, account: str, name: str, *, expected: int | None = None) -> None:
+        """Remove it; raises NotFound, PreconditionFailed, Conflict. What it has started goes on."""
         ...
 
 

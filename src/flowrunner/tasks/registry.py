@@ -27,13 +27,16 @@ from flowrunner.tasks.functions import Function
 from flowrunner.tasks.http import Connections, HttpTask
 from flowrunner.tasks.invoke import Background, FunctionTask, NoSuchFunction, function_of
 from flowrunner.tasks.invokers import LONGEST, EndpointFunctions, LocalFunctions, UrlFunctions
+from flowrunner.tasks.javascript.calls import ScriptLimits
+from flowrunner.tasks.javascript.pool import DEFAULT_SIZE as SCRIPT_WORKERS
 from flowrunner.tasks.javascript.scripts import Scripts as JavaScript
+from flowrunner.tasks.javascript.turns import MOST_WAITING
 from flowrunner.tasks.mocks import Mocks, MockTask
 from flowrunner.tasks.nested import SFN_ACTIONS, Callbacks, SfnTask, StartExecutionTask
 from flowrunner.tasks.nodes.builtin import NodeServices, built_in
 from flowrunner.tasks.nodes.command import Programs
 from flowrunner.tasks.nodes.functions import RegisteredFunctions
-from flowrunner.tasks.nodes.scripting import Scripting, Scripts
+from flowrunner.tasks.nodes.scripting import NO_LIMITS, Scripting, Scripts
 from flowrunner.tasks.nodes.table import NodeTable
 from flowrunner.tasks.nodes.task import NodeTask
 from flowrunner.tasks.secrecy import Guarded
@@ -60,7 +63,7 @@ class Registry:
     configured (function URLs, `endpoint_url`) are trusted by their exact host and port. `function_seconds` ends functions that state no timeout.
     `handlers` are more services, by
     ``service`` or ``service:action`` (they win over built-in ones). `secrets` is where references and connections are resolved. `scripts` runs
-    the JavaScript of nodes, `documents` keep what they store, `programs` are those they may start,
+    the JavaScript of nodes (otherwise `script_workers` processes do, for which `script_queue` scripts of one account may wait) within `script_limits`, `documents` keep what they store, `programs` are those they may start,
     `database_folder` has their SQLite files, `schedules` start flows for them. Nothing runs before `start`.
     """
 
@@ -82,6 +85,9 @@ class Registry:
         handlers: Mapping[str, TaskHandler] | None = None,
         secrets: SecretSource | None = None,
         scripts: Scripts | None = None,
+        script_workers: int = SCRIPT_WORKERS,
+        script_queue: int = MOST_WAITING,
+        script_limits: ScriptLimits = NO_LIMITS,
         documents: DocumentStore | None = None,
         programs: Programs | None = None,
         database_folder: Path | None = None,
@@ -110,8 +116,8 @@ class Registry:
         self._mock = MockTask(self._mocks)
         self._nothing = Nothing()
         sfn = SfnTask(starter, callbacks, uuids=uuids)
-        self._scripts = JavaScript()  # no process runs before the first script
-        scripting = Scripting(scripts or self._scripts, self._secrets)
+        self._scripts = JavaScript(script_workers, script_queue)  # no process runs before the first script
+        scripting = Scripting(scripts or self._scripts, self._secrets, script_limits)
         offered = NodeServices(
             clock=clock,
             client=self._client,

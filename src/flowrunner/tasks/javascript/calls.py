@@ -14,6 +14,7 @@ SCRIPT_ERROR = "FlowRunner.ScriptError"
 SCRIPT_TIMEOUT = "FlowRunner.ScriptTimeout"
 SCRIPT_MEMORY = "FlowRunner.ScriptMemory"
 SCRIPT_OUTPUT = "FlowRunner.ScriptOutput"
+SCRIPT_BUSY = "FlowRunner.ScriptBusy"
 LONGEST_MILLISECONDS = 900_000
 MOST_MEMORY_BYTES = 1024 * MIB
 
@@ -74,7 +75,7 @@ class ScriptScope:
     `names` are the variables by name: ``input``, ``shared``, ``results``, ``variables``, ``execution`` (null when not given), and any more;
     ``secrets`` and ``console`` are always there. `secret` gives a secret's value and raises a FlowRunnerError when there is none;
     `secret_names` lists them for scripts that print or search `secrets` itself (else those are shown that were read). `log` is called
-    for each line while the script runs.
+    for each line while the script runs. `account` is whose script it is: accounts share the processes fairly.
     """
 
     names: Mapping[str, JSONValue] = field(default_factory=dict)
@@ -82,6 +83,7 @@ class ScriptScope:
     secret_names: ListSecrets | None = None
     log: Log = _unheard
     limits: ScriptLimits = field(default_factory=ScriptLimits)
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

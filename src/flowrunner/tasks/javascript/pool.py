@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from flowrunner.errors import ConfigurationError
+from flowrunner.tasks.javascript.turns import MOST_WAITING, Turns
 from flowrunner.tasks.javascript.worker import ANSWER, OUT
 
 DEFAULT_SIZE = 8  # processes, about 12 MiB each
@@ -106,9 +107,9 @@ class _Worker:
 class ScriptPool:
     """The processes; `start` gives their end to an exit stack."""
 
-    def __init__(self, size: int = DEFAULT_SIZE) -> None:
+    def __init__(self, size: int = DEFAULT_SIZE, most_waiting: int = MOST_WAITING) -> None:
         self.size = size
-        self._places = asyncio.Semaphore(size)
+        self._turns = Turns(size, most_waiting)
         self._idle: list[_Worker] = []
         self._busy: set[_Worker] = set()
         self._starting: set[asyncio.Task[None]] = set()
@@ -129,13 +130,13 @@ class ScriptPool:
         self._idle.clear()
         await asyncio.gather(*(worker.kill() for worker in workers))
 
-    async def call(self, frame: bytes, *, seconds: float, most: int, answer: Answer) -> tuple[bytes, bytes]:
-        """Run one call: wait for a place, give the last frame. Raises ScriptLost, ConfigurationError.
+    async def call(self, frame: bytes, *, account: str = "", seconds: float, most: int, answer: Answer) -> tuple[bytes, bytes]:
+        """Run one call: wait for a place, which accounts share fairly, give the last frame. Raises ScriptLost, TooManyWaiting, ConfigurationError.
 
         Cancelled or failed, the process is killed first, and another one takes its place. `seconds` is the script's own time, `most` the
         bytes of its output.
         """
-        async with self._places:
+        async with self._turns.turn(account):
             if self._closed:
                 raise asyncio.CancelledError
             worker = await self._take()

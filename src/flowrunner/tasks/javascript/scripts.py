@@ -14,6 +14,7 @@ from flowrunner.errors import ExpressionSyntaxError, FlowRunnerError, InvalidDoc
 from flowrunner.jsonvalue import MAX_DEPTH, JSONValue, depth, dumps, loads
 from flowrunner.lang.embedded import Embedded, expressions_of, has_expression, parts_of, without_end
 from flowrunner.tasks.javascript.calls import (
+    SCRIPT_BUSY,
     SCRIPT_ERROR,
     SCRIPT_MEMORY,
     SCRIPT_OUTPUT,
@@ -27,6 +28,7 @@ from flowrunner.tasks.javascript.calls import (
 from flowrunner.tasks.javascript.check import waits
 from flowrunner.tasks.javascript.places import in_script, syntax_problem
 from flowrunner.tasks.javascript.pool import DEFAULT_SIZE, ScriptLost, ScriptPool
+from flowrunner.tasks.javascript.turns import MOST_WAITING, TooManyWaiting
 from flowrunner.tasks.javascript.worker import CALL
 from flowrunner.tasks.secrecy import SECRET_NOT_FOUND, SECRET_UNAVAILABLE
 
@@ -41,10 +43,10 @@ _Part = dict[str, Any]
 
 
 class Scripts:
-    """Runs scripts in a pool of worker processes; each call has a new context."""
+    """Runs scripts in a pool of `size` worker processes; each call has a new context. Of one account `most_waiting` may wait for a place."""
 
-    def __init__(self, size: int = DEFAULT_SIZE) -> None:
-        self._pool = ScriptPool(size)
+    def __init__(self, size: int = DEFAULT_SIZE, most_waiting: int = MOST_WAITING) -> None:
+        self._pool = ScriptPool(size, most_waiting)
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Nothing runs yet; processes are started when they are needed, and killed at the end of `stack`."""
@@ -114,7 +116,11 @@ class Scripts:
         frame = CALL.pack(len(content), limits.milliseconds, limits.memory_bytes, not host) + content
         questions = _Questions(scope)
         try:
-            letter, reply = await self._pool.call(frame, seconds=limits.milliseconds / 1000, most=6 * limits.output_bytes, answer=questions.answer)
+            letter, reply = await self._pool.call(
+                frame, account=scope.account, seconds=limits.milliseconds / 1000, most=6 * limits.output_bytes, answer=questions.answer
+            )
+        except TooManyWaiting:
+            raise ScriptFailed(SCRIPT_BUSY, "As many scripts of the account wait for a process as may: try again later, or run fewer at once.") from None
         except ScriptLost as lost:
             raise _lost(lost, limits) from None
         if letter == b"x":

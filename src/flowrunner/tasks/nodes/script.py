@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 from flowrunner.jsonvalue import JSONValue
 from flowrunner.kinds.scripting import SCRIPT
 from flowrunner.ports.tasks import begin
-from flowrunner.tasks.javascript.calls import LONGEST_MILLISECONDS, ScriptLimits
+from flowrunner.tasks.javascript.calls import LONGEST_MILLISECONDS
 from flowrunner.tasks.nodes.kind import NodeCall, NodeFailed, NodeKind, NodeResult
 from flowrunner.tasks.nodes.reading import bad, flag, given, mapping, optional_text, seconds, text
 from flowrunner.tasks.nodes.scripting import Scripting
@@ -61,7 +62,7 @@ class ScriptKind(NodeKind):
     async def _javascript(self, call: NodeCall) -> NodeResult:
         source = text(call.params, "script")
         longest = seconds(call.params, "timeout", default=DEFAULT_SECONDS, high=LONGEST_MILLISECONDS / 1000)
-        limits = ScriptLimits(milliseconds=max(1, round(longest * 1000)))
+        limits = replace(self._scripting.limits, milliseconds=max(1, round(longest * 1000)))
         names = {"args": call.params.get("args"), "env": mapping(call.params, "env")}
         strict = flag(call.params, "strict", default=False)
         await begin()

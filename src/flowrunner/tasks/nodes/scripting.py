@@ -46,13 +46,14 @@ class NoScripts:
 
 
 class Scripting:
-    """The scripts service together with the account's secrets and the attempt's log."""
+    """The scripts service together with the account's secrets and the attempt's log. `limits` are those of a script that says nothing of its own."""
 
-    def __init__(self, scripts: Scripts, secrets: SecretSource) -> None:
+    def __init__(self, scripts: Scripts, secrets: SecretSource, limits: ScriptLimits = NO_LIMITS) -> None:
         self._scripts = scripts
         self._secrets = secrets
+        self.limits = limits
 
-    async def run(self, call: NodeCall, source: str, *, names: Mapping[str, JSONValue] | None = None, limits: ScriptLimits = NO_LIMITS) -> ScriptOutcome:
+    async def run(self, call: NodeCall, source: str, *, names: Mapping[str, JSONValue] | None = None, limits: ScriptLimits | None = None) -> ScriptOutcome:
         """Run a script of this attempt; `names` are more variables. Raises NodeFailed."""
         try:
             return await self._scripts.run(ScriptCall(source=source, scope=self.scope(call, names, limits)))
@@ -67,9 +68,15 @@ class Scripting:
             raise NodeFailed(error.cause, error=error.error) from None
         return filled if isinstance(filled, dict) else value
 
-    def scope(self, call: NodeCall, names: Mapping[str, JSONValue] | None = None, limits: ScriptLimits = NO_LIMITS) -> ScriptScope:
+    def scope(self, call: NodeCall, names: Mapping[str, JSONValue] | None = None, limits: ScriptLimits | None = None) -> ScriptScope:
         """What scripts of this attempt see."""
-        return ScriptScope(names={**names_of(call), **(names or {})}, secret=self._secret(call.account), log=_heard, limits=limits)
+        return ScriptScope(
+            names={**names_of(call), **(names or {})},
+            secret=self._secret(call.account),
+            log=_heard,
+            limits=limits or self.limits,
+            account=call.account,
+        )
 
     def _secret(self, account: str) -> ReadSecret:
         async def secret(name: str) -> JSONValue:

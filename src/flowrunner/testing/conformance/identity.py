@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from flowrunner.clock import MINUTE, SECOND, SystemClock
-from flowrunner.errors import AccessDenied, Conflict, InvalidDocument, NotFound, Overloaded, Unauthenticated
+from flowrunner.errors import AccessDenied, Conflict, InvalidDocument, NotFound, Overloaded, StoreUnavailable, Unauthenticated
 from flowrunner.identity.audit import ALL_REFUSALS_A_MINUTE
 from flowrunner.identity.permissions import OPERATOR, Permission, Role, role_permissions
 from flowrunner.identity.principal import Actor
@@ -140,11 +140,33 @@ class AccountStoreConformance(_WithIdentity):
         with pytest.raises(NotFound):
             await identity.accounts.get(account)
         identity.accounts.erase = None
-        assert await identity.accounts.finish_deletions() >= 1
+        assert (await identity.accounts.finish_deletions()).finished >= 1
         assert await identity.users.page(account) == []
         assert await identity.credentials.tokens(account) == []
         assert await identity.audit.verify(account) is None
         await identity.accounts.open(name, PASSWORD, ACTOR)  # the name is free again
+
+    async def test_a_deletion_that_fails_holds_up_no_other(self, identity: Identity) -> None:
+        """Of three that were cut short the second fails, for a reason of ours or of the store's: the others are finished, and it is told; later it is finished, too."""
+        accounts = [(await identity.accounts.open(fresh("gus"), PASSWORD, ACTOR)).account.id for _ in range(3)]
+        reasons: list[BaseException] = [asyncio.CancelledError()]
+
+        async def fails(account: str) -> None:
+            if len(reasons) == 1 or account == sorted(accounts)[1]:
+                raise reasons[-1]
+
+        identity.accounts.erase = fails
+        for account in accounts:
+            with pytest.raises(asyncio.CancelledError):
+                await identity.accounts.delete(account, ACTOR)
+        for reason in (StoreUnavailable(), RuntimeError("a defect")):
+            reasons.append(reason)
+            told = await identity.accounts.finish_deletions()
+            assert told.failures == {sorted(accounts)[1]: reason}
+        assert [len(await identity.users.page(account)) for account in sorted(accounts)] == [0, 1, 0]
+        identity.accounts.erase = None
+        assert not (await identity.accounts.finish_deletions()).failures
+        assert await identity.users.page(sorted(accounts)[1]) == []
 
     async def test_first_run(self, identity: Identity) -> None:
         """A store without accounts gets one, once, with an operator whose token is told once."""

@@ -107,11 +107,9 @@ class Campaign:
 
     async def begin(self, flow: Flow, name: str | None = None) -> str:
         """Start a machine, asking until that is answered; return the execution's ARN, or its id."""
-        while True:
-            started = await self._front(flow).begin(flow, name or f"{flow.name}-{next(self._numbers)}")
-            if started is not None:
-                self._starts.append(started)
-                return started.arn
+        started = await self._front(flow).begin(flow, name or f"{flow.name}-{next(self._numbers)}")
+        self._starts.append(started)
+        return started.arn
 
     async def ended(self, arn: str, within: float = SECONDS_TO_END) -> Answer | None:
         """Wait for the end of an execution; None if it has not come in time. What was seen counts as evidence."""
@@ -142,7 +140,7 @@ class Campaign:
             left = max(1.0, deadline - asyncio.get_running_loop().time())
             await asyncio.gather(*(self.ended(arn, left) for arn in fresh))
         runs = [run for arn, flow in flows.items() if (run := await self._run(arn, BY_NAME[flow])) is not None]
-        return Evidence(runs=runs, starts=list(self._starts), lines=self._book.lines(), faults=self.faults, tried=self.tried, given_up=self._rest.given_up)
+        return Evidence(runs=runs, starts=list(self._starts), lines=self._book.lines(), faults=self.faults, tried=self.tried)
 
     async def _run(self, arn: str, flow: Flow) -> Run | None:
         front = self._front(flow)

@@ -64,8 +64,7 @@ class Start:
 class Evidence:
     """Everything that was seen from outside. `faults` counts kills and pauses: each may put what runs in doubt.
 
-    `tried` are executions whose start was asked for and not acknowledged: they may be there or not. So may be `given_up` more of
-    flows and workflows, whose ids nobody was told.
+    `tried` are executions whose start was asked for and not acknowledged: they may be there or not.
     """
 
     runs: Sequence[Run]
@@ -73,7 +72,6 @@ class Evidence:
     lines: Sequence[Mapping[str, Any]]
     faults: int = 0
     tried: Collection[str] = ()
-    given_up: int = 0
 
 
 def check(evidence: Evidence) -> list[str]:
@@ -238,8 +236,7 @@ def _starts(evidence: Evidence) -> Iterator[str]:
     children = {child.name for run in evidence.runs for child in run.flow.needs}
     asked = {start.arn for start in evidence.starts}.union(evidence.tried)
     unasked = [run for run in evidence.runs if run.flow.name not in children and run.arn not in asked]
-    perhaps = [run for run in unasked if run.flow.format != "asl"][: evidence.given_up]
-    yield from (f"{run.arn}: an execution that nobody asked for" for run in unasked if run not in perhaps)
+    yield from (f"{run.arn}: an execution that nobody asked for" for run in unasked)
     for name in children:
         began = sum(attempt.started and attempt.task.startswith("states:") for run in evidence.runs for attempt in attempts_of(run.events))
         if (there := sum(run.flow.name == name for run in evidence.runs)) > began:

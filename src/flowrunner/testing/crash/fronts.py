@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 from abc import ABC, abstractmethod
@@ -16,6 +17,7 @@ from flowrunner.testing.crash.outside import Callers
 ROLE = "arn:aws:iam::000000000000:role/flowrunner"
 RUNNING = ("RUNNING", "PENDING_REDRIVE")
 PAGE = 1000
+AGAIN_SECONDS = 0.1
 _PLACES = ("eventId", "eventType", "previousEventId", "stateType")  # of a history event in a stream; the rest are its details
 
 
@@ -24,15 +26,14 @@ class Front(ABC):
 
     def __init__(self, callers: Callers) -> None:
         self.callers = callers
-        self.given_up = 0  # starts that were asked for, and that are there or not
 
     @abstractmethod
     async def create(self, flow: Flow) -> None:
         """Keep the definition."""
 
     @abstractmethod
-    async def begin(self, flow: Flow, name: str) -> Start | None:
-        """Start it, asking until that is answered; None if nobody will ever know under this name."""
+    async def begin(self, flow: Flow, name: str) -> Start:
+        """Start it, asking until that is answered."""
 
     @abstractmethod
     async def answer(self, execution: str) -> Answer | None:
@@ -115,21 +116,22 @@ class RestFront(Front):
             await self.callers.rest("POST", "/api/v2/workflows", {"workflowId": flow.name, "definition": flow.definition}, key=flow.name)
             self._ids[flow.name] = flow.name
 
-    async def begin(self, flow: Flow, name: str) -> Start | None:
-        """POST to ``run`` or ``execute``. A server that died under a request leaves its key taken for a while: then this start is given up."""
+    async def begin(self, flow: Flow, name: str) -> Start:
+        """POST to ``run`` or ``execute``. What is answered that it is under way is asked again: its server lives, and was slow."""
         name_of, path, body = (
             ("execution_id", f"/api/v1/flows/{self._ids[flow.name]}/run", {"input": flow.input})
             if flow.format == "flow"
             else ("runId", f"/api/v2/workflows/{self._ids[flow.name]}/execute", {"variables": flow.input})
         )
-        try:
-            started = await self.callers.rest("POST", path, body, key=name)
-        except ServerRefused as error:
-            if error.code != "request_in_progress":
-                raise
-            self.given_up += 1
-            return None
-        return Start(flow.name, name, started[name_of], None)
+        while True:
+            try:
+                started = await self.callers.rest("POST", path, body, key=name)
+            except ServerRefused as error:
+                if error.code != "request_in_progress":
+                    raise
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                return Start(flow.name, name, started[name_of], None)
 
     async def answer(self, execution: str) -> Answer | None:
         """The run, which has its end."""
