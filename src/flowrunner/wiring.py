@@ -136,7 +136,8 @@ class Application:
         nodes = self._tasks.nodes
 
         def definitions(form: Format, **more: Any) -> Definitions:
-            return Definitions(self.store, form=form, parse=reader(form, nodes.known), clock=clock, randomness=os.urandom, **more)
+            parse, check_scripts = reader(form, nodes.known), self._tasks.check_scripts
+            return Definitions(self.store, form=form, parse=parse, clock=clock, randomness=os.urandom, check_scripts=check_scripts, **more)
 
         return Authoring(
             store=self.store,

@@ -126,13 +126,13 @@ def convert(
     writers = {Target.asl: asl_of}
     source = read_source(file)
     sound_program(source)
-    flow, found, _, locate = read_flow(source.definition, BUILT_IN) if source.format == "flow" else (None, None, None, None)
+    flow, found, _, document = read_flow(source.definition, BUILT_IN) if source.format == "flow" else (None, None, None, None)
     if flow is None or found is None:
         complain(f"{file} is not a flow: only flows can be converted.")
         raise Ended(INVALID)
     made = writers[to](found, flow)
     if found.failed:
-        for one in found.diagnostics(locate):
+        for one in found.diagnostics(None if document is None else document.locate):
             say(finding(one, file))
         complain(f"{file} cannot be converted.")
         raise Ended(INVALID)

@@ -62,6 +62,10 @@ def read_node(found: Findings, name: str, value: JSONValue, place: Place, kinds:
     _check_params(found, kind, params, (*place, "params"), there="params" in members, at=place)
     batch = read_members(found, members["batch"], (*place, "batch"), BATCH) if "batch" in members else None
     hooks = read_members(found, members["hooks"], (*place, "hooks"), HOOKS) if "hooks" in members else {}
+    if batch is not None:
+        _expressions(found, batch, (*place, "batch"))
+    for hook, source in hooks.items():
+        found.script((*place, "hooks", hook), source)
     edges = members.get("next", {})
     return FlowNode(
         name=name,
@@ -100,9 +104,16 @@ def _check_params(found: Findings, kind: KindInfo, params: JSONObject, place: Pl
         else:
             found.warning((*place, *where), f"{said}.", UNKNOWN_FIELD)
     scripts = kind.scripts()
-    for below, text in expressions_of({name: value for name, value in params.items() if name not in scripts}):
+    for name, source in kind.javascript(params).items():
+        found.script((*place, name), source)
+    _expressions(found, {name: value for name, value in params.items() if name not in scripts}, place)
+
+
+def _expressions(found: Findings, value: JSONValue, place: Place) -> None:
+    """Every ``${ }`` of a value has an end, and is JavaScript."""
+    for below, text in expressions_of(value):
         try:
-            parts_of(text)
+            found.expressions((*place, *below), text, parts_of(text))
         except ExpressionSyntaxError as error:
             found.error((*place, *below), f"{error.message} {error.remedy or ''}".rstrip(), INVALID_EXPRESSION)
 

@@ -37,6 +37,13 @@ class KindInfo:
         """The parameters that hold JavaScript: what looks like an expression in them is the script's own."""
         return frozenset(name for name, part in self.parameters.get("properties", {}).items() if part.get("contentMediaType") == _SCRIPT)
 
+    def javascript(self, params: JSONObject) -> dict[str, str]:
+        """The scripts among given parameters, by their names; none when they say that they are in another language."""
+        language = self.parameters.get("properties", {}).get("language", {})
+        if "javascript" in language.get("enum", ()) and params.get("language", "javascript") != "javascript":
+            return {}
+        return {name: part for name, part in params.items() if name in self.scripts() and isinstance(part, str)}
+
 
 # --- the parts of a schema
 

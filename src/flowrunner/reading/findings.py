@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 
 from flowrunner.core.diagnostics import Diagnostic
 from flowrunner.errors import InvalidDocument
+from flowrunner.jsonvalue import JSONValue
+from flowrunner.lang.embedded import Embedded
 
 Place = tuple[str | int, ...]  # member names and array indexes, from the root
 Severity = Literal["ERROR", "WARNING"]
@@ -30,12 +32,32 @@ class Finding(NamedTuple):
     position: tuple[int, int] | None = None  # line and column, where known without the place
 
 
+class Script(NamedTuple):
+    """JavaScript that stands at a place: all of the text there, or the part of it after `before`."""
+
+    source: str
+    place: Place
+    before: str = ""
+
+
 class Findings:
-    """The findings so far, in the order in which they were made."""
+    """The findings so far, in the order in which they were made, and the scripts that were met on the way."""
 
     def __init__(self) -> None:
         self._found: list[Finding] = []
         self.errors = 0
+        self.scripts: list[Script] = []
+
+    def script(self, place: Place, source: JSONValue, before: str = "") -> None:
+        """Remember JavaScript; what is no text was found elsewhere."""
+        if isinstance(source, str):
+            self.scripts.append(Script(source, place, before))
+
+    def expressions(self, place: Place, text: str, parts: Iterable[str | Embedded]) -> None:
+        """Remember the expressions among the parts of a text."""
+        for part in parts:
+            if isinstance(part, Embedded):
+                self.script(place, part.source, text[: part.offset])
 
     def error(self, place: Place | None, message: str, code: str = SCHEMA) -> None:
         """Add an error."""

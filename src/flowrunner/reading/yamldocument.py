@@ -7,7 +7,8 @@ everything they stand for is counted as if it were written out, so that no small
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -29,8 +30,16 @@ _NAMED: dict[str, JSONValue] = {
 }
 
 
-def read_yaml(text: str) -> tuple[JSONValue, dict[Place, tuple[int, int]]]:
-    """The value and (line, column) of each part. Raises InvalidDocument."""
+class Scalar(NamedTuple):
+    """How a text is written: where it begins, and its style (``|``, ``>``, a quote, or nothing)."""
+
+    line: int
+    column: int
+    style: str
+
+
+def read_yaml(text: str) -> tuple[JSONValue, dict[Place, tuple[int, int]], dict[Place, Scalar]]:
+    """The value, (line, column) of each part, and how texts are written. Raises InvalidDocument."""
     builder = _Builder()
     try:
         for event in YAML(typ="safe", pure=True).parse(text):
@@ -47,11 +56,32 @@ def read_yaml(text: str) -> tuple[JSONValue, dict[Place, tuple[int, int]]]:
     except (ValueError, RecursionError):
         raise InvalidDocument("Invalid YAML: it cannot be read.") from None
     value, positions = builder.result()
+    scalars = builder.scalars
     try:
         dumps(value).encode()
     except (ValueError, RecursionError):
         raise InvalidDocument("Invalid YAML: it holds text that is not Unicode.") from None
-    return value, positions
+    return value, positions, scalars
+
+
+def in_scalar(text: str, scalars: Mapping[Place, Scalar], place: Place, value: str, wanted: tuple[int, int]) -> tuple[int, int] | None:
+    """Where a line and column of a scalar's value stand in the text; its beginning where it is folded or escaped, None for what is not there."""
+    scalar = scalars.get(place)
+    if scalar is None:
+        return None
+    line, column = wanted
+    lines, own = text.split("\n"), value.split("\n")
+    if line > len(own):
+        return scalar.line, scalar.column
+    if scalar.style == "|":
+        at = scalar.line + line
+        written = lines[at - 1].rstrip("\r") if at <= len(lines) else ""
+        return (at, len(written) - len(own[line - 1]) + column) if written.endswith(own[line - 1]) else (at, 1)
+    quote = 1 if scalar.style in ("'", '"') else 0
+    begins = scalar.column + quote
+    if lines[scalar.line - 1].startswith(value, begins - 1):
+        return scalar.line, begins + column - 1
+    return scalar.line, scalar.column
 
 
 def _position(text: str, index: int) -> tuple[int, int]:
@@ -79,6 +109,7 @@ class _Builder:
         self._anchors: dict[str, tuple[JSONValue, int]] = {}
         self._nodes = 0
         self._positions: dict[Place, tuple[int, int]] = {}
+        self.scalars: dict[Place, Scalar] = {}
 
     def result(self) -> tuple[JSONValue, dict[Place, tuple[int, int]]]:
         if len(self._roots) > 1:
@@ -120,8 +151,9 @@ class _Builder:
             parent.key = event.value
             self._positions[(*parent.place, event.value)] = _mark(event)
             return
-        self._next_place(event)
-        value = _resolve(event)
+        place, value = self._next_place(event), _resolve(event)
+        if isinstance(value, str):
+            self.scalars[place] = Scalar(*_mark(event), event.style or "")
         if event.anchor:
             self._anchors[event.anchor] = (value, 1)
         self._put(value)

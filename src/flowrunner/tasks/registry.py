@@ -27,6 +27,7 @@ from flowrunner.tasks.functions import Function
 from flowrunner.tasks.http import Connections, HttpTask
 from flowrunner.tasks.invoke import Background, FunctionTask, NoSuchFunction, function_of
 from flowrunner.tasks.invokers import LONGEST, EndpointFunctions, LocalFunctions, UrlFunctions
+from flowrunner.tasks.javascript.checker import Checker
 from flowrunner.tasks.javascript.scripts import Scripts as JavaScript
 from flowrunner.tasks.mocks import Mocks, MockTask
 from flowrunner.tasks.nested import SFN_ACTIONS, Callbacks, SfnTask, StartExecutionTask
@@ -111,6 +112,7 @@ class Registry:
         self._nothing = Nothing()
         sfn = SfnTask(starter, callbacks, uuids=uuids)
         self._scripts = JavaScript()  # no process runs before the first script
+        self.check_scripts = Checker()  # nor one that only reads them
         scripting = Scripting(scripts or self._scripts, self._secrets)
         offered = NodeServices(
             clock=clock,
@@ -151,6 +153,7 @@ class Registry:
         await self._pool.start(stack)
         await self._background.start(stack)
         await self._scripts.start(stack)
+        await self.check_scripts.start(stack)
 
     def resolve(self, call: TaskCall) -> TaskHandler:
         """The handler, with secrets resolved before it and hidden behind it; `Nothing` when nobody serves the resource."""

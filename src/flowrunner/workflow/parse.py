@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
 
-from flowrunner.core.diagnostics import Diagnostic
 from flowrunner.core.program import Branch, GraphWork, Label, Program, State
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings, Place
+from flowrunner.reading.parsed import Parsed
+from flowrunner.reading.scripts import Scripts
 from flowrunner.workflow import structure, tasks, waiting
 from flowrunner.workflow.compiling import Compiling, Lower
 from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, WORKFLOW, read_object
@@ -24,16 +24,6 @@ LOWERS: Mapping[str, Lower] = {
     TASK: tasks.task, "workflow": tasks.workflow, "test-case": tasks.case, "delay": waiting.delay, "wait": waiting.wait, "merge": waiting.merge,
     "group": structure.group, "branch": structure.branch, "loop": structure.loop,
 }  # fmt: skip
-
-
-class Parsed(NamedTuple):
-    """The outcome: `program` is None when a diagnostic is an error. The rest is what the workflow says of itself, as far as it can be read."""
-
-    program: Program | None
-    diagnostics: tuple[Diagnostic, ...]
-    name: str | None = None
-    description: str | None = None
-    version: str | None = None
 
 
 def parse_workflow(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[str, JSONObject] | None = None) -> Parsed:
@@ -58,6 +48,7 @@ def parse_workflow(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[
         given.get("name"),
         given.get("description"),
         None if version is None else str(version),
+        Scripts(tuple(found.scripts), document),
     )
 
 

@@ -18,11 +18,13 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings
+from flowrunner.reading.parsed import Parsed
+from flowrunner.reading.scripts import Scripts
 from flowrunner.reading.wording import shown
 from flowrunner.workflow.checks import checks_of, for_request, has_exit_code
 from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
 from flowrunner.workflow.fields import HOOK, INVALID_VALUE, MISSING_FIELD, TESTCASE, WORKFLOW, read_object
-from flowrunner.workflow.parse import LOWERS, Parsed, check_variables, labelled, merged_variables
+from flowrunner.workflow.parse import LOWERS, check_variables, labelled, merged_variables
 from flowrunner.workflow.steps import branch_of, graph_of, state_of
 from flowrunner.workflow.tasks import RESOURCE, START, task
 from flowrunner.workflow.templates import Called, ChildEnded, Constant, Started
@@ -55,7 +57,13 @@ def parse_testcase(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[
     program = _program(compiling, given)
     compiling.check_mentions()
     about = given.get("objective") or given.get("description")
-    return Parsed(None if found.failed else program, found.diagnostics(document.locate), given.get("name") or given.get("testId"), about)
+    return Parsed(
+        None if found.failed else program,
+        found.diagnostics(document.locate),
+        given.get("name") or given.get("testId"),
+        about,
+        scripts=Scripts(tuple(found.scripts), document),
+    )
 
 
 def _program(compiling: Compiling, given: JSONObject) -> Program | None:
