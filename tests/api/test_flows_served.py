@@ -90,6 +90,7 @@ async def test_what_is_wrong(served):
         errors = [error for error in answer.json()["errors"] if error["severity"] == "ERROR"]
         assert [(error["pointer"], error["line"]) for error in errors] == [(pointer, line)]
         assert all(error["column"] for error in errors)
+        assert all(error.keys() == {"pointer", "line", "column", "code", "severity", "detail", "hint"} and error["hint"] for error in answer.json()["errors"])
 
 
 SCRIPTED = """\

@@ -58,7 +58,7 @@ def test_scripts_of_flows(node, expected):
     [
         ('{"steps": {\n "a": {"type": "script", "config": {"script": "return 1 +* 2"}}}}', ["2:58 INVALID_SCRIPT /steps/a/config/script"]),
         ('{"steps": {\n "a": {"type": "script", "config": {"script": "const \\"\\n\\u00e9 = 1;"}}}}', ["2:54 INVALID_SCRIPT /steps/a/config/script"]),
-        ('{"steps": [\n {"id": "a", "type": "transform", "config": {"script":\n  "return 1;\\nreturn (;"}}]}', ["3:23 INVALID_SCRIPT /steps[0]/config/script"]),
+        ('{"steps": [\n {"id": "a", "type": "transform", "config": {"script":\n  "return 1;\\nreturn (;"}}]}', ["3:23 INVALID_SCRIPT /steps/0/config/script"]),
         ('{"steps": {"a": {"type": "script", "config": {"script": "return 1"}}}}', []),
         ('{"steps": {"a": {"type": "script", "config": {"language": "python", "function": "f", "script": "pass x"}}}}', []),
     ],
@@ -71,7 +71,7 @@ def test_scripts_of_workflows(text, expected):
 def test_scripts_of_test_cases():
     """Those of the steps of a test, too."""
     case = {"testId": "t", "steps": [{"id": "a", "type": "script", "config": {"script": "return ("}}]}
-    assert found_in(json.dumps(case, indent=1), parse_testcase) == ["8:24 INVALID_SCRIPT /steps[0]/config/script"]
+    assert found_in(json.dumps(case, indent=1), parse_testcase) == ["8:24 INVALID_SCRIPT /steps/0/config/script"]
 
 
 def test_a_script_of_an_action_template_is_told_at_the_step():

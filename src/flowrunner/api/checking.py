@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from flowrunner.api.problems import as_error
+from flowrunner.api.problems import ProblemError, as_error
 from flowrunner.core.diagnostics import Diagnostic
 from flowrunner.errors import InvalidDefinition
 from flowrunner.reading.parsed import Parsed
@@ -17,15 +17,16 @@ class Checked(msgspec.Struct):
     """What is wrong with a definition, and what is doubtful."""
 
     valid: bool
-    errors: list[dict[str, Any]]
-    warnings: list[dict[str, Any]]
+    errors: list[ProblemError]
+    warnings: list[ProblemError]
 
 
 def checked(parsed: Parsed, given: dict[str, Any] | str | None = None) -> Checked:
     """The findings; with `given` at their places in the request whose member ``definition`` that is."""
     found = parsed.diagnostics if given is None else tuple(placed(one, given) for one in parsed.diagnostics)
-    errors = [as_error(one) for one in found if one.severity == "ERROR"]
-    return Checked(parsed.program is not None, errors, [as_error(one) for one in found if one.severity != "ERROR"])
+    told = [(one.severity, ProblemError(**as_error(one))) for one in found]
+    errors, warnings = ([error for severity, error in told if (severity == "ERROR") is wanted] for wanted in (True, False))
+    return Checked(parsed.program is not None, errors, warnings)
 
 
 def placed(found: Diagnostic, given: dict[str, Any] | str) -> Diagnostic:

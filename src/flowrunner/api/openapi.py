@@ -18,7 +18,7 @@ from flowrunner.api.contract import HTML, JSON, YAML, Contract, Media, Parameter
 from flowrunner.api.contracts import CONTRACTS
 from flowrunner.api.docspage import page
 from flowrunner.api.identify import PUBLIC
-from flowrunner.api.problems import PROBLEM
+from flowrunner.api.problems import PROBLEM, ProblemError
 
 OPENAPI, DOCS = "/openapi.json", "/docs"
 EVERYWHERE = (400, 415)  # of any request
@@ -26,18 +26,6 @@ CALLERS = (401, 403, 429, 503)  # of requests that need a credential
 _REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+):(\w+)\}")
 _CODE = re.compile(r"``([^`]*)``")
-
-
-class ProblemError(msgspec.Struct, kw_only=True):
-    """One thing that is wrong with a request or a definition: what, and where."""
-
-    message: str
-    code: str | msgspec.UnsetType = msgspec.UNSET
-    severity: str | msgspec.UnsetType = msgspec.UNSET
-    pointer: str | msgspec.UnsetType = msgspec.UNSET
-    line: int | msgspec.UnsetType = msgspec.UNSET
-    column: int | msgspec.UnsetType = msgspec.UNSET
-    hint: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProblemDetails(msgspec.Struct, kw_only=True):

@@ -69,6 +69,7 @@ def _row(file: str, found: Any) -> dict[str, Any]:
         "code": found.code,
         "message": found.message,
         "pointer": found.pointer,
+        "hint": found.hint,
     }
 
 
@@ -132,7 +133,7 @@ def convert(
         raise Ended(INVALID)
     made = writers[to](found, flow)
     if found.failed:
-        for one in found.diagnostics(None if document is None else document.locate):
+        for one in found.diagnostics(None if document is None else document.locate, authored=True):
             say(finding(one, file))
         complain(f"{file} cannot be converted.")
         raise Ended(INVALID)

@@ -17,7 +17,6 @@ from flowrunner.flow.values import is_open
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.lang.environment import Environment
-from flowrunner.reading.wording import shown
 
 ALL_LOST = "FlowRunner.BatchFailed"
 STRATEGY = {"batch": "serial", "async_batch": "async", "parallel_batch": "parallel", "worker_pool": "worker_pool"}
@@ -174,8 +173,10 @@ def _timeout(lowering: Lowering, node: FlowNode, name: str) -> int | None:
     value = node.params.get(name, node.params.get("timeout"))
     if value is None:
         return node.timeout
+    if is_open(value):
+        lowering.found.error((*node.place, "params", name), f"'{name}' must be a constant: it is part of how the flow is built.", INVALID_PARAMETER)
+        return None
     try:
         return read_milliseconds(value)
-    except ValueError as error:
-        lowering.found.error((*node.place, "params", name), f"'{name}' {error}; {shown(value)} stands there.", INVALID_PARAMETER)
-        return None
+    except ValueError:
+        return None  # found when the parameters were checked

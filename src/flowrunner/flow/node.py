@@ -87,22 +87,28 @@ def _kind(found: Findings, name: JSONValue, place: Place, kinds: Mapping[str, Ki
         return None  # said already
     kind = kinds.get(name)
     if kind is None:
-        found.error((*place, "type"), f"There is no kind of node '{name}'.{meant(name, kinds)}", UNKNOWN_KIND)
+        found.error((*place, "type"), f"There is no kind of node '{name}'.", UNKNOWN_KIND, hint=meant(name, kinds))
         return None
     if kind.name in NOT_IN_FLOWS:
-        found.error((*place, "type"), f"The kind '{name}' has no place in a flow: {NOT_IN_FLOWS[kind.name]}.", UNKNOWN_KIND)
+        found.error(
+            (*place, "type"), f"The kind '{name}' has no place in a flow: {NOT_IN_FLOWS[kind.name]}.", UNKNOWN_KIND, hint=_as_remedy(NOT_IN_FLOWS[kind.name])
+        )
         return None
     return kind
+
+
+def _as_remedy(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def _check_params(found: Findings, kind: KindInfo, params: JSONObject, place: Place, *, there: bool, at: Place) -> None:
     for wrong in findings(kind.parameters, params):
         where = _below(params, wrong.pointer)
-        said = f"'{where[-1]}' {wrong.message}" if where else f"The parameter {wrong.message}"
+        said = f"{_called(where)} {wrong.message}" if where else f"The parameter {wrong.message}"
         if wrong.severe:
-            found.error((*place, *where) if there else at, f"{said}.", INVALID_PARAMETER)
+            found.error((*place, *where) if there else at, f"{said}.", INVALID_PARAMETER, hint=wrong.hint)
         else:
-            found.warning((*place, *where), f"{said}.", UNKNOWN_FIELD)
+            found.warning((*place, *where), f"{said}.", UNKNOWN_FIELD, hint=wrong.hint)
     scripts = kind.scripts()
     for name, source in kind.javascript(params).items():
         found.script((*place, name), source)
@@ -115,7 +121,12 @@ def _expressions(found: Findings, value: JSONValue, place: Place) -> None:
         try:
             found.expressions((*place, *below), text, parts_of(text))
         except ExpressionSyntaxError as error:
-            found.error((*place, *below), f"{error.message} {error.remedy or ''}".rstrip(), INVALID_EXPRESSION)
+            found.error((*place, *below), error.message, INVALID_EXPRESSION, hint=error.remedy or "")
+
+
+def _called(place: Place) -> str:
+    """A member by its name, an item of a list by its number from 1 on."""
+    return f"Item {place[-1] + 1} of '{place[-2]}'" if isinstance(place[-1], int) else f"'{place[-1]}'"
 
 
 def _below(value: JSONValue, pointer: str) -> Place:

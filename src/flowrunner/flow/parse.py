@@ -62,7 +62,7 @@ def parse_flow(text: str, kinds: Mapping[str, KindInfo]) -> Parsed:
     version = metadata.get("version")
     return Parsed(
         None if found.failed else program,
-        found.diagnostics(None if document is None else document.locate),
+        found.diagnostics(None if document is None else document.locate, authored=True),
         metadata.get("name"),
         metadata.get("description"),
         None if version is None else str(version),

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from flowrunner.core.diagnostics import Diagnostic
 from flowrunner.reading.document import Document
-from flowrunner.reading.findings import MAX_FINDINGS, Script, bounded, pointer_of
+from flowrunner.reading.findings import MAX_FINDINGS, Script, bounded, json_pointer
 
 INVALID_SCRIPT = "INVALID_SCRIPT"
 HINT = "A script is the body of a function, or one expression, in JavaScript (ES2023)."
@@ -50,7 +50,7 @@ class Scripts(NamedTuple):
         return Diagnostic(
             code=INVALID_SCRIPT,
             message=bounded(f"The JavaScript does not compile: {problem.message}{where}."),
-            pointer=bounded(pointer_of(script.place)),
+            pointer=bounded(json_pointer(script.place)),
             line=line,
             column=column,
             hint=HINT,

@@ -77,7 +77,7 @@ def read_object(found: Findings, value: JSONValue, place: Place, known: Mapping[
         wanted = known.get(name)
         if wanted is None:
             if not name.startswith(EXTENSION):
-                found.error((*place, name), f"'{name}' is not known here.{meant(name, known)}", UNKNOWN_FIELD)
+                found.error((*place, name), f"'{name}' is not known here.", UNKNOWN_FIELD, hint=meant(name, known))
         elif part is None:
             continue
         elif not isinstance(part, TYPES[wanted]) or (isinstance(part, bool) and bool not in TYPES[wanted] and object not in TYPES[wanted]):

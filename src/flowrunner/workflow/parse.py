@@ -36,7 +36,7 @@ def parse_workflow(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[
         document = read_document(text, "json")
     except InvalidDocument as error:
         found.unreadable(error, as_aws=False)
-        return Parsed(None, found.diagnostics())
+        return Parsed(None, found.diagnostics(authored=True))
     given = read_object(found, document.value, (), WORKFLOW)
     compiling = Compiling(found=found, kinds=kinds, templates=templates or {}, lowers=LOWERS)
     program = _program(compiling, given)
@@ -44,7 +44,7 @@ def parse_workflow(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[
     version = given.get("version")
     return Parsed(
         None if found.failed else program,
-        found.diagnostics(document.locate),
+        found.diagnostics(document.locate, authored=True),
         given.get("name"),
         given.get("description"),
         None if version is None else str(version),
@@ -65,7 +65,7 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
     if limit is not None and limit < 1:
         found.error(("maxConcurrency",), "'maxConcurrency' must be 1 or more.", INVALID_VALUE)
     work, ids = graph_of(compiling, steps, ("steps",), limit=limit)
-    timeout = compiling.milliseconds(given["timeout"], ("timeout",), unit="s") if "timeout" in given else None
+    timeout = compiling.milliseconds(given["timeout"], ("timeout",), unit="s", limit=True) if "timeout" in given else None
     root = State(name=ROOT, kind="Parallel", work=work, language="JSONata", output=Ended(ids))
     return Program(
         root=Branch(start_at=ROOT, states={ROOT: root}),

@@ -105,7 +105,7 @@ def _expanded(compiling: Compiling, given: JSONObject, name: str, place: Place) 
     """A step made from an action template: the template's type and config, the step's inputs over the template's defaults."""
     template = compiling.templates.get(name)
     if template is None:
-        compiling.found.error((*place, "actionTemplateId"), f"There is no action template '{name}'.{meant(name, compiling.templates)}", UNKNOWN_KIND)
+        compiling.found.error((*place, "actionTemplateId"), f"There is no action template '{name}'.", UNKNOWN_KIND, hint=meant(name, compiling.templates))
         return {**given, "type": given.get("type", "group"), "children": {}}
     parameters = [part for part in template.get("parameters", []) if isinstance(part, dict) and isinstance(part.get("name"), str)]
     inputs = {part["name"]: part["default"] for part in parameters if "default" in part} | given.get("inputs", {})

@@ -51,7 +51,7 @@ def parse_testcase(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[
         document = read_document(text, "json")
     except InvalidDocument as error:
         found.unreadable(error, as_aws=False)
-        return Parsed(None, found.diagnostics())
+        return Parsed(None, found.diagnostics(authored=True))
     given = read_object(found, document.value, (), TESTCASE)
     compiling = Compiling(found=found, kinds=kinds, templates=templates or {}, lowers=LOWERS)
     program = _program(compiling, given)
@@ -59,7 +59,7 @@ def parse_testcase(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[
     about = given.get("objective") or given.get("description")
     return Parsed(
         None if found.failed else program,
-        found.diagnostics(document.locate),
+        found.diagnostics(document.locate, authored=True),
         given.get("name") or given.get("testId"),
         about,
         scripts=Scripts(tuple(found.scripts), document),
@@ -98,7 +98,7 @@ def _timeout(compiling: Compiling, given: JSONObject) -> int | None:
     """Of the whole test, where no single step has it."""
     if "timeout" not in given or "http" in given or "command" in given:
         return None
-    milliseconds = compiling.milliseconds(given["timeout"], ("timeout",), unit="s")
+    milliseconds = compiling.milliseconds(given["timeout"], ("timeout",), unit="s", limit=True)
     return None if milliseconds is None else max(1, math.ceil(milliseconds / 1000))
 
 
@@ -152,7 +152,7 @@ def _stored(compiling: Compiling, step: Step, *, own: frozenset[str]) -> State:
     """A run of a stored workflow, with the variables of the test over its own."""
     arguments = Started(AllVariables("workflowId", step.config["workflowId"], own), "workflowId", "workflow")
     timeout = step.given.get("timeout")
-    milliseconds = None if timeout is None else compiling.milliseconds(timeout, step.at("timeout"), unit="s")
+    milliseconds = None if timeout is None else compiling.milliseconds(timeout, step.at("timeout"), unit="s", limit=True)
     work = TaskWork(resource=f"{START}.sync:2", timeout_milliseconds=milliseconds)
     return state_of(compiling, step, "Task", work, arguments=arguments, shape=ChildEnded())
 
