@@ -31,13 +31,15 @@ WAIT = KindInfo(
             "type": choice("What is waited for.", "duration", "until", "condition"),
             "duration": duration("How long, for `duration`."),
             "until_time": text("When, RFC 3339, for `until`.", format=MOMENT),
-            "condition": script("JavaScript, for `condition`: waits until it is true. It sees what scripts see, and `attempt`, from 1."),
+            "condition": script(
+                "For `condition`: waits until it is true. In a flow JavaScript, which sees what scripts see, and `attempt`, from 1; in a workflow a condition with `{{ }}`."
+            ),
             "interval": duration("Between two evaluations of the condition.", "1s"),
             "max_attempts": integer("The most evaluations of the condition.", minimum=1, default=60),
             "timeout": duration("The longest to wait for the condition.", limit=True),
         }
     ),
-    outputs=anything("The input; for a condition `{met, attempts}`."),
+    outputs=anything("The input; for a condition `{met, attempts}`. In a workflow a condition that is not met in time fails the step."),
     actions=("success", "timeout"),
     errors=(("States.Timeout", "the condition did not come about in time"),),
     pure=True,
