@@ -150,6 +150,8 @@ class Application:
             kinds=nodes.infos,
             plugins=nodes.plugins,
             limits=limits,
+            secrets=self.vault.secrets,
+            audit=self.identity.audit,
         )
 
     def _engine(self, store: Store, limits: Limits, clock: Clock, express: Engine | None, *, kept_ended: int | None = None) -> Engine:

@@ -52,7 +52,7 @@ def test_it_fails_when_attempts_or_time_are_used_up(config, member, milliseconds
     """With a last look at the end of its time; the run fails as any other that is too late."""
     definition = waiting(**config)
     definition["steps"] = {"wait": {**definition["steps"]["wait"], **member}}
-    assert not [one for one in parse_workflow(json.dumps(definition), BUILT_IN).diagnostics]
+    assert not parse_workflow(json.dumps(definition), BUILT_IN).diagnostics
     played = Player(definition)
     began = played.now
     while played.outcome is None:

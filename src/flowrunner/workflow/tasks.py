@@ -71,10 +71,11 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
     if step.config or "actionTemplateId" not in step.given:
         _check(compiling, step, info, {**config, **scripts})
     timeout = step.given.get("timeout")
+    secrets = places_in(config)
     work = TaskWork(
         resource=f"{RESOURCE}{info.name}",
         timeout_milliseconds=None if timeout is None else compiling.milliseconds(timeout, step.at("timeout"), unit="s", limit=True),
-        secrets=places_in(config),
+        secrets=secrets,
     )
     called = Called(
         config=compiling.template(config, step.at("config")),
@@ -83,6 +84,7 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
         scripts=scripts,
         whole=info.name in SEES_ALL,
         language=language,
+        secrets=bool(secrets),
     )
     return state_of(compiling, step, "Task", work, arguments=called)
 
