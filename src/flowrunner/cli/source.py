@@ -20,11 +20,12 @@ SUFFIXES = (".flow.yaml", ".flow.yml", ".asl.json", ".asl.yaml", ".asl.yml", ".j
 STANDARD_INPUT = "-"
 _NODES = re.compile(r"""^(?:\{\s*)?\s*["']?nodes["']?\s*:""", re.MULTILINE)
 _TEST = re.compile(r""""testId"\s*:""")
+_TESTS = re.compile(r""""tests"\s*:""")
 _STEPS = re.compile(r""""steps"\s*:""")
 _STATES = re.compile(r"""["']?States["']?\s*:""")
 
 
-Format = Literal["asl", "flow", "workflow", "test"]
+Format = Literal["asl", "flow", "workflow", "test", "suite"]
 
 
 class Source(NamedTuple):
@@ -55,7 +56,7 @@ def read_text(file: str) -> str:
 def read_source(file: str) -> Source:
     """Read and check a definition, JSON or YAML by its name.
 
-    It is a state machine; or, without states, a flow if it has nodes, a test case if it has a testId, a workflow if it has steps.
+    It is a state machine; or, without states, a flow if it has nodes, a test case if it has a testId, a workflow if it has steps, a test suite if it has tests.
     """
     from flowrunner.asl.parse import parse_definition  # noqa: PLC0415  # as above
     from flowrunner.reading.findings import for_people  # noqa: PLC0415  # --help does not pay for it
@@ -66,8 +67,9 @@ def read_source(file: str) -> Source:
     if form is not None:
         from flowrunner.formats import READERS  # noqa: PLC0415  # as above
         from flowrunner.kinds import BUILT_IN  # noqa: PLC0415  # as above
+        from flowrunner.workflow.testsuite import parse_suite  # noqa: PLC0415  # as above
 
-        parsed = _with_scripts(READERS[form](text, BUILT_IN, {}))
+        parsed = _with_scripts(parse_suite(text, BUILT_IN) if form == "suite" else READERS[form](text, BUILT_IN, {}))
         return Source(file, machine_name(file), text, parsed.program, parsed.diagnostics, form)
     program, diagnostics = parse_definition(text, syntax="yaml" if is_yaml else "json")
     if is_yaml and program is not None:
@@ -78,13 +80,15 @@ def read_source(file: str) -> Source:
     return Source(file, machine_name(file), text, program, for_people(diagnostics))
 
 
-def _form_of(text: str) -> Literal["flow", "workflow", "test"] | None:
+def _form_of(text: str) -> Literal["flow", "workflow", "test", "suite"] | None:
     """Which of the formats that are not state machines a text is in."""
     if _is_flow(text):
         return "flow"
     if _has_member(text, "testId", _TEST):
         return "test"
-    return "workflow" if _has_member(text, "steps", _STEPS) else None
+    if _has_member(text, "steps", _STEPS):
+        return "workflow"
+    return "suite" if _has_member(text, "tests", _TESTS) else None
 
 
 def _with_scripts(parsed: Parsed) -> Parsed:

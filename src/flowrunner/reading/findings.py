@@ -76,6 +76,12 @@ class Findings:
         if len(self._found) < MAX_FINDINGS:
             self._found.append(finding)
 
+    def absorb(self, others: Findings, place: Place) -> None:
+        """Add what was found, and met, in a part of the text that begins at `place`."""
+        for finding in others._found:
+            self._add(finding if finding.place is None else finding._replace(place=(*place, *finding.place)))
+        self.scripts += [script._replace(place=(*place, *script.place)) for script in others.scripts]
+
     def unreadable(self, error: InvalidDocument, *, as_aws: bool) -> None:
         """Add what a reader refused, at its line and column.
 

@@ -11,6 +11,7 @@ from flowrunner.reading.wording import meant, shown
 UNKNOWN_FIELD = "UNKNOWN_FIELD"
 INVALID_VALUE = "INVALID_VALUE"
 MISSING_FIELD = "MISSING_FIELD"
+DUPLICATE_ID = "DUPLICATE_ID"
 EXTENSION = "x-"
 
 TYPES: Mapping[str, tuple[type, ...]] = {
@@ -55,6 +56,9 @@ TESTCASE: Mapping[str, str] = {
     "disabled": "true or false", "variables": "an object", "http": "an object", "command": "an object", "steps": "a list or an object", "workflowId": "a text",
     "workflowDef": "an object", "assertions": "a list", "setupHooks": "a list", "teardownHooks": "a list", "tags": "a list", "owner": "a text",
     "ownerId": "a text", "createdBy": "a text", "environment": "a text", "metadata": "an object", "$schema": "a text",
+}  # fmt: skip
+SUITE: Mapping[str, str] = {
+    "name": "a text", "description": "a text", "variables": "an object", "tests": "a list", "metadata": "an object", "$schema": "a text",
 }  # fmt: skip
 HOOK: Mapping[str, str] = {
     "type": "a text", "name": "a text", "http": "an object", "command": "an object", "config": "an object", "saveResponse": "a text",

@@ -10,7 +10,7 @@ from flowrunner.lang.braces import has_braces
 from flowrunner.reading.findings import Place
 from flowrunner.reading.wording import meant, shown
 from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
-from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, RETRY, STEP, read_object
+from flowrunner.workflow.fields import DUPLICATE_ID, INVALID_VALUE, MISSING_FIELD, RETRY, STEP, read_object
 from flowrunner.workflow.order import check_order, needs_of
 from flowrunner.workflow.paths import Path, read_path
 from flowrunner.workflow.templates import Constant, Failed, Kept
@@ -18,7 +18,6 @@ from flowrunner.workflow.templates import Constant, Failed, Kept
 UNKNOWN_KIND = "UNKNOWN_KIND"
 ID_CHARACTERS = 128
 NAME_CHARACTERS = 256  # every note about the step has it
-DUPLICATE_ID = "DUPLICATE_ID"
 IGNORED_FIELD = "IGNORED_FIELD"
 TASK = "task"  # the lower of all kinds that have none of their own
 OLDER_NAMES = {

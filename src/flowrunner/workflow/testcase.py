@@ -52,10 +52,7 @@ def parse_testcase(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[
     except InvalidDocument as error:
         found.unreadable(error, as_aws=False)
         return Parsed(None, found.diagnostics(authored=True))
-    given = read_object(found, document.value, (), TESTCASE)
-    compiling = Compiling(found=found, kinds=kinds, templates=templates or {}, lowers=LOWERS)
-    program = _program(compiling, given)
-    compiling.check_mentions()
+    program, given = read_case(found, document.value, kinds, templates or {})
     about = given.get("objective") or given.get("description")
     return Parsed(
         None if found.failed else program,
@@ -64,6 +61,15 @@ def parse_testcase(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[
         about,
         scripts=Scripts(tuple(found.scripts), document),
     )
+
+
+def read_case(found: Findings, value: JSONValue, kinds: Mapping[str, KindInfo], templates: Mapping[str, JSONObject]) -> tuple[Program | None, JSONObject]:
+    """The program of a test case, and its sound members."""
+    given = read_object(found, value, (), TESTCASE)
+    compiling = Compiling(found=found, kinds=kinds, templates=templates, lowers=LOWERS)
+    program = _program(compiling, given)
+    compiling.check_mentions()
+    return program, given
 
 
 def _program(compiling: Compiling, given: JSONObject) -> Program | None:
