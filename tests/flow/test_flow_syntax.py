@@ -43,6 +43,7 @@ def flow(node):
         ("    type: batch\n    params: {script: 'return (item'}\n", ["5:35 INVALID_SCRIPT /nodes/a/params/script"]),
         ("    type: transform\n    batch: {items: '${ a b }'}\n    params: {script: 'return 1'}\n", ["5:26 INVALID_SCRIPT /nodes/a/batch/items"]),
         ("    type: wait\n    params: {condition: 'a b'}\n", ["5:28 INVALID_SCRIPT /nodes/a/params/condition"]),
+        ("    type: agent\n    params: {model: m, prompt: p, tool_handlers: {sum: {script: 'return a b'}, other: {script: 'return ${input.n} + 1'}}}\n", ["5:75 INVALID_SCRIPT /nodes/a/params/tool_handlers/sum/script"]),
         ("    type: script\n    params: {language: python, function: f, script: 'print 1'}\n", []),
         ("    type: transform\n    params: {script: 'const x = {...input}; return `a${x}`'}\n", []),
         ("    type: llm\n    params: {provider: openai, model: m, prompt: 'costs \\${5 b}'}\n", []),

@@ -110,8 +110,8 @@ def _check_params(found: Findings, kind: KindInfo, params: JSONObject, place: Pl
         else:
             found.warning((*place, *where), f"{said}.", UNKNOWN_FIELD, hint=wrong.hint)
     scripts = kind.scripts()
-    for name, source in kind.javascript(params).items():
-        found.script((*place, name), source)
+    for below, source in kind.javascript(params):
+        found.script((*place, *below), source)
     _expressions(found, {name: value for name, value in params.items() if name not in scripts}, place)
 
 

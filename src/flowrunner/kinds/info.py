@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from flowrunner.jsonvalue import JSONObject, JSONValue
@@ -38,12 +38,28 @@ class KindInfo:
         """The parameters that hold JavaScript: what looks like an expression in them is the script's own."""
         return frozenset(name for name, part in self.parameters.get("properties", {}).items() if part.get("contentMediaType") == _SCRIPT)
 
-    def javascript(self, params: JSONObject) -> dict[str, str]:
-        """The scripts among given parameters, by their names; none when they say that they are in another language."""
+    def javascript(self, params: JSONObject) -> Iterator[tuple[tuple[str, ...], str]]:
+        """The scripts among given parameters, with their places; none when they say that they are in another language.
+
+        One that is not a parameter itself may hold expressions, which are filled in before it runs; such a one is left out.
+        """
         language = self.parameters.get("properties", {}).get("language", {})
-        if "javascript" in language.get("enum", ()) and params.get("language", "javascript") != "javascript":
-            return {}
-        return {name: part for name, part in params.items() if name in self.scripts() and isinstance(part, str)}
+        if "javascript" not in language.get("enum", ()) or params.get("language", "javascript") == "javascript":
+            for place, source in _scripts(self.parameters, params):
+                if len(place) == 1 or "${" not in source:
+                    yield place, source
+
+
+def _scripts(schema: JSONObject, value: JSONValue) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(value, str) and schema.get("contentMediaType") == _SCRIPT:
+        yield (), value
+    if not isinstance(value, dict):
+        return
+    known, others = schema.get("properties", {}), schema.get("additionalProperties")
+    for name, part in value.items():
+        inner = known.get(name, others)
+        if isinstance(inner, dict):
+            yield from (((name, *place), source) for place, source in _scripts(inner, part))
 
 
 # --- the parts of a schema

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowrunner.jsonvalue import JSONObject
 from flowrunner.kinds.http import BAD_PARAMETERS, EGRESS, UNREACHABLE
-from flowrunner.kinds.info import KindInfo, address, anything, boolean, choice, duration, fields, integer, listed, mapping, text, texts
+from flowrunner.kinds.info import KindInfo, address, anything, boolean, choice, duration, fields, integer, listed, mapping, script, text, texts
 
 _TOOLS = listed(
     "Tools that the model may call: `{name, description, parameters}`, or as the provider writes them. For an agent also `current_time`, `http_request`, "
@@ -81,9 +81,10 @@ AGENT = KindInfo(
         {
             **_ASKED,
             "max_steps": integer("The most questions to the model.", minimum=1, default=10),
-            "tool_handlers": mapping(
-                "How each tool is carried out, by its name: `{url, method, headers}`, `{script}` (it sees `arguments`) or `{kind, params}`."
-            ),
+            "tool_handlers": {
+                **mapping("How each tool is carried out, by its name: `{url, method, headers}`, `{script}` (it sees `arguments`) or `{kind, params}`."),
+                "additionalProperties": {"properties": {"script": script("JavaScript that carries the tool out.")}},
+            },
             "allowed_tools": texts("The tools that may be called. Default: all."),
         }
     ),

@@ -16,6 +16,7 @@ HINTS: Mapping[str, str] = {
     "NO_START_NODE": "Name the node to start with: start: NAME.",
     "MULTIPLE_START_NODES": "Name the node to start with (start: NAME), or lead an edge to all but one.",
     "UNREACHABLE_NODE": "Lead an edge to it, or take it out.",
+    "CANNOT_CONVERT": "Keep it a flow, or write this part in another way.",
     "HAS_NO_EFFECT": "Take it out.",
     "IGNORED_FIELD": "Take it out, or put it where it has an effect.",
     "DUPLICATE_ID": "Give one of them another id.",

@@ -92,8 +92,8 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
 def _scripts(compiling: Compiling, step: Step, info: KindInfo) -> dict[str, JSONValue]:
     """The parameters that are JavaScript: nothing is put into them, for data that became code could read the account's secrets."""
     scripts: dict[str, JSONValue] = {}
-    for name, code in info.javascript(step.config).items():
-        compiling.found.script(step.at("config", name), code)
+    for below, code in info.javascript(step.config):
+        compiling.found.script(step.at("config", *below), code)
     for name in sorted(info.scripts() & step.config.keys()):
         source, place = step.config[name], step.at("config", name)
         scripts[name] = source
