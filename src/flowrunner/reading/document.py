@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Callable
-from functools import partial
 from typing import Literal, NamedTuple
 
 from flowrunner import jsonvalue
@@ -29,15 +29,15 @@ class Document(NamedTuple):
     locate: Locate
     inside: Inside
 
-    def within(self, place: Place, begins: str, line: int, column: int) -> tuple[int, int]:
-        """Where line and column of the text at a place stand in the document; the place itself when no text that begins so is there."""
-        text = self.value
+    def within(self, place: Place, text: str, line: int, column: int) -> tuple[int, int]:
+        """Where line and column of the text at a place stand in the document; the place itself when this text is not there."""
+        value = self.value
         try:
             for part in place:
-                text = text[part]
+                value = value[part]
         except (KeyError, IndexError, TypeError):
             return self.locate(place)
-        found = self.inside(place, text, (line, column)) if isinstance(text, str) and text.startswith(begins) else None
+        found = self.inside(place, text, (line, column)) if value == text else None
         return found or self.locate(place)
 
 
@@ -47,10 +47,10 @@ def read_document(text: str, syntax: Syntax = "json") -> Document:
     if size > MAX_BYTES:
         raise InvalidDocument(f"The document has more than {MAX_BYTES} bytes.")
     if syntax == "yaml":
-        from flowrunner.reading.yamldocument import in_scalar, read_yaml  # noqa: PLC0415  # JSON users do not pay for importing a YAML parser
+        from flowrunner.reading.yamldocument import Scalars, read_yaml  # noqa: PLC0415  # JSON users do not pay for importing a YAML parser
 
         value, positions, scalars = read_yaml(text)
-        return Document(value, Positions(positions), partial(in_scalar, text, scalars))
+        return Document(value, Positions(positions), Scalars(text, scalars).inside)
     return _read_json(text)
 
 
@@ -101,6 +101,7 @@ class _JSONPositions:
     def __init__(self, text: str) -> None:
         self._text = text
         self._found: Positions | None = None
+        self._starts: list[int] = []  # of the lines, found when they are needed
 
     def __call__(self, place: Place) -> tuple[int, int]:
         if self._found is None:
@@ -110,16 +111,31 @@ class _JSONPositions:
     def inside(self, place: Place, value: str, wanted: tuple[int, int]) -> tuple[int, int] | None:
         """Where a line and column of a string's value stand in the text: escapes are counted as they are written."""
         line, column = wanted
-        lines = self._text.split("\n")
         at_line, at_column = self(place)
-        start = sum(len(one) + 1 for one in lines[: at_line - 1]) + at_column - 1
+        if not self._starts:
+            self._starts = [0, *(match.end() for match in _BREAK.finditer(self._text))]
+        start = self._starts[at_line - 1] + at_column - 1
         opening = _VALUE.match(self._text, start) if place and isinstance(place[-1], str) else _QUOTE.match(self._text, start)
-        characters = sum(len(one) + 1 for one in value.split("\n")[: line - 1]) + column - 1
+        characters = line_start(value, line) + column - 1
         if opening is None or characters > len(value):
             return None
-        return _line_and_column(self._text, _written(self._text, opening.end(), characters))
+        at = _written(self._text, opening.end(), characters)
+        line = bisect_right(self._starts, at)
+        return line, at - self._starts[line - 1] + 1
 
 
+def line_start(text: str, line: int) -> int:
+    """The offset at which a line begins, counted from 1; behind the text when it has fewer."""
+    start = 0
+    for _ in range(line - 1):
+        found = text.find("\n", start)
+        if found < 0:
+            return len(text) + 1
+        start = found + 1
+    return start
+
+
+_BREAK = re.compile(r"\n")
 _QUOTE = re.compile(r'"')
 _VALUE = re.compile(r'"(?:[^"\\]|\\.)*"\s*:\s*"')
 _PIECE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|[^\\]", re.DOTALL)

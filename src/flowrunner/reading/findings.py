@@ -37,11 +37,12 @@ class Finding(NamedTuple):
 
 
 class Script(NamedTuple):
-    """JavaScript that stands at a place: all of the text there, or the part of it after `before`."""
+    """JavaScript that stands at a place: all of the `text` there, or the part of it from `offset` on."""
 
     source: str
     place: Place
-    before: str = ""
+    text: str
+    offset: int = 0
 
 
 class Findings:
@@ -52,16 +53,16 @@ class Findings:
         self.errors = 0
         self.scripts: list[Script] = []
 
-    def script(self, place: Place, source: JSONValue, before: str = "") -> None:
+    def script(self, place: Place, source: JSONValue) -> None:
         """Remember JavaScript; what is no text was found elsewhere."""
         if isinstance(source, str):
-            self.scripts.append(Script(source, place, before))
+            self.scripts.append(Script(source, place, source))
 
     def expressions(self, place: Place, text: str, parts: Iterable[str | Embedded]) -> None:
         """Remember the expressions among the parts of a text."""
         for part in parts:
             if isinstance(part, Embedded):
-                self.script(place, part.source, text[: part.offset])
+                self.scripts.append(Script(part.source, place, text, part.offset))
 
     def error(self, place: Place | None, message: str, code: str = SCHEMA, *, hint: str = "") -> None:
         """Add an error; `hint` is what would mend it."""

@@ -46,7 +46,7 @@ class Scripts(NamedTuple):
 
     def _diagnostic(self, script: Script, problem: Problem) -> Diagnostic:
         where = f" (line {problem.line} of the script)" if problem.line > 1 else ""
-        line, column = (0, 0) if self.document is None else self.document.within(script.place, script.before + script.source, *_in_text(script, problem))
+        line, column = (0, 0) if self.document is None else self.document.within(script.place, script.text, *_in_text(script, problem))
         return Diagnostic(
             code=INVALID_SCRIPT,
             message=bounded(f"The JavaScript does not compile: {problem.message}{where}."),
@@ -59,5 +59,5 @@ class Scripts(NamedTuple):
 
 def _in_text(script: Script, problem: Problem) -> tuple[int, int]:
     """Line and column in the whole text that the script is a part of."""
-    lines, rest = script.before.count("\n"), len(script.before) - script.before.rfind("\n") - 1
+    lines, rest = script.text.count("\n", 0, script.offset), script.offset - script.text.rfind("\n", 0, script.offset) - 1
     return problem.line + lines, problem.column + (rest if problem.line == 1 else 0)

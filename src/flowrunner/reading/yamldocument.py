@@ -64,24 +64,40 @@ def read_yaml(text: str) -> tuple[JSONValue, dict[Place, tuple[int, int]], dict[
     return value, positions, scalars
 
 
-def in_scalar(text: str, scalars: Mapping[Place, Scalar], place: Place, value: str, wanted: tuple[int, int]) -> tuple[int, int] | None:
-    """Where a line and column of a scalar's value stand in the text; its beginning where it is folded or escaped, None for what is not there."""
-    scalar = scalars.get(place)
-    if scalar is None:
-        return None
-    line, column = wanted
-    lines, own = text.split("\n"), value.split("\n")
-    if line > len(own):
+class Scalars:
+    """Where parts of scalars stand in the text."""
+
+    def __init__(self, text: str, scalars: Mapping[Place, Scalar]) -> None:
+        self._text, self._scalars = text, scalars
+        self._lines: list[str] | None = None
+
+    def inside(self, place: Place, value: str, wanted: tuple[int, int]) -> tuple[int, int] | None:
+        """Where a line and column of a scalar's value stand; its beginning where it is folded or escaped, None for what is not there."""
+        scalar = self._scalars.get(place)
+        if scalar is None:
+            return None
+        if self._lines is None:
+            self._lines = self._text.split("\n")
+        lines, (line, column) = self._lines, wanted
+        if scalar.style == "|":
+            at, own = scalar.line + line, _line(value, line)
+            written = lines[at - 1].rstrip("\r") if at <= len(lines) else ""
+            return (at, len(written) - len(own) + column) if written.endswith(own) else (at, 1)
+        begins = scalar.column + (1 if scalar.style in ("'", '"') else 0)
+        if lines[scalar.line - 1].startswith(value, begins - 1):
+            return scalar.line, begins + column - 1
         return scalar.line, scalar.column
-    if scalar.style == "|":
-        at = scalar.line + line
-        written = lines[at - 1].rstrip("\r") if at <= len(lines) else ""
-        return (at, len(written) - len(own[line - 1]) + column) if written.endswith(own[line - 1]) else (at, 1)
-    quote = 1 if scalar.style in ("'", '"') else 0
-    begins = scalar.column + quote
-    if lines[scalar.line - 1].startswith(value, begins - 1):
-        return scalar.line, begins + column - 1
-    return scalar.line, scalar.column
+
+
+def _line(text: str, number: int) -> str:
+    """A line of a text, counted from 1."""
+    start = 0
+    for _ in range(number - 1):
+        start = text.find("\n", start) + 1
+        if start == 0:
+            return ""
+    end = text.find("\n", start)
+    return text[start:] if end < 0 else text[start:end]
 
 
 def _position(text: str, index: int) -> tuple[int, int]:
