@@ -705,6 +705,7 @@ FLOW_TYPES = {
     "version": "text or number",
     "count": "whole number",
     "percent": "number, 0 to 100",
+    "limit": "duration of more than nothing",
     "duration": "duration",
     "edges": "actions and nodes, or one node for all actions",
     "any": "any value",

@@ -8,12 +8,13 @@ from typing import Any
 from flowrunner.asl.parse import parse_definition
 from flowrunner.core.program import Program
 from flowrunner.definitions.entries import Format
-from flowrunner.definitions.service import Parsed, Parser
+from flowrunner.definitions.service import Parser
 from flowrunner.errors import InvalidDefinition
 from flowrunner.flow.parse import parse_flow
 from flowrunner.kinds import KindInfo
 from flowrunner.ports.definitions import Revision
 from flowrunner.reading.findings import format_aws
+from flowrunner.reading.parsed import Parsed
 from flowrunner.workflow.parse import parse_workflow
 from flowrunner.workflow.testcase import parse_testcase
 

@@ -139,7 +139,8 @@ class Application:
         nodes = self._tasks.nodes
 
         def definitions(form: Format, **more: Any) -> Definitions:
-            return Definitions(self.store, form=form, parse=reader(form, nodes.known), clock=clock, randomness=os.urandom, **more)
+            parse, check_scripts = reader(form, nodes.known), self._tasks.check_scripts
+            return Definitions(self.store, form=form, parse=parse, clock=clock, randomness=os.urandom, check_scripts=check_scripts, **more)
 
         return Authoring(
             store=self.store,
@@ -154,6 +155,8 @@ class Application:
             kinds=nodes.infos,
             plugins=nodes.plugins,
             limits=limits,
+            secrets=self.vault.secrets,
+            audit=self.identity.audit,
         )
 
     def _engine(self, store: Store, limits: Limits, clock: Clock, express: Engine | None, *, kept_ended: int | None = None) -> Engine:

@@ -47,6 +47,7 @@ BODIES = {
     "runFlow": {"input": {}},
     "createWorkflow": {"workflowId": "a-workflow", "name": "w", "definition": WORKFLOW},
     "updateWorkflow": {"name": "another"},
+    "validateFlow": {"content": FLOW},
     "validateWorkflow": {"definition": WORKFLOW},
     "executeWorkflow": {"variables": {}},
     "createEnvironment": {"name": "another"},
@@ -91,6 +92,7 @@ READING_POSTS = {
     "searchSecrets",
     "createSocketTicket",
     "searchFlows",
+    "validateFlow",
     "validateWorkflow",
     "searchTestsBy",
 }  # a search that has a body; what lets a reader open a socket

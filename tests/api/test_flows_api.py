@@ -76,7 +76,7 @@ async def test_what_is_wrong_with_a_flow(ask, flow):
     body = (await ask("POST", "/flows", {"name": "x", "content": '{\n"StartAt": "B",\n"States": {"A": {"Type": "Pass", "End": true}}}'}, 400)).json()
     assert body["code"] == "invalid_definition"
     error = body["errors"][0]
-    assert {"message", "code", "severity", "pointer", "line", "column", "hint"} <= error.keys()
+    assert {"detail", "code", "severity", "pointer", "line", "column", "hint"} <= error.keys()
     assert error["line"] == 2
     for wrong, pointer in (({}, ""), ({"content": 1}, "/content"), ({"content": text(), "nope": 1}, ""), ({"content": text(), "name": ""}, "/name")):
         problem = (await ask("POST", "/flows", wrong, 400)).json()

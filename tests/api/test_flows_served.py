@@ -3,6 +3,7 @@
 import asyncio
 import json
 import textwrap
+import time
 from contextlib import AsyncExitStack
 
 import httpx
@@ -89,6 +90,53 @@ async def test_what_is_wrong(served):
         errors = [error for error in answer.json()["errors"] if error["severity"] == "ERROR"]
         assert [(error["pointer"], error["line"]) for error in errors] == [(pointer, line)]
         assert all(error["column"] for error in errors)
+        assert all(error.keys() == {"pointer", "line", "column", "code", "severity", "detail", "hint"} and error["hint"] for error in answer.json()["errors"])
+
+
+SCRIPTED = """\
+metadata: {name: Scripted}
+nodes:
+  count:
+    type: transform
+    params:
+      script: |
+        const items = input.items;
+        return items.length +* 2;
+"""
+
+
+async def test_javascript_that_does_not_compile(served):
+    """Kept nowhere: told at the script's own line, by a check and by what would keep it; of workflows as of flows."""
+    _, client = served
+    sound = SCRIPTED.replace("+*", "*")
+    flow = (await client.post("/flows", json={"content": sound})).json()["id"]
+    assert (await client.post("/flows/validate", json={"content": sound})).json() == {"valid": True, "errors": [], "warnings": []}
+    checked = (await client.post("/flows/validate", json={"content": SCRIPTED})).json()
+    refused = [await client.post("/flows", json={"content": SCRIPTED}), await client.put(f"/flows/{flow}", json={"content": SCRIPTED})]
+    assert [answer.status_code for answer in refused] == [400, 400]
+    for errors in (checked["errors"], *(answer.json()["errors"] for answer in refused)):
+        [error] = errors
+        assert (error["pointer"], error["line"], error["column"], error["code"]) == ("/nodes/count/params/script", 8, 30, "INVALID_SCRIPT")
+        assert error["hint"]
+    client.base_url = "http://localhost/api/v2"
+    steps = {"name": "W", "steps": {"count": {"type": "script", "config": {"script": "return 1 +* 2"}}}}
+    checked = (await client.post("/workflows/validate", json={"definition": json.dumps(steps, indent=1)})).json()
+    assert [(error["pointer"], error["line"], error["column"]) for error in checked["errors"]] == [("/definition/steps/count/config/script", 7, 26)]
+    refused = await client.post("/workflows", json={"workflowId": "w", "definition": steps})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (400, "/definition/steps/count/config/script")
+
+
+async def test_a_script_that_is_hard_to_read_holds_nobody_up(served):
+    """It is refused in time, and others are served meanwhile."""
+    _, client = served
+    hostile = SCRIPTED.replace("items.length +* 2", "(" * 400 + "a+" * 200_000)
+    asked = asyncio.create_task(client.post("/flows", json={"content": hostile}))
+    began = time.monotonic()
+    while not asked.done():
+        assert (await client.get("/flows")).status_code == 200
+    assert time.monotonic() - began < 30
+    [error] = asked.result().json()["errors"]
+    assert (error["code"], error["pointer"]) == ("INVALID_SCRIPT", "/nodes/count/params/script")
 
 
 async def test_branches(served):

@@ -12,7 +12,7 @@ def test_a_flow_is_checked_by_its_content(tmp_path, capsys):
     flow = tmp_path / "f.yaml"
     flow.write_text("metadata: {name: x}\nnodes:\n  a: {type: transfrom}\n", encoding="utf-8")
     assert run(["validate", str(flow)]) == 3
-    assert f"{flow}:3:7: error: There is no kind of node 'transfrom'. Did you mean 'transform'?" in capsys.readouterr().out
+    assert f"{flow}:3:7: error: There is no kind of node 'transfrom'. at /nodes/a/type [UNKNOWN_KIND]\n  Did you mean 'transform'?\n" in capsys.readouterr().out
     flow.write_text("metadata: {name: x}\nnodes:\n  a: {type: transform\n", encoding="utf-8")
     assert run(["validate", str(flow)]) == 3
     assert "Invalid YAML" in capsys.readouterr().out

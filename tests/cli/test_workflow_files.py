@@ -48,9 +48,3 @@ def test_what_the_compiler_adds_is_not_drawn(tmp_path, capsys):
     drawn = capsys.readouterr().out
     assert "failed" not in drawn
     assert "sn0_0 --> sn1_0" in drawn
-
-
-def test_a_test_case_is_not_run_here(capsys):
-    """It is a server's; the sentence says so."""
-    assert run(["run", str(EXAMPLES / "user_test_case.json")]) == 3
-    assert "is a test case" in capsys.readouterr().err

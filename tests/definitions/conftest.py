@@ -2,12 +2,12 @@
 
 import os
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
 import pytest
 
 from flowrunner.asl.parse import parse_definition
 from flowrunner.definitions.service import Definitions
+from flowrunner.reading.parsed import Parsed
 from flowrunner.stores.open import open_store
 from flowrunner.testing.clock import ManualClock
 from flowrunner.testing.dynamodb import fresh_url
@@ -15,21 +15,10 @@ from flowrunner.testing.dynamodb import fresh_url
 ACCOUNT = "000000000001"
 
 
-@dataclass
-class Read:
-    """What a front end says."""
-
-    program: object
-    diagnostics: tuple
-    name: str | None = None
-    description: str | None = None
-    version: str | None = None
-
-
 def parse(text, around):
     parsed = parse_definition(text)
     comment = None if parsed.program is None else parsed.program.comment
-    return Read(parsed.program, parsed.diagnostics, name=comment)
+    return Parsed(parsed.program, parsed.diagnostics, name=comment)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ nodes:
   ask: {type: condition, params: {condition_script: "return input.n"}, next: {"1": fetch, "true": rest, "false": last, default: rest}}
   fetch:
     type: http.request
-    params: {url: "{% no JSONata %}"}
+    params: {url: "https://h/{%no-JSONata%}", body: "{% no JSONata %}"}
     timeout: 5s
     retry: {max_retries: 2, wait: 1s, backoff: exponential, jitter: true, max_wait: 60s}
     next: {success: rest, client_error: last, error: last, timeout: rest}
@@ -67,7 +67,7 @@ def test_every_way_is_the_same(answer, fetched, tmp_path, capsys):
     )
     assert machine.output == flow.output
     assert [call["input"] for call in machine.called("fetch")] == [call["input"] for call in flow.called("fetch")]
-    assert all(call["params"] == {"url": "{% no JSONata %}"} for call in machine.called("fetch"))
+    assert all(call["params"] == {"url": "https://h/{%no-JSONata%}", "body": "{% no JSONata %}"} for call in machine.called("fetch"))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ def test_findings(case):
         assert told == case["finds"]
     assert (parsed.program is None) == any(" error " in one for one in told)
     if "says" in case:
-        assert case["says"] in parsed.diagnostics[0].message
+        assert case["says"] in f"{parsed.diagnostics[0].message} {parsed.diagnostics[0].hint}"
+    assert all(found.hint for found in parsed.diagnostics)
 
 
 def test_what_a_flow_says_of_itself_is_told_even_if_it_is_broken():

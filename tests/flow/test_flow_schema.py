@@ -63,8 +63,8 @@ def test_the_examples_fit_the_schema(validator, path):
         ({"type": "transform", "retry": {"wait": "soon"}}, ["retry", "wait"]),
         ({"type": "transform", "batch": {"strategy": "all"}}, ["batch", "strategy"]),
         ({"type": "transform", "nxt": "b"}, []),
-        ({"type": "http.request", "params": {"url": "x", "follow_redirects": "yes"}}, ["params", "follow_redirects"]),
-        ({"type": "http.request", "params": {"url": "x", "follow_redirects": "${ input.follow }"}}, None),
+        ({"type": "http.request", "params": {"url": "http://x", "follow_redirects": "yes"}}, ["params", "follow_redirects"]),
+        ({"type": "http.request", "params": {"url": "http://x", "follow_redirects": "${ input.follow }"}}, None),
         ({"type": "sub-flow", "params": {"flow_id": "x"}}, None),
     ],
 )

@@ -222,13 +222,13 @@ def test_a_test_case_step(play):
     ("definition", "pointer", "said"),
     [
         ({}, "/", "There is nothing to test"), (request(workflowId="w"), "/workflowId", "exclude each other"), ({"workflowId": "a", "workflowDef": {}}, "/workflowId", "exclude each other"),
-        ({"type": "http", "command": {"cmd": "x"}}, "/type", "needs 'http'"), (request(assertions=[{"type": "status_cod"}]), "/assertions[0]/type", "Did you mean 'status_code'"),
-        (request(assertions=[{"type": "status_code"}]), "/assertions[0]", "must be a status"), (request(assertions=[{"type": "json_path"}]), "/assertions[0]", "'path' is missing"),
-        (request(assertions=[{"type": "json_path", "path": "a", "operator": "like"}]), "/assertions[0]/operator", "no comparison"),
-        (request(setupHooks=[{"type": "mail"}]), "/setupHooks[0]/type", "http or command"), (request(setupHooks=[{"type": "http"}]), "/setupHooks[0]", "'http' is missing"),
-        (request(http={"url": "{{a b}}"}), "/http/url", "'b' is not expected"), (request(setupHooks=[hook("{{")]), "/setupHooks[0]/http/url", "not closed"),
+        ({"type": "http", "command": {"cmd": "x"}}, "/type", "needs 'http'"), (request(assertions=[{"type": "status_cod"}]), "/assertions/0/type", "Did you mean 'status_code'"),
+        (request(assertions=[{"type": "status_code"}]), "/assertions/0", "must be a status"), (request(assertions=[{"type": "json_path"}]), "/assertions/0", "'path' is missing"),
+        (request(assertions=[{"type": "json_path", "path": "a", "operator": "like"}]), "/assertions/0/operator", "no comparison"),
+        (request(setupHooks=[{"type": "mail"}]), "/setupHooks/0/type", "http or command"), (request(setupHooks=[{"type": "http"}]), "/setupHooks/0", "'http' is missing"),
+        (request(http={"url": "{{a b}}"}), "/http/url", "'b' is not expected"), (request(setupHooks=[hook("{{")]), "/setupHooks/0/http/url", "not closed"),
         ({"command": {"args": 5}}, "/command/args", "must be a list"), ({"workflowDef": {"steps": {"a": {"type": "x"}}}}, "/workflowDef/steps/a/type", "no kind of step"),
-        ({"command": {"cmd": "x"}, "assertions": [{"type": "equals", "actual": "{{a b}}"}]}, "/assertions[0]/actual", "'b' is not expected"), ({"steps": []}, "/steps", "at least one step"),
+        ({"command": {"cmd": "x"}, "assertions": [{"type": "equals", "actual": "{{a b}}"}]}, "/assertions/0/actual", "'b' is not expected"), ({"steps": []}, "/steps", "at least one step"),
         (request(timeout="soon"), "/timeout", "units such as"), ({"workflowId": "w", "timeout": "soon"}, "/timeout", "units such as"),
     ],
 )  # fmt: skip
@@ -236,7 +236,7 @@ def test_what_is_wrong(definition, pointer, said):
     """Each fault has its place."""
     parsed = parse_testcase(json.dumps(definition, indent=1), BUILT_IN)
     assert parsed.program is None
-    found = [one for one in parsed.diagnostics if said in one.message]
+    found = [one for one in parsed.diagnostics if said in f"{one.message} {one.hint}"]
     assert found, [str(one) for one in parsed.diagnostics]
     assert found[0].pointer == pointer
 

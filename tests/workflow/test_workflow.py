@@ -397,7 +397,7 @@ def test_levels_of_variables():
     [
         ("[]", "/", "It must be an object"), ("{", "", "at"), ("{}", "/", "'steps' is missing"), ({"steps": {}}, "/steps", "'steps' is missing"), ({"stepz": {}}, "/stepz", "Did you mean 'steps'"),
         (workflow(a={"config": {}}), "/steps/a", "'type' is missing"), (workflow(a={"type": "comand"}), "/steps/a/type", "Did you mean 'command'"),
-        (workflow(a=command(dependsOn=["b"])), "/steps/a/dependsOn[0]", "depends on 'b', which is no step"),
+        (workflow(a=command(dependsOn=["b"])), "/steps/a/dependsOn/0", "depends on 'b', which is no step"),
         (workflow(a=command(dependsOn=["c"]), b=command(dependsOn=["a"]), c=command(dependsOn=["b"])), "/steps", "cyclic dependency involving step 'a': a -> b -> c -> a"),
         (workflow(a=command(dependsOn=["a"])), "/steps", "cyclic dependency involving step 'a': a -> a"),
         (workflow(a=command(when="{{x")), "/steps/a/when", "'}}' is missing"), (workflow(a=command(config={"command": "{{a b}}"})), "/steps/a/config/command", "'b' is not expected"),
@@ -408,14 +408,14 @@ def test_levels_of_variables():
         (workflow(a={"actionTemplateId": "x"}), "/steps/a/actionTemplateId", "no action template"), (workflow(**{"a.b": command()}), "/steps/a.b", "no dots"),
         (workflow(g={"type": "group", "children": {"a": command()}}, a=command()), "/steps/g/children/a", "already"), (workflow(l={"loop": {"type": "forEach", "children": {}}}), "/steps/l/loop", "'source' is missing"),
         (workflow(b={"type": "branch"}), "/steps/b/config/branches", "'branches' is missing"), (workflow({"a.b": 1}, s=command()), "/variables/a.b", "no dots"),
-        (workflow(a=5), "/steps/a", "must be an object"), (workflow(a=command(dataMappers=[{"sourceStep": "x"}])), "/steps/a/dataMappers[0]", "'sourcePath' is missing"),
+        (workflow(a=5), "/steps/a", "must be an object"), (workflow(a=command(dataMappers=[{"sourceStep": "x"}])), "/steps/a/dataMappers/0", "'sourcePath' is missing"),
         (workflow(a={"type": "wait", "config": {"until": "soon"}}), "/steps/a/config/until", "must be a moment"),
         (workflow(**{" ": command()}), "/steps/ ", "1 to 128 characters"), (workflow(**{"a" * 129: command()}), f"/steps/{'a' * 129}", "1 to 128 characters"),
         (workflow(a=command(name="n" * 257)), "/steps/a/name", "at most 256 characters"),
         (workflow(a={"type": "http", "config": {"method": "GET"}}), "/steps/a/config", "The parameter url is missing, or path: "), (workflow(a={"type": "script"}), "/steps/a/config", "script is missing, or function"),
         (workflow(a={"type": "delay", "config": {"duration": 1, "unit": "h"}}), "/steps/a/config/unit", "ms, s or m"),
         (workflow(a={"type": "delay", "config": {"duration": 1, "jitter": "much"}}), "/steps/a/config/jitter", "must be true, a share"),
-        (workflow(a=command(dataMappers=[{"sourceStep": "x", "sourcePath": "y", "targetParam": "z"}])), "/steps/a/dataMappers[0]/sourceStep", "no step 'x' to take"),
+        (workflow(a=command(dataMappers=[{"sourceStep": "x", "sourcePath": "y", "targetParam": "z"}])), "/steps/a/dataMappers/0/sourceStep", "no step 'x' to take"),
         (workflow(a={"type": "script", "config": {"script": "return '{{secrets.k}}'"}}), "/steps/a/config/script", "without braces"),
         (workflow(a={"type": "test-case", "config": {}}), "/steps/a/config", "'testId' is missing"), (workflow(a={"type": "flow", "config": {"flow_id": "x"}}), "/steps/a/type", "belongs to flows"),
         (workflow(a=command(retry={"maxAttempts": 2, "backoffRate": 0.5})), "/steps/a/retry/backoffRate", "1 or more"),
@@ -426,10 +426,11 @@ def test_what_is_wrong(definition, pointer, said):
     text = definition if isinstance(definition, str) else json.dumps(definition, indent=1)
     parsed = parse_workflow(text, BUILT_IN)
     assert parsed.program is None
-    found = [one for one in parsed.diagnostics if said in one.message]
+    found = [one for one in parsed.diagnostics if said in f"{one.message} {one.hint}"]
     assert found, [str(one) for one in parsed.diagnostics]
     assert found[0].pointer == pointer or not pointer
     assert found[0].line > 0
+    assert all(one.hint for one in parsed.diagnostics)
 
 
 def test_what_is_told_has_bounds():

@@ -22,6 +22,7 @@ from flowrunner.definitions.testruns import TestRuns
 from flowrunner.engine.feed import ENDED
 from flowrunner.engine.live import ExecutionAlreadyExists
 from flowrunner.errors import AlreadyEnded, LimitExceeded
+from flowrunner.identity.audit import AuditLog
 from flowrunner.identity.principal import Principal
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.kinds import KindInfo
@@ -30,6 +31,7 @@ from flowrunner.ports.definitions import Machine
 from flowrunner.ports.executions import ExecutionQuery, ExecutionStore, Head, Status
 from flowrunner.ports.schedules import ScheduleService
 from flowrunner.ports.store import Store
+from flowrunner.vault.secrets import Secrets
 
 CANCELLED = "FlowRunner.Cancelled"
 MOST_OFFSET = 10_000
@@ -73,7 +75,7 @@ class Beginner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authoring:
-    """The services behind the routes; `cases` are the texts of test cases. `plugins` are the kinds that came from elsewhere, each with where from."""
+    """The services behind the routes; `cases` are the texts of test cases, `secrets` where those of environments are kept, `audit` where changes of them are entered. `plugins` are the kinds that came from elsewhere, each with where from."""
 
     store: Store
     runner: Runner
@@ -87,11 +89,13 @@ class Authoring:
     kinds: Sequence[KindInfo] = ()
     plugins: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = AWS
+    secrets: Secrets | None = None
+    audit: AuditLog | None = None
 
     @property
     def environments(self) -> Environments:
         """The environments of workflows."""
-        return Environments(self.store.documents, self.clock)
+        return Environments(self.store.documents, self.clock, self.secrets)
 
     @property
     def executions(self) -> ExecutionStore:

@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from flowrunner.api.accounts import NO_STORE, answer
 from flowrunner.api.authoring import Authoring, Caller, after_id, by_of, next_link, offset_of
 from flowrunner.api.bodies import body_of
+from flowrunner.api.checking import Checked, checked
 from flowrunner.api.contract import PAGED, YAML, Contract, Media
 from flowrunner.api.page import MAX_LIMIT, cursor, limit_of, place_of
 from flowrunner.api.preconditions import expected_of, tag
@@ -207,7 +208,13 @@ def _collection(authoring: Authoring) -> list[HTTPRouteHandler]:
             made.headers["x-next-cursor"] = cursor(0, found.following, question)
         return made
 
-    return [list_flows, create_flow, search_flows]
+    @post(f"{FLOWS}/validate", permission=_READ, operation_id="validateFlow", status_code=200, contract=Contract(takes=NewFlow, gives={200: Checked}))
+    async def validate_flow(request: Caller) -> Response[bytes]:
+        """Say what is wrong with a YAML text, without keeping it."""
+        given = await body_of(request, NewFlow)
+        return answer(checked(await flows.check(request.user.account, given.content)))
+
+    return [list_flows, create_flow, search_flows, validate_flow]
 
 
 def _one(authoring: Authoring) -> list[HTTPRouteHandler]:

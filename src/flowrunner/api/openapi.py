@@ -18,7 +18,7 @@ from flowrunner.api.contract import HTML, JSON, YAML, Contract, Media, Parameter
 from flowrunner.api.contracts import CONTRACTS
 from flowrunner.api.docspage import page
 from flowrunner.api.identify import PUBLIC
-from flowrunner.api.problems import PROBLEM
+from flowrunner.api.problems import PROBLEM, ProblemError
 
 OPENAPI, DOCS = "/openapi.json", "/docs"
 # Of any request, which may come with any headers and any body: no HTTP, another Host or Origin, too slow, too large, compressed, one of too many, too many headers.
@@ -26,18 +26,6 @@ EVERYWHERE = (400, 403, 408, 413, 415, 429, 431, 503)
 _REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+):(\w+)\}")
 _CODE = re.compile(r"``([^`]*)``")
-
-
-class ProblemError(msgspec.Struct, kw_only=True):
-    """One thing that is wrong with a request or a definition: what, and where."""
-
-    message: str
-    code: str | msgspec.UnsetType = msgspec.UNSET
-    severity: str | msgspec.UnsetType = msgspec.UNSET
-    pointer: str | msgspec.UnsetType = msgspec.UNSET
-    line: int | msgspec.UnsetType = msgspec.UNSET
-    column: int | msgspec.UnsetType = msgspec.UNSET
-    hint: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProblemDetails(msgspec.Struct, kw_only=True):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 import orjson
 
 from flowrunner.core.diagnostics import Diagnostic
@@ -32,9 +33,21 @@ _CODES = {
 _REFUSALS = frozenset({401, 403, 413, 415, 429, 503})
 
 
+class ProblemError(msgspec.Struct, kw_only=True):
+    """One thing that is wrong with a request or a definition: what, where (a JSON pointer; line and column from 1, 0 when unknown), and what would mend it."""
+
+    detail: str
+    code: str | msgspec.UnsetType = msgspec.UNSET
+    severity: str | msgspec.UnsetType = msgspec.UNSET
+    pointer: str | msgspec.UnsetType = msgspec.UNSET
+    line: int | msgspec.UnsetType = msgspec.UNSET
+    column: int | msgspec.UnsetType = msgspec.UNSET
+    hint: str | msgspec.UnsetType = msgspec.UNSET
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What went wrong with a request. `errors` are objects with `message` and, where known, `pointer`, `line`, `column`, `hint`."""
+    """What went wrong with a request. `errors` are as `ProblemError` says."""
 
     status: int
     code: str
@@ -84,9 +97,11 @@ def of_error(error: FlowRunnerError) -> Problem:
     """The problem of one of our own errors; what the server itself got wrong is for its log only."""
     errors: tuple[Mapping[str, Any], ...] = ()
     if isinstance(error, InvalidDocument) and (error.line or error.pointer):
-        errors = ({"message": error.message, "pointer": error.pointer, "line": error.line, "column": error.column},)
+        errors = (
+            {"detail": error.message, "pointer": error.pointer, "line": error.line, "column": error.column, **({"hint": error.remedy} if error.remedy else {})},
+        )
     if isinstance(error, InvalidSecret):
-        errors = tuple({"message": message, "pointer": pointer} for pointer, message in error.faults)
+        errors = tuple({"detail": message, "pointer": pointer} for pointer, message in error.faults)
     if isinstance(error, InvalidDefinition):
         errors = tuple(as_error(part) for part in error.diagnostics if isinstance(part, Diagnostic))
     headers = {"retry-after": "1"} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
@@ -100,12 +115,12 @@ def of_error(error: FlowRunnerError) -> Problem:
 def as_error(found: Diagnostic) -> dict[str, Any]:
     """A finding as one of a problem's `errors`."""
     return {
-        "message": found.message,
-        "code": found.code,
-        "severity": found.severity,
         "pointer": found.pointer,
         "line": found.line,
         "column": found.column,
+        "code": found.code,
+        "severity": found.severity,
+        "detail": found.message,
         "hint": found.hint,
     }
 

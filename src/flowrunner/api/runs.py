@@ -217,4 +217,4 @@ async def _first_variables(definitions: DefinitionStore | None, head: Head) -> d
     for level, name in ((given, "environment"), (own, "variables"), (given, "variables")):
         members = level.get(name) if isinstance(level, dict) else None
         found |= members if isinstance(members, dict) else {}
-    return found
+    return {name: value for name, value in found.items() if "." not in name}  # those with a dot are the server's own

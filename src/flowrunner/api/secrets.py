@@ -40,6 +40,7 @@ from flowrunner.api.secretshapes import (
 from flowrunner.errors import InvalidDocument, InvalidSecret, NotFound
 from flowrunner.identity.audit import AuditLog
 from flowrunner.identity.permissions import Permission
+from flowrunner.ports.secrets import OF_ENVIRONMENTS
 from flowrunner.vault.secret import SecretType
 from flowrunner.vault.secrets import SecretQuery, StructuredChange
 from flowrunner.vault.vault import Vault
@@ -86,11 +87,16 @@ def _simple(vault: Vault, write_of: _WriteOf) -> list[HTTPRouteHandler]:
     @get(SECRETS + KEY, permission=_READ, operation_id="getSecret")
     async def get_secret(request: Caller, account: FromPath[str], key: FromPath[str]) -> Response[bytes]:
         """A secret's value; of a structured one its fields as JSON text."""
-        secret = await secrets.use(own(request, account), name_of(request, key))
+        mine, name = own(request, account), name_of(request, key)
+        if name.startswith(OF_ENVIRONMENTS):
+            raise Refused(of_status(403, f"{name} is a secret variable of an environment: it is used by steps, and shown to nobody."))
+        secret = await secrets.use(mine, name)
         return tagged({"key": secret.info.name, "value": secret.text, "version": secret.info.version}, secret.info)
 
     async def set_simple(request: Caller, account: str, key: str, *, create: bool) -> Response[bytes]:
         mine, name = own(request, account), name_of(request, key)
+        if name.startswith(OF_ENVIRONMENTS):
+            raise InvalidDocument(f"Names that begin with {OF_ENVIRONMENTS} are those of environments' variables: set it there.", pointer="/key")
         given = await body_of(request, Value)
         write = write_of(request, "secret.create" if create else "secret.set", name, mine)
         info = await secrets.set(mine, name, given.value, mode="create" if create else "replace", expected=expected_of(request), write=write)

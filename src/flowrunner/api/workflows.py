@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -14,13 +13,13 @@ from msgspec import UNSET, UnsetType
 from flowrunner.api.accounts import answer
 from flowrunner.api.authoring import Authoring, Caller, after_id, by_of, next_link, offset_of, page_of
 from flowrunner.api.bodies import body_of
+from flowrunner.api.checking import Checked, all_placed, checked
 from flowrunner.api.contract import PAGED, Contract, Parameter
 from flowrunner.api.filters import statuses_of
 from flowrunner.api.page import cursor, limit_of
 from flowrunner.api.preconditions import expected_of, tag
-from flowrunner.api.problems import Refused, as_error, of_status
+from flowrunner.api.problems import Refused, of_status
 from flowrunner.api.runs import RUNS, Run, RunPage, run_of
-from flowrunner.core.diagnostics import Diagnostic
 from flowrunner.definitions.entries import About, Definition, Kept
 from flowrunner.definitions.search import Search
 from flowrunner.errors import InvalidDefinition, InvalidDocument
@@ -90,14 +89,6 @@ class Said(msgspec.Struct):
     message: str
 
 
-class Checked(msgspec.Struct):
-    """What is wrong with a definition, and what is doubtful."""
-
-    valid: bool
-    errors: list[dict[str, Any]]
-    warnings: list[dict[str, Any]]
-
-
 class ToCheck(NewWorkflow, forbid_unknown_fields=True, kw_only=True, rename="camel"):
     """A workflow that is checked only."""
 
@@ -111,12 +102,6 @@ class Variables(msgspec.Struct, forbid_unknown_fields=True):
 def text_of(definition: dict[str, Any] | str) -> str:
     """The text that is kept: as it was given, or that of the object."""
     return definition if isinstance(definition, str) else dumps(definition)
-
-
-def placed(found: Diagnostic, given: dict[str, Any] | str) -> Diagnostic:
-    """A finding with its place in the request; lines and columns are those of a text."""
-    place = replace(found, pointer=f"/definition{'' if found.pointer == '/' else found.pointer}")
-    return place if isinstance(given, str) else replace(place, line=0, column=0)
 
 
 def shown(definition: Definition, text: str | None = None) -> Workflow:
@@ -190,7 +175,7 @@ def _collection(authoring: Authoring) -> list[HTTPRouteHandler]:
         try:
             kept = await workflows.create(request.user.account, text, by=by_of(request.user), about=_about(given), name=given.workflow_id)
         except InvalidDefinition as error:
-            raise _placed(error, given.definition) from None
+            raise all_placed(error, given.definition) from None
         made = _tagged(kept, text, 201)
         made.headers["location"] = f"{WORKFLOWS}/{kept.definition.id}"
         return made
@@ -200,15 +185,9 @@ def _collection(authoring: Authoring) -> list[HTTPRouteHandler]:
         """Say what is wrong with a definition, without keeping it."""
         given = await body_of(request, ToCheck)
         parsed = await workflows.check(request.user.account, text_of(given.definition))
-        found = [(one.severity, as_error(placed(one, given.definition))) for one in parsed.diagnostics]
-        errors = [one for severity, one in found if severity == "ERROR"]
-        return answer(Checked(parsed.program is not None, errors, [one for severity, one in found if severity != "ERROR"]))
+        return answer(checked(parsed, given.definition))
 
     return [list_workflows, create_workflow, validate_workflow]
-
-
-def _placed(error: InvalidDefinition, given: dict[str, Any] | str) -> InvalidDefinition:
-    return InvalidDefinition(error.message, tuple(placed(one, given) for one in error.diagnostics if isinstance(one, Diagnostic)))
 
 
 def _one(authoring: Authoring) -> list[HTTPRouteHandler]:
@@ -235,7 +214,7 @@ def _one(authoring: Authoring) -> list[HTTPRouteHandler]:
         try:
             await workflows.update(request.user.account, workflow, by=by_of(request.user), text=text, about=_about(given), expected=expected_of(request))
         except InvalidDefinition as error:
-            raise _placed(error, given.definition or "") from None
+            raise all_placed(error, given.definition or "") from None
         kept, _, revision = await workflows.revision(request.user.account, workflow)
         return _tagged(kept, revision.definition)
 

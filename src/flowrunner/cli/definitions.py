@@ -18,6 +18,8 @@ class Schema(StrEnum):
 
     flow = "flow"
     workflow = "workflow"
+    test_case = "test-case"
+    test_suite = "test-suite"
 
 
 class Target(StrEnum):
@@ -56,8 +58,7 @@ def validate(
     if broken:
         say(f"{len(broken)} of {len(sources)} not valid: {', '.join(broken)}", quiet=quiet)
         raise Ended(INVALID)
-    more = "" if sources[0].format == "test" else f" Try: flowrunner run {files[0]} --follow"
-    say(f"{'It is' if len(sources) == 1 else f'All {len(sources)} are'} valid.{more}", quiet=quiet)
+    say(f"{'It is' if len(sources) == 1 else f'All {len(sources)} are'} valid. Try: flowrunner run {files[0]} --follow", quiet=quiet)
 
 
 def _row(file: str, found: Any) -> dict[str, Any]:
@@ -69,6 +70,7 @@ def _row(file: str, found: Any) -> dict[str, Any]:
         "code": found.code,
         "message": found.message,
         "pointer": found.pointer,
+        "hint": found.hint,
     }
 
 
@@ -105,8 +107,9 @@ def schema(
     from flowrunner.flow.schema import flow_schema  # noqa: PLC0415  # --help does not pay for it
     from flowrunner.kinds import KINDS  # noqa: PLC0415  # as above
     from flowrunner.workflow.schema import workflow_schema  # noqa: PLC0415  # as above
+    from flowrunner.workflow.testschema import suite_schema, testcase_schema  # noqa: PLC0415  # as above
 
-    schemas = {Schema.flow: flow_schema, Schema.workflow: workflow_schema}
+    schemas = {Schema.flow: flow_schema, Schema.workflow: workflow_schema, Schema.test_case: testcase_schema, Schema.test_suite: suite_schema}
     print_text(as_json(schemas[form](KINDS)) + "\n")
 
 
@@ -126,13 +129,13 @@ def convert(
     writers = {Target.asl: asl_of}
     source = read_source(file)
     sound_program(source)
-    flow, found, _, locate = read_flow(source.definition, BUILT_IN) if source.format == "flow" else (None, None, None, None)
+    flow, found, _, document = read_flow(source.definition, BUILT_IN) if source.format == "flow" else (None, None, None, None)
     if flow is None or found is None:
         complain(f"{file} is not a flow: only flows can be converted.")
         raise Ended(INVALID)
     made = writers[to](found, flow)
     if found.failed:
-        for one in found.diagnostics(locate):
+        for one in found.diagnostics(None if document is None else document.locate, authored=True):
             say(finding(one, file))
         complain(f"{file} cannot be converted.")
         raise Ended(INVALID)

@@ -205,7 +205,8 @@ def _cell(value: Any) -> str:
 
 
 def finding(found: Diagnostic, file: str) -> str:
-    """A diagnostic as compilers print it: ``file:line:column: error: ...``."""
+    """A diagnostic as compilers print it: ``file:line:column: error: ...``, and in a second line what would mend it."""
     place = f"{file}:{found.line or 1}:{found.column or 1}"
     where = f" at {found.pointer}" if found.pointer else ""  # nothing can be pointed at in what is no document
-    return f"{place}: {found.severity.lower()}: {found.message}{where} [{found.code}]"
+    remedy = f"\n  {found.hint}" if found.hint else ""
+    return f"{place}: {found.severity.lower()}: {found.message}{where} [{found.code}]{remedy}"

@@ -15,7 +15,6 @@ from flowrunner.cli.output import (
     CLIENT_TIMEOUT,
     FAILED,
     INTERRUPTED,
-    INVALID,
     RUN_CODES,
     RUN_ENDINGS,
     Ended,
@@ -28,6 +27,8 @@ from flowrunner.cli.output import (
 )
 from flowrunner.cli.progress import Kind, on_stderr
 from flowrunner.cli.source import Source, read_input, read_source, sound_program
+from flowrunner.cli.testruns import run_tests, tell
+from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import loads
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def run(
     no_color: NoColor = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run a definition here, without a server, and print its output. The exit code is the run's.
+    """Run a definition here, without a server, and print its output. The exit code is the run's; of tests it is 1 when one has not passed.
 
     The run is kept in memory, or in --store. Functions come from flowrunner.toml.
 
@@ -60,13 +61,19 @@ def run(
     """
     source = read_source(file)
     sound_program(source)
-    if source.format == "test":
-        complain(f"{file} is a test case: it is run by a server that keeps it.", remedy="POST it to /api/v2/tests, and execute it there.")
-        raise Ended(INVALID)
     text = read_input(given)
     settings = settings_of(config, store=store or "memory:", dev=True, log_format="text", log_level="error" if quiet else "warning")
     shown = on_stderr(progress or Kind.auto, no_color=no_color) if follow or progress is not None else None
     try:
+        if source.format in ("test", "suite"):
+            raise Ended(
+                tell(
+                    asyncio.run(run_tests(settings, source, _variables(text), shown=shown, seconds=timeout)),
+                    form_of(output, json),
+                    suite=source.format == "suite",
+                    quiet=quiet,
+                )
+            )
         answer = asyncio.run(_run(settings, source, text, name=name, shown=shown, seconds=timeout))
     except KeyboardInterrupt:
         kept = store is not None
@@ -80,6 +87,14 @@ def run(
             shown.close()
     _tell(answer, form_of(output, json), quiet=quiet)
     raise Ended(RUN_CODES.get(answer["executionStatus"], FAILED))
+
+
+def _variables(text: str) -> dict[str, Any]:
+    """The variables of a run, which are its input."""
+    given = loads(text)
+    if not isinstance(given, dict):
+        raise InvalidDocument("--input: the variables of a test case are a JSON object.")
+    return given
 
 
 async def _run(settings: Settings, source: Source, text: str, *, name: str | None, shown: Progress | None, seconds: float | None) -> dict[str, Any]:
@@ -99,7 +114,7 @@ async def _run(settings: Settings, source: Source, text: str, *, name: str | Non
             started = await _start(client, source, text, name)
         found = await client.run(started)
         async with asyncio.timeout(seconds):
-            await _follow(application, found["runId"], shown)
+            await follow(application, found["runId"], shown)
         return await client.run(found["runId"])
 
 
@@ -121,7 +136,7 @@ async def _start(client: Client, source: Source, text: str, name: str | None) ->
     return str((await client.rest("POST", f"/api/v2/workflows/{source.name}/execute", {"variables": given, "name": name}))["runId"])
 
 
-async def _follow(application: Application, run_id: str, shown: Progress | None) -> None:
+async def follow(application: Application, run_id: str, shown: Progress | None) -> None:
     """Wait for the end, showing every message on the way."""
     from flowrunner.api.messages import Renderer  # noqa: PLC0415  # as above
 

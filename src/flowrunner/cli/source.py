@@ -14,16 +14,18 @@ from flowrunner.errors import ConfigurationError, InvalidDocument
 
 if TYPE_CHECKING:
     from flowrunner.core.program import Program
+    from flowrunner.reading.parsed import Parsed
 
 SUFFIXES = (".flow.yaml", ".flow.yml", ".asl.json", ".asl.yaml", ".asl.yml", ".json", ".yaml", ".yml")
 STANDARD_INPUT = "-"
 _NODES = re.compile(r"""^(?:\{\s*)?\s*["']?nodes["']?\s*:""", re.MULTILINE)
 _TEST = re.compile(r""""testId"\s*:""")
+_TESTS = re.compile(r""""tests"\s*:""")
 _STEPS = re.compile(r""""steps"\s*:""")
 _STATES = re.compile(r"""["']?States["']?\s*:""")
 
 
-Format = Literal["asl", "flow", "workflow", "test"]
+Format = Literal["asl", "flow", "workflow", "test", "suite"]
 
 
 class Source(NamedTuple):
@@ -54,31 +56,21 @@ def read_text(file: str) -> str:
 def read_source(file: str) -> Source:
     """Read and check a definition, JSON or YAML by its name.
 
-    It is a state machine; or, without states, a flow if it has nodes, a test case if it has a testId, a workflow if it has steps.
+    It is a state machine; or, without states, a flow if it has nodes, a test case if it has a testId, a workflow if it has steps, a test suite if it has tests.
     """
     from flowrunner.asl.parse import parse_definition  # noqa: PLC0415  # as above
     from flowrunner.reading.findings import for_people  # noqa: PLC0415  # --help does not pay for it
 
     text = read_text(file)
     is_yaml = file.endswith((".yaml", ".yml"))
-    if _is_flow(text):
-        from flowrunner.flow.parse import parse_flow  # noqa: PLC0415  # as above
+    form = _form_of(text)
+    if form is not None:
+        from flowrunner.formats import READERS  # noqa: PLC0415  # as above
         from flowrunner.kinds import BUILT_IN  # noqa: PLC0415  # as above
+        from flowrunner.workflow.testsuite import parse_suite  # noqa: PLC0415  # as above
 
-        flow = parse_flow(text, BUILT_IN)
-        return Source(file, machine_name(file), text, flow.program, flow.diagnostics, "flow")
-    if _has_member(text, "testId", _TEST):
-        from flowrunner.kinds import BUILT_IN  # noqa: PLC0415  # as above
-        from flowrunner.workflow.testcase import parse_testcase  # noqa: PLC0415  # as above
-
-        test = parse_testcase(text, BUILT_IN)
-        return Source(file, machine_name(file), text, test.program, test.diagnostics, "test")
-    if _has_member(text, "steps", _STEPS):
-        from flowrunner.kinds import BUILT_IN  # noqa: PLC0415  # as above
-        from flowrunner.workflow.parse import parse_workflow  # noqa: PLC0415  # as above
-
-        workflow = parse_workflow(text, BUILT_IN)
-        return Source(file, machine_name(file), text, workflow.program, workflow.diagnostics, "workflow")
+        parsed = _with_scripts(parse_suite(text, BUILT_IN) if form == "suite" else READERS[form](text, BUILT_IN, {}))
+        return Source(file, machine_name(file), text, parsed.program, parsed.diagnostics, form)
     program, diagnostics = parse_definition(text, syntax="yaml" if is_yaml else "json")
     if is_yaml and program is not None:
         from flowrunner.jsonvalue import dumps  # noqa: PLC0415  # as above
@@ -86,6 +78,27 @@ def read_source(file: str) -> Source:
 
         text = dumps(read_document(text, "yaml").value)
     return Source(file, machine_name(file), text, program, for_people(diagnostics))
+
+
+def _form_of(text: str) -> Literal["flow", "workflow", "test", "suite"] | None:
+    """Which of the formats that are not state machines a text is in."""
+    if _is_flow(text):
+        return "flow"
+    if _has_member(text, "testId", _TEST):
+        return "test"
+    if _has_member(text, "steps", _STEPS):
+        return "workflow"
+    return "suite" if _has_member(text, "tests", _TESTS) else None
+
+
+def _with_scripts(parsed: Parsed) -> Parsed:
+    """The same, with what is wrong with its scripts."""
+    if not parsed.scripts.found:
+        return parsed
+    from flowrunner.tasks.javascript.check import check  # noqa: PLC0415  # only scripts pay for the engine
+
+    problems = {source: problem for source in parsed.scripts.sources() if (problem := check(source)) is not None}
+    return parsed.with_problems(problems)
 
 
 def _is_flow(text: str) -> bool:

@@ -244,6 +244,8 @@ def cancel_children(run: Run, scope: Scope) -> None:
                 _iteration_event(run, scope, child, "MapIterationAborted")
             run.drop_scope(child)
         wait.open.clear()
+        if isinstance(scope.state.work, LoopWork):
+            loops.given_up(run, scope, wait)
         run.ready.pop(scope.id, None)  # it had iterations to open
     scope.wait = None
 

@@ -10,19 +10,27 @@ from typing import Any
 
 from flowrunner.core import notes
 from flowrunner.core.dataflow import field_value, fill, query_failed
-from flowrunner.core.faults import Failure
+from flowrunner.core.faults import Failure, StateFailed
 from flowrunner.core.program import Field, LoopWork, Template
 from flowrunner.core.run import Run
 from flowrunner.core.scope import Group, Scope
+from flowrunner.errors import FlowRunnerError
 from flowrunner.jsonvalue import JSONValue, Payload, dumps
 
 BROKEN_OFF = "break"
 MOST = "maxIterations"
+FAILED = "error"
 
 
 def open_loop(run: Run, scope: Scope, work: LoopWork, given: Payload) -> None:
     """Find out how often the body is to run; the iterations are opened one by one."""
-    items, total = _extent(run, scope, work, given)
+    told = {"forEach": "source", "while": "condition", "count": "count"}[work.kind]
+    try:
+        items, total = _extent(run, scope, work, given)
+    except (StateFailed, FlowRunnerError):
+        notes.told(run, scope, "LoopStarted", {"loopType": work.kind, told: work.source})
+        _told_end(run, scope, Group(total=0, limit=work.concurrency, results=[]), FAILED)
+        raise
     run.advance(scope, "MapStateStarted", "mapStateStartedEventDetails", {"length": total or 0})
     group = Group(total=0, limit=work.concurrency, results=[], items=items)
     if total is None:
@@ -32,7 +40,6 @@ def open_loop(run: Run, scope: Scope, work: LoopWork, given: Payload) -> None:
         group.reason = MOST if total > work.max_iterations else None
     group.first_event = group.last_event = scope.last_event
     scope.wait = group
-    told = {"forEach": "source", "while": "condition", "count": "count"}[work.kind]
     notes.told(run, scope, "LoopStarted", {"loopType": work.kind, told: work.source if work.kind != "count" else total})
     run.go_on(scope, first=True)
 
@@ -157,7 +164,6 @@ def iteration_failed(run: Run, scope: Scope, group: Group, child: Scope, failure
     group.failed += 1
     _completed(run, scope, child, "failed")
     if not work.keeps_going:
-        _told_end(run, scope, group, "error")
         return False
     group.results[child.index] = Payload(value={"error": failure.error, "cause": failure.cause})
     run.go_on(scope, first=True)
@@ -175,6 +181,18 @@ def result_of(run: Run, scope: Scope, group: Group) -> Payload:
     outputs: list[Any] = [None if result is None else result.value for result in group.results]
     counts = {"total": group.next_index, "completed": group.done, "failed": group.failed}
     return Payload(value={"iterations": outputs, **counts, "exitReason": reason})
+
+
+def given_up(run: Run, scope: Scope, group: Group) -> None:
+    """Note that the loop has ended without a result: an iteration or an expression of its own has failed, or what is around it was given up."""
+    _told_end(run, scope, group, FAILED)
+
+
+def all_given_up(run: Run) -> None:
+    """The execution is given up: so are its loops, the innermost first."""
+    for scope in reversed(list(run.scopes.values())):
+        if isinstance(scope.wait, Group) and isinstance(scope.state.work, LoopWork):
+            given_up(run, scope, scope.wait)
 
 
 def _told_end(run: Run, scope: Scope, group: Group, reason: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from heapq import heappop
 from typing import Any
 
-from flowrunner.core import attempts, facts, notes
+from flowrunner.core import attempts, facts, loops, notes
 from flowrunner.core.attempts import resource_of
 from flowrunner.core.commands import CancelAttempt, Outcome, RunAttempt, Step
 from flowrunner.core.enter import attempt_command, enter
@@ -233,6 +233,7 @@ class Machine:
         """Cancel every attempt that runs; the history names no aborted states here, as AWS does not."""
         run = self._run
         notes.cancelled(run, run.scopes.values())
+        loops.all_given_up(run)
         for number in sorted(run.attempts):
             attempt = run.attempts[number].wait
             run.command(CancelAttempt(number, attempt.job if isinstance(attempt, Attempt) else None))

@@ -1,8 +1,13 @@
-"""Environments: named sets of variables, one of them active. What is active stands in one document, so there is never more than one."""
+"""Environments: named sets of variables, one of them active. What is active stands in one document, so there is never more than one.
+
+The value of a secret variable is a secret of the account, which no document, run or answer shows. A run knows only where it is
+(`ALIASES`), and a task resolves it at the last moment, where a step says ``{{secrets.NAME}}``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -12,14 +17,19 @@ from flowrunner.definitions.records import TRIES, Records, Stored
 from flowrunner.errors import Conflict, DocumentConflict, InvalidDocument, NotFound
 from flowrunner.jsonvalue import JSONValue
 from flowrunner.ports.documents import Change, Document, DocumentStore, Put, Unchanged
+from flowrunner.ports.secrets import OF_ENVIRONMENTS
+from flowrunner.vault.secrets import Secrets
+from flowrunner.vault.writing import Write
 
 ENVIRONMENT, ACTIVE = "environment", "active-environment"
+MASK = "***"
+ALIASES = "environment.secrets"  # the variable of a run, by a name that no author can give: secret variables to names of secrets
 MOST_PARENTS = 8
 _ONLY = "active"  # the id of the one document
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """A set of variables; those of its `parent` hold where it has none of its own. Times are milliseconds since 1970 UTC."""
+    """A set of variables; those of its `parent` hold where it has none of its own. `secrets` are the names of secret ones. Times are milliseconds."""
 
     id: str
     name: str
@@ -28,13 +38,20 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     parent: str | None = None
     variables: dict[str, Any] = {}
+    secrets: tuple[str, ...] = ()
+
+
+def secret_name(environment: str, variable: str) -> str:
+    """The name of the secret that a secret variable's value is."""
+    return f"{OF_ENVIRONMENTS}{environment}/{variable}"
 
 
 class Environments:
     """The environments of all accounts."""
 
-    def __init__(self, documents: DocumentStore, clock: Clock) -> None:
+    def __init__(self, documents: DocumentStore, clock: Clock, secrets: Secrets | None = None) -> None:
         self._documents = documents
+        self._secrets = secrets
         self._clock = clock
         self._records = Records(documents, ENVIRONMENT, "environment", Environment, reserved=frozenset({"active"}))
 
@@ -61,7 +78,28 @@ class Environments:
         before = (await self._records.get(account, name)).entry
         await self._check_parents(account, make(before))
         now = self._clock.now()
-        return await self._records.change(account, name, lambda entry: msgspec.structs.replace(make(entry), updated_at=now), expected=expected)
+        kept = await self._records.change(account, name, lambda entry: msgspec.structs.replace(make(entry), updated_at=now), expected=expected)
+        await self._forget(account, name, set(before.secrets) - set(kept.entry.secrets))
+        return kept
+
+    async def set_secret(self, account: str, name: str, variable: str, value: str, write: Write | None = None) -> Stored[Environment]:
+        """Seal a value, and make the variable a secret one. Raises NotFound, InvalidDocument (no vault), InvalidSecret, Conflict."""
+        await self._records.get(account, name)
+        if self._secrets is None:
+            raise InvalidDocument("This server keeps no secrets.", pointer=f"/{variable}")
+        await self._secrets.set(account, secret_name(name, variable), value, write=write)
+
+        def marked(before: Environment) -> Environment:
+            plain = {other: part for other, part in before.variables.items() if other != variable}
+            return msgspec.structs.replace(before, variables=plain, secrets=tuple(sorted({*before.secrets, variable})))
+
+        return await self.change(account, name, marked)
+
+    async def _forget(self, account: str, name: str, variables: Iterable[str]) -> None:
+        for variable in variables:
+            if self._secrets is not None:
+                with contextlib.suppress(NotFound):
+                    await self._secrets.delete(account, secret_name(name, variable))
 
     async def activate(self, account: str, name: str) -> Stored[Environment]:
         """Make one the active one, in place of what was; raises NotFound, Conflict."""
@@ -79,15 +117,20 @@ class Environments:
 
     async def delete(self, account: str, name: str, *, expected: int | None = None) -> None:
         """Remove one that is not active; raises NotFound, Conflict, PreconditionFailed."""
-        await self._records.get(account, name)
+        stored = await self._records.get(account, name)
         active = await self._documents.get(account, ACTIVE, _ONLY)
         if active is not None and active.body.decode() == name:
             raise Conflict(f"The environment {name!r} is the active one: activate another one first.")
         same: Change = Unchanged(account=account, kind=ACTIVE, id=_ONLY, version=0 if active is None else active.version)
         await self._records.delete(account, name, expected=expected, also=[same])
+        await self._forget(account, name, stored.entry.secrets)
 
     async def variables(self, account: str, name: str) -> dict[str, JSONValue]:
-        """The variables of one and of its parents; its own win. Raises NotFound."""
+        """The variables of one and of its parents; its own win, secret ones are masked. Raises NotFound."""
+        return (await self.merged(account, name))[0]
+
+    async def merged(self, account: str, name: str) -> tuple[dict[str, JSONValue], dict[str, JSONValue]]:
+        """The variables, and the names of the secrets that secret ones are."""
         chain = [(await self._records.get(account, name)).entry]
         while (parent := chain[-1].parent) is not None and len(chain) <= MOST_PARENTS:
             found = await self._records.find(account, parent)
@@ -95,17 +138,21 @@ class Environments:
                 break
             chain.append(found.entry)
         merged: dict[str, JSONValue] = {}
+        secrets: dict[str, JSONValue] = {}
         for environment in reversed(chain):
-            merged |= environment.variables
-        return merged
+            merged |= environment.variables | dict.fromkeys(environment.secrets, MASK)
+            secrets = {variable: there for variable, there in secrets.items() if variable not in environment.variables}
+            secrets |= {variable: secret_name(environment.id, variable) for variable in environment.secrets}
+        return merged, secrets
 
     async def active_variables(self, account: str) -> dict[str, JSONValue]:
-        """The variables of the active environment; none without one."""
+        """The variables of the active environment, as a run is given them; none without one."""
         name = await self.active(account)
         try:
-            return {} if name is None else await self.variables(account, name)
+            merged, secrets = ({}, {}) if name is None else await self.merged(account, name)
         except NotFound:
             return {}
+        return {**merged, ALIASES: secrets} if secrets else merged
 
     async def _check_parents(self, account: str, environment: Environment) -> None:
         seen, parent = [environment.id], environment.parent

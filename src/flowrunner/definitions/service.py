@@ -9,20 +9,20 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from flowrunner.clock import Clock
-from flowrunner.core.diagnostics import Diagnostic
-from flowrunner.core.program import Program
 from flowrunner.definitions.entries import About, Definition, Format, Kept, Version, machine_name, merged
 from flowrunner.definitions.search import Found, Search, cut, matches
 from flowrunner.errors import Conflict, DocumentConflict, InvalidDefinition, InvalidDocument, LimitExceeded, NotFound, PreconditionFailed
 from flowrunner.ports.definitions import Machine, Revision
 from flowrunner.ports.documents import Document, Put, Remove
 from flowrunner.ports.store import Store
+from flowrunner.reading.parsed import Parsed
+from flowrunner.reading.scripts import Problem
 
 MOST_VERSIONS = 1000  # of one definition; all of them are named in one document
 MOST_CUSTOM_BYTES = 64 * 1024
@@ -37,33 +37,10 @@ _NOT_IN_IDS = re.compile(r"[^a-z0-9]+")
 _definition = msgspec.json.Decoder(Definition).decode
 
 
-class Parsed(Protocol):
-    """What a front end says of a text."""
-
-    @property
-    def program(self) -> Program | None:
-        """What runs; None when there are errors."""
-
-    @property
-    def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """Errors and warnings."""
-
-    @property
-    def name(self) -> str | None:
-        """What the text calls itself."""
-
-    @property
-    def description(self) -> str | None:
-        """What it says of itself."""
-
-    @property
-    def version(self) -> str | None:
-        """Its author's version."""
-
-
 Around = Mapping[str, Any]
 Parser = Callable[[str, Around], Parsed]
 Surroundings = Callable[[str, str], Awaitable[Around]]
+CheckScripts = Callable[[Sequence[str]], Awaitable[Mapping[str, Problem]]]  # sources -> what is wrong with some of them
 
 
 async def alone(account: str, text: str) -> Around:
@@ -76,6 +53,7 @@ class Definitions:
     """The definitions of one format. `reserved` ids are refused, because paths of the API mean something else by them.
 
     `around` says what else of an account a text is read with. It is kept with the text, so that a version never changes its meaning.
+    `check_scripts` says which scripts of a text do not compile, without running them; without it nobody looks.
     """
 
     def __init__(
@@ -88,6 +66,7 @@ class Definitions:
         randomness: Callable[[int], bytes],
         reserved: frozenset[str] = frozenset(),
         around: Surroundings = alone,
+        check_scripts: CheckScripts | None = None,
     ) -> None:
         self.form: Format = form
         self._store = store
@@ -97,6 +76,7 @@ class Definitions:
         self._randomness = randomness
         self._reserved = reserved
         self._around = around
+        self._check_scripts = check_scripts
 
     # --- reading
 
@@ -172,7 +152,11 @@ class Definitions:
     async def _checked(self, account: str, text: str) -> tuple[Parsed, Around]:
         around = await self._around(account, text)
         large = len(text) > THREAD_CHARACTERS
-        return await asyncio.to_thread(self._parse, text, around) if large else self._parse(text, around), around
+        parsed = await asyncio.to_thread(self._parse, text, around) if large else self._parse(text, around)
+        if self._check_scripts is not None and parsed.scripts.found:
+            problems = await self._check_scripts(parsed.scripts.sources())
+            parsed = parsed.with_problems(problems) if problems else parsed
+        return parsed, around
 
     # --- writing
 

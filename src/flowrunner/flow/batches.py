@@ -17,7 +17,6 @@ from flowrunner.flow.values import is_open
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.lang.environment import Environment
-from flowrunner.reading.wording import shown
 
 ALL_LOST = "FlowRunner.BatchFailed"
 STRATEGY = {"batch": "serial", "async_batch": "async", "parallel_batch": "parallel", "worker_pool": "worker_pool"}
@@ -126,6 +125,8 @@ def _of_kind(lowering: Lowering, node: FlowNode) -> _Plan:
     script = next((name for name in SCRIPTS if name in params), None)
     if script is None:
         lowering.found.error((*node.place, "params"), "'processor_script' is missing: JavaScript that works on the items of a batch.", INVALID_PARAMETER)
+    elif script == "script":  # the older name, which the kind's parameters do not have
+        lowering.found.script((*node.place, "params", script), params[script])
     single = strategy == "worker_pool" or script == "item_script"
     known = {**member, **{name: value for name, value in params.items() if name in ("items", "batch_size")}}
     return _Plan(
@@ -172,8 +173,10 @@ def _timeout(lowering: Lowering, node: FlowNode, name: str) -> int | None:
     value = node.params.get(name, node.params.get("timeout"))
     if value is None:
         return node.timeout
+    if is_open(value):
+        lowering.found.error((*node.place, "params", name), f"'{name}' must be a constant: it is part of how the flow is built.", INVALID_PARAMETER)
+        return None
     try:
         return read_milliseconds(value)
-    except ValueError as error:
-        lowering.found.error((*node.place, "params", name), f"'{name}' {error}; {shown(value)} stands there.", INVALID_PARAMETER)
-        return None
+    except ValueError:
+        return None  # found when the parameters were checked

@@ -1,6 +1,6 @@
 """The members of a flow, as data: the reader checks them, the JSON Schema is made of them, the reference page tells of them.
 
-A type is the name of what a value must be: ``text``, ``object``, ``number``, ``count``, ``percent``, ``duration``, ``flag``, ``script``,
+A type is the name of what a value must be: ``text``, ``object``, ``number``, ``count``, ``percent``, ``duration``, ``limit`` (a duration of more than nothing), ``flag``, ``script``,
 ``any``, ``edges``, or a tuple of words of which it must be one.
 """
 
@@ -31,7 +31,7 @@ BACKOFFS = ("fixed", "linear", "exponential")
 FLOW: Members = {
     "metadata": Member("object", "What the flow is called, and more about it.", required=True),
     "start": Member("text", "The node to start with, where every node is pointed to by another."),
-    "timeout": Member("duration", "The longest an execution may take; then it fails."),
+    "timeout": Member("limit", "The longest an execution may take; then it fails."),
     "variables": Member("object", "Constants that scripts read as `variables.NAME`."),
     "shared": Member("object", "What `shared` holds when an execution begins."),
     "nodes": Member("object", "The nodes by their names.", required=True),
@@ -45,7 +45,7 @@ METADATA: Members = {
     "category": Member("text", "A word to sort it by."),
     "custom": Member("object", "Anything else."),
     "start": Member("text", "As `start` of the flow."),
-    "timeout": Member("duration", "As `timeout` of the flow."),
+    "timeout": Member("limit", "As `timeout` of the flow."),
 }
 NODE: Members = {
     "type": Member("text", "The kind of the node.", required=True),
@@ -53,7 +53,7 @@ NODE: Members = {
     "params": Member("object", "What the kind asks for; texts may hold `${ javascript }`."),
     "next": Member("edges", "The node to go on with for each action; `default` for all other actions, `error` and `timeout` for failures."),
     "retry": Member("object", "When and how often a failed node is tried again."),
-    "timeout": Member("duration", "The longest one attempt may take."),
+    "timeout": Member("limit", "The longest one attempt may take."),
     "batch": Member("object", "Run the node on each of many items."),
     "hooks": Member("object", "JavaScript that runs around the node's own work, within the same attempt."),
     "progress": Member("percent", "How far the flow has come when it enters the node, in percent."),

@@ -22,7 +22,7 @@ def check_targets(found: Findings, edges: Edges, nodes: Mapping[str, object]) ->
         for action, target in ways.items():
             if target not in nodes:
                 place: Place = ("nodes", name, "next", action)
-                found.error(place, f"The edge '{action}' of '{name}' leads to '{target}', which is no node.{meant(target, nodes)}", MISSING_NODE)
+                found.error(place, f"The edge '{action}' of '{name}' leads to '{target}', which is no node.", MISSING_NODE, hint=meant(target, nodes))
 
 
 def start_of(found: Findings, edges: Edges, given: str | None, place: Place) -> str | None:
@@ -30,7 +30,7 @@ def start_of(found: Findings, edges: Edges, given: str | None, place: Place) -> 
     if given is not None:
         if given in edges:
             return given
-        found.error(place, f"'start' names '{given}', which is no node.{meant(given, edges)}", MISSING_NODE)
+        found.error(place, f"'start' names '{given}', which is no node.", MISSING_NODE, hint=meant(given, edges))
         return None
     pointed = {target for name, ways in edges.items() for target in ways.values() if target != name}
     starts = [name for name in edges if name not in pointed]

@@ -62,6 +62,10 @@ def read_node(found: Findings, name: str, value: JSONValue, place: Place, kinds:
     _check_params(found, kind, params, (*place, "params"), there="params" in members, at=place)
     batch = read_members(found, members["batch"], (*place, "batch"), BATCH) if "batch" in members else None
     hooks = read_members(found, members["hooks"], (*place, "hooks"), HOOKS) if "hooks" in members else {}
+    if batch is not None:
+        _expressions(found, batch, (*place, "batch"))
+    for hook, source in hooks.items():
+        found.script((*place, "hooks", hook), source)
     edges = members.get("next", {})
     return FlowNode(
         name=name,
@@ -83,28 +87,46 @@ def _kind(found: Findings, name: JSONValue, place: Place, kinds: Mapping[str, Ki
         return None  # said already
     kind = kinds.get(name)
     if kind is None:
-        found.error((*place, "type"), f"There is no kind of node '{name}'.{meant(name, kinds)}", UNKNOWN_KIND)
+        found.error((*place, "type"), f"There is no kind of node '{name}'.", UNKNOWN_KIND, hint=meant(name, kinds))
         return None
     if kind.name in NOT_IN_FLOWS:
-        found.error((*place, "type"), f"The kind '{name}' has no place in a flow: {NOT_IN_FLOWS[kind.name]}.", UNKNOWN_KIND)
+        found.error(
+            (*place, "type"), f"The kind '{name}' has no place in a flow: {NOT_IN_FLOWS[kind.name]}.", UNKNOWN_KIND, hint=_as_remedy(NOT_IN_FLOWS[kind.name])
+        )
         return None
     return kind
+
+
+def _as_remedy(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def _check_params(found: Findings, kind: KindInfo, params: JSONObject, place: Place, *, there: bool, at: Place) -> None:
     for wrong in findings(kind.parameters, params):
         where = _below(params, wrong.pointer)
-        said = f"'{where[-1]}' {wrong.message}" if where else f"The parameter {wrong.message}"
+        said = f"{_called(where)} {wrong.message}" if where else f"The parameter {wrong.message}"
         if wrong.severe:
-            found.error((*place, *where) if there else at, f"{said}.", INVALID_PARAMETER)
+            found.error((*place, *where) if there else at, f"{said}.", INVALID_PARAMETER, hint=wrong.hint)
         else:
-            found.warning((*place, *where), f"{said}.", UNKNOWN_FIELD)
+            found.warning((*place, *where), f"{said}.", UNKNOWN_FIELD, hint=wrong.hint)
     scripts = kind.scripts()
-    for below, text in expressions_of({name: value for name, value in params.items() if name not in scripts}):
+    for below, source in kind.javascript(params):
+        found.script((*place, *below), source)
+    _expressions(found, {name: value for name, value in params.items() if name not in scripts}, place)
+
+
+def _expressions(found: Findings, value: JSONValue, place: Place) -> None:
+    """Every ``${ }`` of a value has an end, and is JavaScript."""
+    for below, text in expressions_of(value):
         try:
-            parts_of(text)
+            found.expressions((*place, *below), text, parts_of(text))
         except ExpressionSyntaxError as error:
-            found.error((*place, *below), f"{error.message} {error.remedy or ''}".rstrip(), INVALID_EXPRESSION)
+            found.error((*place, *below), error.message, INVALID_EXPRESSION, hint=error.remedy or "")
+
+
+def _called(place: Place) -> str:
+    """A member by its name, an item of a list by its number from 1 on."""
+    return f"Item {place[-1] + 1} of '{place[-2]}'" if isinstance(place[-1], int) else f"'{place[-1]}'"
 
 
 def _below(value: JSONValue, pointer: str) -> Place:

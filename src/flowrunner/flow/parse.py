@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from flowrunner.core.diagnostics import Diagnostic
 from flowrunner.core.program import Branch, Program, State
 from flowrunner.errors import InvalidDocument
 from flowrunner.flow.batches import STRATEGY, lower_batch
@@ -21,8 +20,10 @@ from flowrunner.flow.templates import SHARED
 from flowrunner.flow.waits import lower_delay, lower_wait
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import KindInfo
-from flowrunner.reading.document import read_document
-from flowrunner.reading.findings import Findings, Locate
+from flowrunner.reading.document import Document, read_document
+from flowrunner.reading.findings import Findings
+from flowrunner.reading.parsed import Parsed
+from flowrunner.reading.scripts import Scripts
 
 # Kinds that become states in their own way; all others are tasks.
 LOWER: Mapping[str, Lower] = {
@@ -32,16 +33,6 @@ LOWER: Mapping[str, Lower] = {
     **dict.fromkeys(STRATEGY, lower_batch),
     **dict.fromkeys(TARGETS, lower_subflow),
 }
-
-
-class Parsed(NamedTuple):
-    """The outcome: `program` is None when a diagnostic is an error. The rest is what the flow says of itself, as far as it can be read."""
-
-    program: Program | None
-    diagnostics: tuple[Diagnostic, ...]
-    name: str | None = None
-    description: str | None = None
-    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +52,21 @@ class Reading(NamedTuple):
     flow: Flow | None
     found: Findings
     metadata: JSONObject
-    locate: Locate | None = None
+    document: Document | None = None
 
 
 def parse_flow(text: str, kinds: Mapping[str, KindInfo]) -> Parsed:
     """Read a whole flow. Never raises for what the text holds. `kinds` are those a node may have, by every name of theirs."""
-    flow, found, metadata, locate = read_flow(text, kinds)
+    flow, found, metadata, document = read_flow(text, kinds)
     program = None if flow is None else _program(found, flow)
     version = metadata.get("version")
     return Parsed(
         None if found.failed else program,
-        found.diagnostics(locate),
+        found.diagnostics(None if document is None else document.locate, authored=True),
         metadata.get("name"),
         metadata.get("description"),
         None if version is None else str(version),
+        Scripts(tuple(found.scripts), document),
     )
 
 
@@ -88,10 +80,10 @@ def read_flow(text: str, kinds: Mapping[str, KindInfo]) -> Reading:
         return Reading(None, found, {})
     if document.value is None:
         found.error((), "The text is empty: a flow has 'metadata' with a name, and 'nodes'.", MISSING_FIELD)
-        return Reading(None, found, {}, document.locate)
+        return Reading(None, found, {}, document)
     members = read_members(found, document.value, (), FLOW, extensible=True)
     metadata = read_members(found, members["metadata"], ("metadata",), METADATA) if "metadata" in members else {}
-    return Reading(_flow(found, members, metadata, kinds), found, metadata, document.locate)
+    return Reading(_flow(found, members, metadata, kinds), found, metadata, document)
 
 
 def _flow(found: Findings, members: JSONObject, metadata: JSONObject, kinds: Mapping[str, KindInfo]) -> Flow | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from flowrunner.flow.fields import EXTENSION, Member, Members
 from flowrunner.jsonvalue import JSONObject, JSONValue
-from flowrunner.kinds.durations import read_milliseconds
+from flowrunner.kinds.durations import read_limit, read_milliseconds
 from flowrunner.reading.findings import Findings, Place
 from flowrunner.reading.wording import meant, shown
 
@@ -34,30 +34,30 @@ def read_members(found: Findings, value: JSONValue, place: Place, members: Membe
         member = members.get(name)
         if member is None:
             if not (extensible and name.startswith(EXTENSION)):
-                found.error((*place, name), f"'{name}' is not known here.{meant(name, members)}", UNKNOWN_FIELD)
+                found.error((*place, name), f"'{name}' is not known here.", UNKNOWN_FIELD, hint=meant(name, members))
         elif part is None and not member.required:
             continue
         else:
             _read(found, part, (*place, name), member, good)
     for name, member in members.items():
         if member.required and name not in value:
-            found.error(place, f"'{name}' is missing: {member.meaning}", MISSING_FIELD)
+            found.error(place, f"'{name}' is missing: {member.meaning}", MISSING_FIELD, hint=f"Add '{name}'.")
     return good
 
 
 def _read(found: Findings, value: JSONValue, place: Place, member: Member, good: JSONObject) -> None:
     name = str(place[-1])
-    if member.type == "duration":
+    if member.type in ("duration", "limit"):
         try:
-            good[name] = read_milliseconds(value)
+            good[name] = (read_limit if member.type == "limit" else read_milliseconds)(value)
         except ValueError as error:
-            found.error(place, f"'{name}' {error}; {shown(value)} stands there.", INVALID_VALUE)
+            found.error(place, f"'{name}' {error}; {shown(value)} stands there.", INVALID_VALUE, hint=member.meaning)
         return
     wrong = _wrong(value, member)
     if wrong is None:
         good[name] = value
     else:
-        found.error(place, f"'{name}' must be {wrong}; {shown(value)} stands there.", INVALID_VALUE)
+        found.error(place, f"'{name}' must be {wrong}; {shown(value)} stands there.", INVALID_VALUE, hint=member.meaning)
 
 
 def _wrong(value: JSONValue, member: Member) -> str | None:

@@ -21,6 +21,7 @@ _TYPES: Mapping[str, JSONObject] = {
     "version": {"type": ["string", "number"]},
     "percent": {"type": "number", "minimum": 0, "maximum": 100},
     "duration": {"type": ["string", "number"], "minimum": 0, "pattern": _DURATION},
+    "limit": {"type": ["string", "number"], "exclusiveMinimum": 0, "pattern": _DURATION},
     "edges": {"type": ["object", "string"], "additionalProperties": {"type": "string", "minLength": 1}},
     "any": {},
 }

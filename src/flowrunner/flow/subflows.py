@@ -9,6 +9,7 @@ from flowrunner.errors import ExpressionError
 from flowrunner.flow.lower import Lowering, inner_branch, inner_name, node_state, only, source_of, warn_unused
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
 from flowrunner.flow.templates import Accumulated, Action, Kept, accumulated, states_of
+from flowrunner.flow.values import is_open
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.environment import Environment
 from flowrunner.reading.wording import shown
@@ -33,8 +34,8 @@ def lower_subflow(lowering: Lowering, node: FlowNode) -> State:
     """Starts it, and waits for its end unless `wait` is false."""
     target = TARGETS[node.kind.name]
     waits = node.params.get("wait", True)
-    if not isinstance(waits, bool):
-        lowering.found.error((*node.place, "params", "wait"), f"'wait' must be true or false; {shown(waits)} stands there.", INVALID_PARAMETER)
+    if is_open(waits):
+        lowering.found.error((*node.place, "params", "wait"), "'wait' must be a constant: it is part of how the flow is built.", INVALID_PARAMETER)
     warn_unused(lowering, node, hooks=node.hooks)
     start = inner_name(node, "start")
     source = source_of(node, only(node.params, target.id, target.input), start)

@@ -149,7 +149,7 @@ def _literal(value: JSONValue) -> JSONValue:
         return {name: _literal(part) for name, part in value.items()}
     if isinstance(value, list):
         return [_literal(part) for part in value]
-    is_taken = isinstance(value, str) and value.strip().startswith("{%")
+    is_taken = isinstance(value, str) and (value.strip().startswith("{%") or value.strip().endswith("%}"))
     return f"{{% {json.dumps(value)} %}}" if is_taken else value
 
 

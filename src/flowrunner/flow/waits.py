@@ -10,11 +10,10 @@ from flowrunner.errors import ExpressionError
 from flowrunner.flow.lower import RESOURCE, Lowering, inner_branch, inner_name, node_state, only, source_of, warn_unused
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
 from flowrunner.flow.templates import Accumulated, Action, Called, Given, Kept, states_of
-from flowrunner.flow.values import is_open
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.lang.environment import Environment
-from flowrunner.lang.moment import is_timestamp, parse_timestamp
+from flowrunner.lang.moment import parse_timestamp
 from flowrunner.reading.wording import shown
 
 POLL = "poll.state"  # the variable of the node's branch: {"attempts", "met", "started"}
@@ -59,7 +58,6 @@ def _milliseconds(value: JSONValue, name: str, *, unit: str = "s") -> int:
 def lower_delay(lowering: Lowering, node: FlowNode) -> State:
     """Waits for a duration."""
     params = only(node.params, "duration", "unit", "jitter")
-    _check(lowering, node, params)
     return _pausing(lowering, node, params, "Milliseconds")
 
 
@@ -72,22 +70,7 @@ def lower_wait(lowering: Lowering, node: FlowNode) -> State:
     if wanted == "condition":
         return _polling(lowering, node)
     params = only(node.params, wanted)
-    _check(lowering, node, params)
     return _pausing(lowering, node, params, "Milliseconds" if wanted == "duration" else "Timestamp")
-
-
-def _check(lowering: Lowering, node: FlowNode, params: JSONObject) -> None:
-    """Constants that cannot be what they should."""
-    place = (*node.place, "params")
-    duration, until = params.get("duration"), params.get("until_time")
-    if duration is not None and not is_open(duration):
-        try:
-            read_milliseconds(duration)
-        except ValueError as error:
-            lowering.found.error((*place, "duration"), f"'duration' {error}; {shown(duration)} stands there.", INVALID_PARAMETER)
-    if until is not None and not is_open(until) and not is_timestamp(until):
-        message = f"'until_time' must be a moment such as 2026-01-31T08:00:00Z; {shown(until)} stands there."
-        lowering.found.error((*place, "until_time"), message, INVALID_PARAMETER)
 
 
 def _pausing(lowering: Lowering, node: FlowNode, params: JSONObject, name: str) -> State:

@@ -13,8 +13,8 @@ _PARAMETERS: dict[str, JSONObject] = {
         "JavaScript for each batch: it sees the batch as `batch`, `items` and `input.items`, its number as `batch_index`, and returns the results."
     ),
     "item_script": script("JavaScript for each item instead: it sees `item` and `index`."),
-    "timeout": duration("The longest one batch may take."),
-    "item_timeout": duration("The longest one item may take, with `item_script`."),
+    "timeout": duration("The longest one batch may take.", limit=True),
+    "item_timeout": duration("The longest one item may take, with `item_script`.", limit=True),
     "fail_fast": boolean("Whether the first batch that fails ends the rest.", default=False),
 }
 _OUTPUTS = fields(

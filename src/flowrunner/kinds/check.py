@@ -8,17 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.kinds.formats import FORMATS
 
 _EXPRESSION = re.compile(r"\$\{|\{\{")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`pointer` (RFC 6901, below the parameters) and what is wrong there. `severe`: it cannot work; else it is only unknown."""
+    """`pointer` (RFC 6901, below the parameters), what is wrong there, and what would mend it. `severe`: it cannot work; else it is only unknown."""
 
     pointer: str
     message: str
     severe: bool = True
+    hint: str = ""
 
 
 def is_open(value: JSONValue) -> bool:
@@ -26,40 +28,58 @@ def is_open(value: JSONValue) -> bool:
     return isinstance(value, str) and _EXPRESSION.search(value) is not None
 
 
-def findings(schema: JSONObject, value: JSONValue, *, expressions: bool = True, pointer: str = "") -> Iterator[Finding]:
-    """Everything that is wrong with `value`; where it has an expression (and `expressions` are allowed), anything may come of it."""
+def findings(schema: JSONObject, value: JSONValue, *, expressions: bool = True, pointer: str = "", about: str = "") -> Iterator[Finding]:
+    """Everything that is wrong with `value`; where it has an expression (and `expressions` are allowed), anything may come of it.
+
+    `about` is the remedy where the schema describes nothing.
+    """
     if expressions and is_open(value):
         return
     allowed = schema.get("type")
     names = [allowed] if isinstance(allowed, str) else allowed
+    about = schema.get("description", about)
+    wrong, hint = _wrong(schema, value, names, about)
+    if wrong is not None:
+        yield Finding(pointer, wrong, hint=hint)
     if names is not None and not any(is_type(value, name) for name in names):
-        yield Finding(pointer, f"must be {_listed([_ARTICLE[name] for name in names])}, not {_ARTICLE[type_of(value)]}")
         return
-    if "enum" in schema and value not in schema["enum"]:
-        yield Finding(pointer, f"must be one of {', '.join(map(str, schema['enum']))}{_meant(value, schema['enum'])}")
-    if "minimum" in schema and isinstance(value, int | float) and value < schema["minimum"]:
-        yield Finding(pointer, f"must be {schema['minimum']} or more")
     if isinstance(value, list) and "items" in schema:
         for index, item in enumerate(value):
-            yield from findings(schema["items"], item, expressions=expressions, pointer=f"{pointer}/{index}")
+            yield from findings(schema["items"], item, expressions=expressions, pointer=f"{pointer}/{index}", about=about)
     if isinstance(value, dict):
         yield from _of_object(schema, value, expressions, pointer)
+
+
+def _wrong(schema: JSONObject, value: JSONValue, names: list[str] | None, about: str) -> tuple[str | None, str]:
+    """What the value must be, when it is not, and the remedy."""
+    if names is not None and not any(is_type(value, name) for name in names):
+        return f"must be {_listed([_ARTICLE[name] for name in names])}, not {_ARTICLE[type_of(value)]}", about
+    if "enum" in schema and value not in schema["enum"]:
+        return f"must be one of {', '.join(map(str, schema['enum']))}", _meant(value, schema["enum"]) or about
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if "minimum" in schema and value < schema["minimum"]:
+            return f"must be {schema['minimum']} or more", about
+        if "maximum" in schema and value > schema["maximum"]:
+            return f"must be {schema['maximum']} or less", about
+    judge = None if isinstance(value, list) else FORMATS.get(schema.get("format", ""))
+    return (None if judge is None else judge(value)), about
 
 
 def _of_object(schema: JSONObject, value: JSONObject, expressions: bool, pointer: str) -> Iterator[Finding]:  # noqa: FBT001 - handed through
     properties = schema.get("properties", {})
     for name in schema.get("required", ()):
         if name not in value:
-            yield Finding(pointer, f"{name} is missing: {properties.get(name, {}).get('description', '')}".rstrip(":. "))
+            about = properties.get(name, {}).get("description", "")
+            yield Finding(pointer, f"{name} is missing: {about}".rstrip(":. "), hint=f"Add {name}.")
     ways = [name for way in schema.get("anyOf", ()) for name in way["required"]]
     if ways and not any(name in value for name in ways):
-        yield Finding(pointer, f"{ways[0]} is missing, or {' or '.join(ways[1:])}: {properties[ways[0]]['description']}".rstrip("."))
+        yield Finding(pointer, f"{ways[0]} is missing, or {' or '.join(ways[1:])}: {properties[ways[0]]['description']}".rstrip("."), hint=f"Add {ways[0]}.")
     for name, part in value.items():
         place = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
         if name in properties:
             yield from findings(properties[name], part, expressions=expressions, pointer=place)
         elif schema.get("additionalProperties") is False:
-            yield Finding(place, f"is not known here{_meant(name, list(properties))}", severe=False)
+            yield Finding(place, "is not known here", severe=False, hint=_meant(name, list(properties)) or f"There are: {', '.join(properties)}.")
 
 
 _ARTICLE = {
@@ -90,4 +110,4 @@ def _listed(parts: list[str]) -> str:
 
 def _meant(word: JSONValue, known: list[str]) -> str:
     close = difflib.get_close_matches(word, known, 1) if isinstance(word, str) else []
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"Did you mean {close[0]}?" if close else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from flowrunner.jsonvalue import JSONObject
+from flowrunner.kinds.formats import ASSERTION
 from flowrunner.kinds.info import KindInfo, anything, boolean, choice, fields, integer, listed, mapping, text
 
 ASSERTION_FAILED = "FlowRunner.AssertionFailed"
@@ -21,6 +23,18 @@ COMPARISONS = {
     "arrayLength": "is a list with `expected` items",
     "type": "is of the type `expected`: string, number, integer, boolean, array, object or null",
 }
+_ASSERTED: dict[str, JSONObject] = {
+    "actual": anything("The value to check. Default: the input."),
+    "expected": anything("What it is compared with."),
+    "path": text("A path into `actual`, such as `items[0].name`."),
+    "message": text("What to say when it does not hold."),
+}
+ONE: JSONObject = {**fields({"type": choice("How `actual` is compared.", *COMPARISONS), **_ASSERTED}, "type"), "format": ASSERTION}
+# An assertion of an answer: of its status, of a path into its body, or any of the above.
+OF_ANSWER: JSONObject = {
+    **fields({"type": choice("What is asserted.", "status_code", "json_path", *COMPARISONS), **_ASSERTED}, "type", closed=False),
+    "format": ASSERTION,
+}
 ASSERT = KindInfo(
     name="assert",
     title="Assert",
@@ -29,16 +43,7 @@ ASSERT = KindInfo(
         {
             "assertions": listed(
                 "The checks.",
-                fields(
-                    {
-                        "type": choice("How `actual` is compared.", *COMPARISONS),
-                        "actual": anything("The value to check. Default: the input."),
-                        "expected": anything("What it is compared with."),
-                        "path": text("A path into `actual`, such as `items[0].name`."),
-                        "message": text("What to say when it does not hold."),
-                    },
-                    "type",
-                ),
+                ONE,
             ),
             "stopOnFirst": boolean("Whether the first assertion that does not hold ends the checks.", default=False),
         },

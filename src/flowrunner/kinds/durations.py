@@ -29,6 +29,14 @@ def read_milliseconds(value: JSONValue, *, unit: str = "s") -> int:
     return math.ceil(round(read_seconds(value, unit=unit) * 1000, 6))
 
 
+def read_limit(value: JSONValue, *, unit: str = "s") -> int:
+    """`read_milliseconds` of a duration that bounds something: more than nothing."""
+    found = read_milliseconds(value, unit=unit)
+    if found == 0:
+        raise ValueError("must be more than 0")
+    return found
+
+
 def _number(value: JSONValue, factor: float) -> float | None:
     if isinstance(value, bool):
         return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flowrunner.kinds.info import KindInfo, anything, boolean, duration, fields, integer, listed, mapping, number, text
+from flowrunner.kinds.checks import OF_ANSWER
+from flowrunner.kinds.formats import METHOD, STATUS
+from flowrunner.kinds.info import KindInfo, address, anything, boolean, duration, fields, integer, listed, mapping, number, text
 
 EGRESS = ("FlowRunner.EgressRefused", "the address is not public, and the operator has not allowed it (`[http] allow`)")
 UNREACHABLE = ("States.Http.Socket", "the server could not be reached, or did not speak HTTP")
@@ -41,9 +43,9 @@ HTTP_REQUEST = KindInfo(
     ),
     parameters=fields(
         {
-            "url": text("Where to, `http://` or `https://`."),
+            "url": address("Where to, `http://` or `https://`."),
             "path": text("Instead of `url`: added to the variable `baseUrl`."),
-            "method": text("GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS.", default="GET"),
+            "method": text("GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS.", default="GET", format=METHOD),
             "headers": mapping("Headers, name to value or list of values."),
             "query": mapping("Query parameters, name to value or list of values."),
             "body": anything("The body: a text as it is, anything else as JSON."),
@@ -56,9 +58,9 @@ HTTP_REQUEST = KindInfo(
             "username": text("Short for `auth.username`."),
             "password": text("Short for `auth.password`."),
             "follow_redirects": boolean("Whether redirects are followed; each is checked like the first address.", default=True),
-            "timeout": duration("The longest the request may take, redirects and all.", "60s"),
-            "expectedStatus": {"type": ["integer", "array"], "items": {"type": "integer"}, "description": "In a workflow: the statuses that are a success."},
-            "assertions": listed("In a workflow: checks of the answer. `{type: status_code, expected}` or `in: [...]`, `{type: json_path, path, equals}` or `exists` with a path into the body, or those of the kind assert with a path into the output.", {"type": "object"}),
+            "timeout": duration("The longest the request may take, redirects and all.", "60s", limit=True),
+            "expectedStatus": {"type": ["integer", "array"], "items": {"type": "integer", "format": STATUS}, "format": STATUS, "description": "In a workflow: the statuses that are a success."},
+            "assertions": listed("In a workflow: checks of the answer. `{type: status_code, expected}` or `in: [...]`, `{type: json_path, path, equals}` or `exists` with a path into the body, or those of the kind assert with a path into the output.", OF_ANSWER),
         },
         any_of=("url", "path"),
     ),
@@ -94,12 +96,12 @@ WEBHOOK = KindInfo(
     ),
     parameters=fields(
         {
-            "url": text("Where to, `http://` or `https://`."),
+            "url": address("Where to, `http://` or `https://`."),
             "payload": anything("The event's data. Default: the node's input."),
             "event": text("The event's type.", default="flow.node"),
             "secret": text("The signing key: `whsec_` and base64, or any text. Without one nothing is signed."),
             "headers": mapping("More headers."),
-            "timeout": duration("The longest the request may take.", "30s"),
+            "timeout": duration("The longest the request may take.", "30s", limit=True),
         },
         "url",
     ),

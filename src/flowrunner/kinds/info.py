@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.kinds.formats import TIME_LIMIT, TIME_SPAN, WEB_ADDRESS
 
 NODE_FAILED = "FlowRunner.NodeFailed"  # the error of a kind that documents no other
 TIMEOUT = "States.Timeout"  # what the States Language calls a state that took too long
@@ -37,6 +38,29 @@ class KindInfo:
         """The parameters that hold JavaScript: what looks like an expression in them is the script's own."""
         return frozenset(name for name, part in self.parameters.get("properties", {}).items() if part.get("contentMediaType") == _SCRIPT)
 
+    def javascript(self, params: JSONObject) -> Iterator[tuple[tuple[str, ...], str]]:
+        """The scripts among given parameters, with their places; none when they say that they are in another language.
+
+        One that is not a parameter itself may hold expressions, which are filled in before it runs; such a one is left out.
+        """
+        language = self.parameters.get("properties", {}).get("language", {})
+        if "javascript" not in language.get("enum", ()) or params.get("language", "javascript") == "javascript":
+            for place, source in _scripts(self.parameters, params):
+                if len(place) == 1 or "${" not in source:
+                    yield place, source
+
+
+def _scripts(schema: JSONObject, value: JSONValue) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(value, str) and schema.get("contentMediaType") == _SCRIPT:
+        yield (), value
+    if not isinstance(value, dict):
+        return
+    known, others = schema.get("properties", {}), schema.get("additionalProperties")
+    for name, part in value.items():
+        inner = known.get(name, others)
+        if isinstance(inner, dict):
+            yield from (((name, *place), source) for place, source in _scripts(inner, part))
+
 
 # --- the parts of a schema
 
@@ -56,14 +80,19 @@ def choice(description: str, *words: str, default: str | None = None) -> JSONObj
     return text(description, enum=list(words), **({} if default is None else {"default": default}))
 
 
-def integer(description: str, *, minimum: int | None = None, default: int | None = None) -> JSONObject:
+def integer(description: str, *, minimum: int | None = None, maximum: int | None = None, default: int | None = None) -> JSONObject:
     """A whole number."""
-    return _number("integer", description, minimum, default)
+    return _number("integer", description, minimum, maximum, default)
 
 
-def number(description: str, *, minimum: float | None = None, default: float | None = None) -> JSONObject:
+def number(description: str, *, minimum: float | None = None, maximum: float | None = None, default: float | None = None) -> JSONObject:
     """A number."""
-    return _number("number", description, minimum, default)
+    return _number("number", description, minimum, maximum, default)
+
+
+def address(description: str) -> JSONObject:
+    """Where something is on the web: ``http://`` or ``https://``."""
+    return text(description, format=WEB_ADDRESS)
 
 
 def boolean(description: str, *, default: bool | None = None) -> JSONObject:
@@ -71,10 +100,11 @@ def boolean(description: str, *, default: bool | None = None) -> JSONObject:
     return {"type": "boolean", "description": description, **({} if default is None else {"default": default})}
 
 
-def duration(description: str, default: str | None = None) -> JSONObject:
-    """A number of seconds, or a text with units such as ``1m30s``."""
+def duration(description: str, default: str | None = None, *, limit: bool = False) -> JSONObject:
+    """A number of seconds, or a text with units such as ``1m30s``; a `limit` is more than nothing."""
     shown = f"{description} A number of seconds, or a text with units (ns, us, ms, s, m, h, d) such as `1m30s`."
-    return {"type": ["string", "number"], "description": shown, **({} if default is None else {"default": default})}
+    form = TIME_LIMIT if limit else TIME_SPAN
+    return {"type": ["string", "number"], "description": shown, "format": form, **({} if default is None else {"default": default})}
 
 
 def anything(description: str) -> JSONObject:
@@ -112,10 +142,6 @@ def fields(
     return made if description is None else {"description": description, **made}
 
 
-def _number(kind: str, description: str, minimum: float | None, default: float | None) -> JSONObject:
-    made: JSONObject = {"type": kind, "description": description}
-    if minimum is not None:
-        made["minimum"] = minimum
-    if default is not None:
-        made["default"] = default
-    return made
+def _number(kind: str, description: str, minimum: float | None, maximum: float | None, default: float | None) -> JSONObject:
+    given = {"minimum": minimum, "maximum": maximum, "default": default}
+    return {"type": kind, "description": description, **{name: value for name, value in given.items() if value is not None}}

@@ -21,7 +21,7 @@ SEND = KindInfo(
     parameters=fields(
         {
             "smtp_host": text("The server."),
-            "smtp_port": integer("Its port.", minimum=1, default=587),
+            "smtp_port": integer("Its port.", minimum=1, maximum=65_535, default=587),
             "security": choice("How the connection is secured: `auto` uses TLS on port 465, else STARTTLS where it is offered.", "auto", "tls", "starttls", "none", default="auto"),
             "username": text("To log in with."),
             "password": text("To log in with; only over a secured connection, or on loopback."),
@@ -36,7 +36,7 @@ SEND = KindInfo(
             "headers": mapping("More headers."),
             "secret": text("The name of a structured secret with username and password, and whatever else may stand here."),
             "tls_ca": text("Certificates of the authority to trust instead of the system's, as PEM text."),
-            "timeout": duration("The longest it may take.", "60s"),
+            "timeout": duration("The longest it may take.", "60s", limit=True),
         },
         "smtp_host",
         "from",
@@ -52,7 +52,7 @@ RECEIVE = KindInfo(
     parameters=fields(
         {
             "imap_host": text("The server."),
-            "imap_port": integer("Its port.", minimum=1, default=993),
+            "imap_port": integer("Its port.", minimum=1, maximum=65_535, default=993),
             "security": choice("How the connection is secured: `auto` uses TLS on port 993, else STARTTLS where it is offered.", "auto", "tls", "starttls", "none", default="auto"),
             "username": text("To log in with."),
             "password": text("To log in with; only over a secured connection, or on loopback."),
@@ -69,7 +69,7 @@ RECEIVE = KindInfo(
             "body_preview": {"type": ["integer", "boolean"], "description": "How many characters of the text to give as `preview`.", "default": 200},
             "secret": text("The name of a structured secret with username and password, and whatever else may stand here."),
             "tls_ca": text("Certificates of the authority to trust instead of the system's, as PEM text."),
-            "timeout": duration("The longest it may take.", "60s"),
+            "timeout": duration("The longest it may take.", "60s", limit=True),
         },
         "imap_host",
     ),

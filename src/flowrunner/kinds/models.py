@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowrunner.jsonvalue import JSONObject
 from flowrunner.kinds.http import BAD_PARAMETERS, EGRESS, UNREACHABLE
-from flowrunner.kinds.info import KindInfo, anything, boolean, choice, duration, fields, integer, listed, mapping, text, texts
+from flowrunner.kinds.info import KindInfo, address, anything, boolean, choice, duration, fields, integer, listed, mapping, script, text, texts
 
 _TOOLS = listed(
     "Tools that the model may call: `{name, description, parameters}`, or as the provider writes them. For an agent also `current_time`, `http_request`, "
@@ -21,16 +21,22 @@ _ASKED: dict[str, JSONObject] = {
     "api_key": text("The credential."),
     "secret": text("The name of a secret of the type api_key: its `key`, and whatever else may stand here."),
     "headers": mapping("More headers."),
-    "base_url": text("The API's address. Default: the provider's own."),
+    "base_url": address("The API's address. Default: the provider's own."),
     "model": text("The model."),
     "prompt": text("What to ask."),
     "system": text("What the model is told before."),
     "messages": listed("The conversation so far: `{role, content}`.", {"type": "object"}),
-    "temperature": {"type": ["number", "null"], "description": "How varied answers are; null for models that take none.", "minimum": 0, "default": 0.7},
+    "temperature": {
+        "type": ["number", "null"],
+        "description": "How varied answers are; null for models that take none.",
+        "minimum": 0,
+        "maximum": 2,
+        "default": 0.7,
+    },
     "max_tokens": integer("The most tokens of the answer.", minimum=1),
     "tools": _TOOLS,
     "options": mapping("More of the request, as the provider writes it; `base_url` may stand here."),
-    "timeout": duration("The longest one answer may take.", "120s"),
+    "timeout": duration("The longest one answer may take.", "120s", limit=True),
 }
 LLM = KindInfo(
     name="llm",
@@ -75,9 +81,10 @@ AGENT = KindInfo(
         {
             **_ASKED,
             "max_steps": integer("The most questions to the model.", minimum=1, default=10),
-            "tool_handlers": mapping(
-                "How each tool is carried out, by its name: `{url, method, headers}`, `{script}` (it sees `arguments`) or `{kind, params}`."
-            ),
+            "tool_handlers": {
+                **mapping("How each tool is carried out, by its name: `{url, method, headers}`, `{script}` (it sees `arguments`) or `{kind, params}`."),
+                "additionalProperties": {"properties": {"script": script("JavaScript that carries the tool out.")}},
+            },
             "allowed_tools": texts("The tools that may be called. Default: all."),
         }
     ),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from flowrunner.kinds.formats import TIME_LIMIT
 from flowrunner.kinds.http import BAD_PARAMETERS, EGRESS
-from flowrunner.kinds.info import KindInfo, anything, boolean, choice, duration, fields, integer, listed, mapping, text, texts
+from flowrunner.kinds.info import KindInfo, address, anything, boolean, choice, duration, fields, integer, listed, mapping, text, texts
 
 NOT_ALLOWED = ("FlowRunner.CommandNotAllowed", "the operator has not allowed this program (`command_allow`)")
 
@@ -22,7 +23,7 @@ COMMAND = KindInfo(
             "args": listed("The arguments; numbers and booleans are written as JSON."),
             "cwd": text("A folder within the folder that the operator has given to commands (`command_folder`). Default: a new, empty one."),
             "stdin": text("What the program reads."),
-            "timeout": duration("The longest it may run.", "60s"),
+            "timeout": duration("The longest it may run.", "60s", limit=True),
             "parse_json": boolean("Whether `stdout` is read as JSON into `json`.", default=False),
         },
         any_of=("command", "cmd"),
@@ -59,10 +60,10 @@ MCP = KindInfo(
             "command": text("For `cmd`: the program."),
             "args": texts("For `cmd`: its arguments."),
             "env": mapping("For `cmd`: its environment."),
-            "url": text("For `http` and `sse`: the server."),
+            "url": address("For `http` and `sse`: the server."),
             "messagesPostEndpoint": text("Not needed: the server says where messages are posted. Older definitions have it."),
             "headers": mapping("For `http` and `sse`: more headers."),
-            "timeout": {"type": ["integer", "string"], "description": "The longest it may take: a number of milliseconds, or a text with units.", "default": 60000},
+            "timeout": {"type": ["integer", "string"], "format": TIME_LIMIT, "description": "The longest it may take: a number of milliseconds, or a text with units.", "default": 60000},
             "toolName": text("The tool to execute."),
             "toolParameters": mapping("Its arguments."),
             "resourceUri": text("The resource to read."),

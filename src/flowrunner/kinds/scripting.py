@@ -51,7 +51,7 @@ SCRIPT = KindInfo(
             "args": anything("Seen by the script as `args`."),
             "env": mapping("Seen by the script as `env`."),
             "returns": texts("In a workflow: the variables to set from the result's fields of the same names."),
-            "timeout": duration("The longest it may run.", "30s"),
+            "timeout": duration("The longest it may run.", "30s", limit=True),
             "strict": boolean("Whether a script that returns nothing fails.", default=False),
         },
         any_of=("script", "function"),

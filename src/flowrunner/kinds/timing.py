@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from flowrunner.kinds.formats import CRON as CRON_FORMAT
+from flowrunner.kinds.formats import MOMENT, TIME_ZONE
 from flowrunner.kinds.info import KindInfo, anything, boolean, choice, duration, fields, integer, number, script, text
 
 DELAY = KindInfo(
@@ -12,7 +14,7 @@ DELAY = KindInfo(
         {
             "duration": duration("How long."),
             "unit": choice("The unit of a number in `duration`.", "ms", "s", "m", "h", default="s"),
-            "jitter": number("A random part of the duration, 0 to 1, that is added.", minimum=0),
+            "jitter": number("A random part of the duration, 0 to 1, that is added.", minimum=0, maximum=1),
         },
         "duration",
     ),
@@ -28,14 +30,16 @@ WAIT = KindInfo(
         {
             "type": choice("What is waited for.", "duration", "until", "condition"),
             "duration": duration("How long, for `duration`."),
-            "until_time": text("When, RFC 3339, for `until`."),
-            "condition": script("JavaScript, for `condition`: waits until it is true. It sees what scripts see, and `attempt`, from 1."),
+            "until_time": text("When, RFC 3339, for `until`.", format=MOMENT),
+            "condition": script(
+                "For `condition`: waits until it is true. In a flow JavaScript, which sees what scripts see, and `attempt`, from 1; in a workflow a condition with `{{ }}`."
+            ),
             "interval": duration("Between two evaluations of the condition.", "1s"),
             "max_attempts": integer("The most evaluations of the condition.", minimum=1, default=60),
-            "timeout": duration("The longest to wait for the condition."),
+            "timeout": duration("The longest to wait for the condition.", limit=True),
         }
     ),
-    outputs=anything("The input; for a condition `{met, attempts}`."),
+    outputs=anything("The input; for a condition `{met, attempts}`. In a workflow a condition that is not met in time fails the step."),
     actions=("success", "timeout"),
     errors=(("States.Timeout", "the condition did not come about in time"),),
     pure=True,
@@ -53,13 +57,13 @@ CRON = KindInfo(
             "operation": choice("What to do.", "schedule", "list", "get", "delete", default="schedule"),
             "op": text("The same, by its shorter name."),
             "id": text("The schedule. Default when one is made: the flow's id."),
-            "schedule": text("When: `*/5 * * * *`, `0 */5 * * * *`, or `@hourly` and its like."),
-            "timezone": text("The time zone, by its IANA name.", default="UTC"),
+            "schedule": text("When: `*/5 * * * *`, `0 */5 * * * *`, or `@hourly` and its like.", format=CRON_FORMAT),
+            "timezone": text("The time zone, by its IANA name.", default="UTC", format=TIME_ZONE),
             "flow_id": text("The flow to start. Default: this one."),
             "workflow_id": text("Or the workflow to start."),
             "node_id": text("Kept with the schedule."),
             "enabled": boolean("Whether it fires.", default=True),
-            "limit": integer("For `list`: the most schedules.", minimum=1, default=100),
+            "limit": integer("For `list`: the most schedules.", minimum=1, maximum=1000, default=100),
             "after": text("For `list`: only ids after this one."),
             "payload": anything("The input of the executions that it starts."),
         }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from flowrunner.errors import NotFound
 from flowrunner.jsonvalue import JSONValue
+
+OF_ENVIRONMENTS = "environments/"  # what the names of secrets begin with that are variables of environments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,10 @@ class SecretSource(Protocol):
         """
         ...
 
+    async def names(self, account: str) -> Sequence[str]:
+        """The names of an account's secrets, without their values. Raises StoreUnavailable."""
+        ...
+
 
 class NoSecrets:
     """An installation without a vault."""
@@ -40,3 +47,8 @@ class NoSecrets:
         """Raise NotFound, always."""
         del account, path
         raise NotFound("secret", name)
+
+    async def names(self, account: str) -> Sequence[str]:
+        """None."""
+        del account
+        return ()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from flowrunner import jsonvalue
@@ -17,13 +19,26 @@ from flowrunner.reading.findings import Locate, Place, pointer_of
 
 MAX_BYTES = 1024 * 1024  # the definition quota of Step Functions: 1 MB
 Syntax = Literal["json", "yaml"]
+Inside = Callable[[Place, str, tuple[int, int]], tuple[int, int] | None]  # place, the text there, line and column in it
 
 
 class Document(NamedTuple):
-    """A value and a way to find its parts in the text."""
+    """A value and a way to find its parts in the text: `locate` of a place, `inside` of a line and column within the text at a place."""
 
     value: JSONValue
     locate: Locate
+    inside: Inside
+
+    def within(self, place: Place, text: str, line: int, column: int) -> tuple[int, int]:
+        """Where line and column of the text at a place stand in the document; the place itself when this text is not there."""
+        value = self.value
+        try:
+            for part in place:
+                value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return self.locate(place)
+        found = self.inside(place, text, (line, column)) if value == text else None
+        return found or self.locate(place)
 
 
 def read_document(text: str, syntax: Syntax = "json") -> Document:
@@ -32,10 +47,10 @@ def read_document(text: str, syntax: Syntax = "json") -> Document:
     if size > MAX_BYTES:
         raise InvalidDocument(f"The document has more than {MAX_BYTES} bytes.")
     if syntax == "yaml":
-        from flowrunner.reading.yamldocument import read_yaml  # noqa: PLC0415  # JSON users do not pay for importing a YAML parser
+        from flowrunner.reading.yamldocument import Scalars, read_yaml  # noqa: PLC0415  # JSON users do not pay for importing a YAML parser
 
-        value, positions = read_yaml(text)
-        return Document(value, Positions(positions))
+        value, positions, scalars = read_yaml(text)
+        return Document(value, Positions(positions), Scalars(text, scalars).inside)
     return _read_json(text)
 
 
@@ -61,7 +76,8 @@ def _read_json(text: str) -> Document:
         line, column = _line_and_column(text, offset)
         name = place[-1] if place else ""
         raise InvalidDocument(f"Duplicate key '{name}'", line=line, column=column, pointer=pointer_of(place)) from None
-    return Document(value, _JSONPositions(text))
+    positions = _JSONPositions(text)
+    return Document(value, positions, positions.inside)
 
 
 class Positions:
@@ -85,11 +101,54 @@ class _JSONPositions:
     def __init__(self, text: str) -> None:
         self._text = text
         self._found: Positions | None = None
+        self._starts: list[int] = []  # of the lines, found when they are needed
 
     def __call__(self, place: Place) -> tuple[int, int]:
         if self._found is None:
             self._found = Positions(_all_positions(self._text))
         return self._found(place)
+
+    def inside(self, place: Place, value: str, wanted: tuple[int, int]) -> tuple[int, int] | None:
+        """Where a line and column of a string's value stand in the text: escapes are counted as they are written."""
+        line, column = wanted
+        at_line, at_column = self(place)
+        if not self._starts:
+            self._starts = [0, *(match.end() for match in _BREAK.finditer(self._text))]
+        start = self._starts[at_line - 1] + at_column - 1
+        opening = _VALUE.match(self._text, start) if place and isinstance(place[-1], str) else _QUOTE.match(self._text, start)
+        characters = line_start(value, line) + column - 1
+        if opening is None or characters > len(value):
+            return None
+        at = _written(self._text, opening.end(), characters)
+        line = bisect_right(self._starts, at)
+        return line, at - self._starts[line - 1] + 1
+
+
+def line_start(text: str, line: int) -> int:
+    """The offset at which a line begins, counted from 1; behind the text when it has fewer."""
+    start = 0
+    for _ in range(line - 1):
+        found = text.find("\n", start)
+        if found < 0:
+            return len(text) + 1
+        start = found + 1
+    return start
+
+
+_BREAK = re.compile(r"\n")
+_QUOTE = re.compile(r'"')
+_VALUE = re.compile(r'"(?:[^"\\]|\\.)*"\s*:\s*"')
+_PIECE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|[^\\]", re.DOTALL)
+
+
+def _written(text: str, start: int, characters: int) -> int:
+    """Where so many characters of a string literal end that begins at `start`."""
+    for _ in range(characters):
+        piece = _PIECE.match(text, start)
+        if piece is None:
+            break
+        start = piece.end()
+    return start
 
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from flowrunner.core.diagnostics import Diagnostic
 from flowrunner.errors import InvalidDocument
+from flowrunner.jsonvalue import JSONValue
+from flowrunner.lang.embedded import Embedded
+from flowrunner.reading.hints import HINTS
 
 Place = tuple[str | int, ...]  # member names and array indexes, from the root
 Severity = Literal["ERROR", "WARNING"]
@@ -15,6 +19,7 @@ Locate = Callable[[Place], tuple[int, int]]
 
 SCHEMA = "SCHEMA_VALIDATION_FAILED"
 UNREADABLE = "INVALID_JSON_DESCRIPTION"
+_PART = re.compile(r"([/\[])([^/\[\]]+)")
 NO_OBJECT = "Definition must be a valid JSON object"
 MAX_CHARACTERS = 1000  # of a message, and of a pointer: both may hold names of the author's, which have the size of the text
 MAX_FINDINGS = 1000  # per definition; more tell nobody anything, and bound the answer to a hostile one
@@ -28,27 +33,55 @@ class Finding(NamedTuple):
     place: Place | None
     severity: Severity
     position: tuple[int, int] | None = None  # line and column, where known without the place
+    hint: str = ""
+
+
+class Script(NamedTuple):
+    """JavaScript that stands at a place: all of the `text` there, or the part of it from `offset` on."""
+
+    source: str
+    place: Place
+    text: str
+    offset: int = 0
 
 
 class Findings:
-    """The findings so far, in the order in which they were made."""
+    """The findings so far, in the order in which they were made, and the scripts that were met on the way."""
 
     def __init__(self) -> None:
         self._found: list[Finding] = []
         self.errors = 0
+        self.scripts: list[Script] = []
 
-    def error(self, place: Place | None, message: str, code: str = SCHEMA) -> None:
-        """Add an error."""
-        self._add(Finding(code, message, place, "ERROR"))
+    def script(self, place: Place, source: JSONValue) -> None:
+        """Remember JavaScript; what is no text was found elsewhere."""
+        if isinstance(source, str):
+            self.scripts.append(Script(source, place, source))
 
-    def warning(self, place: Place | None, message: str, code: str) -> None:
+    def expressions(self, place: Place, text: str, parts: Iterable[str | Embedded]) -> None:
+        """Remember the expressions among the parts of a text."""
+        for part in parts:
+            if isinstance(part, Embedded):
+                self.scripts.append(Script(part.source, place, text, part.offset))
+
+    def error(self, place: Place | None, message: str, code: str = SCHEMA, *, hint: str = "") -> None:
+        """Add an error; `hint` is what would mend it."""
+        self._add(Finding(code, message, place, "ERROR", hint=hint))
+
+    def warning(self, place: Place | None, message: str, code: str, *, hint: str = "") -> None:
         """Add a warning; a definition with only warnings is valid."""
-        self._add(Finding(code, message, place, "WARNING"))
+        self._add(Finding(code, message, place, "WARNING", hint=hint))
 
     def _add(self, finding: Finding) -> None:
         self.errors += finding.severity == "ERROR"
         if len(self._found) < MAX_FINDINGS:
             self._found.append(finding)
+
+    def absorb(self, others: Findings, place: Place) -> None:
+        """Add what was found, and met, in a part of the text that begins at `place`."""
+        for finding in others._found:
+            self._add(finding if finding.place is None else finding._replace(place=(*place, *finding.place)))
+        self.scripts += [script._replace(place=(*place, *script.place)) for script in others.scripts]
 
     def unreadable(self, error: InvalidDocument, *, as_aws: bool) -> None:
         """Add what a reader refused, at its line and column.
@@ -58,7 +91,7 @@ class Findings:
         at = (error.line or 1, error.column or 1)
         if as_aws:
             self._add(Finding(SCHEMA, NO_OBJECT, None, "ERROR", at))
-        place = None if not error.pointer else (error.pointer.removeprefix("/"),)
+        place = _place(error.pointer) or None
         self._add(Finding(UNREADABLE, error.message, place, "WARNING" if as_aws else "ERROR", at))
 
     @property
@@ -70,16 +103,17 @@ class Findings:
         """How many there are."""
         return len(self._found)
 
-    def diagnostics(self, locate: Locate | None = None) -> tuple[Diagnostic, ...]:
-        """All findings with pointer, line and column."""
-        return tuple(_diagnostic(finding, locate) for finding in self._found)
+    def diagnostics(self, locate: Locate | None = None, *, authored: bool = False) -> tuple[Diagnostic, ...]:
+        """All findings with pointer, line and column. `authored`: of our own formats, with remedies and with pointers of RFC 6901; else as AWS has them."""
+        return tuple(_diagnostic(finding, locate, authored=authored) for finding in self._found)
 
 
-def _diagnostic(finding: Finding, locate: Locate | None) -> Diagnostic:
+def _diagnostic(finding: Finding, locate: Locate | None, *, authored: bool) -> Diagnostic:
+    hint = bounded(finding.hint or HINTS.get(finding.code, "")) if authored else finding.hint
     place = finding.place
     line, column = finding.position or (locate(place or ()) if locate is not None else (0, 0))
-    pointer = "" if place is None else bounded(pointer_of(place))
-    return Diagnostic(code=finding.code, message=bounded(finding.message), pointer=pointer, severity=finding.severity, line=line, column=column)
+    pointer = "" if place is None else bounded(json_pointer(place) if authored else pointer_of(place))
+    return Diagnostic(code=finding.code, message=bounded(finding.message), pointer=pointer, severity=finding.severity, line=line, column=column, hint=hint)
 
 
 def bounded(text: str) -> str:
@@ -90,6 +124,16 @@ def bounded(text: str) -> str:
 def pointer_of(place: Place) -> str:
     """The place as AWS writes it: ``/States/A/Catch[0]/Next``, ``/`` for the whole. Unlike RFC 6901, nothing is escaped."""
     return "".join(f"[{part}]" if isinstance(part, int) else f"/{part}" for part in place) or "/"
+
+
+def _place(pointer: str) -> Place:
+    """The parts of what `pointer_of` has written, as far as they can be told apart."""
+    return tuple(int(part) if part.isdecimal() and mark == "[" else part for mark, part in _PART.findall(pointer))
+
+
+def json_pointer(place: Place) -> str:
+    """The place as RFC 6901 has it, but ``/`` for the whole, as in findings of state machines."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place) or "/"
 
 
 def for_people(diagnostics: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:

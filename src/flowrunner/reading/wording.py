@@ -9,12 +9,12 @@ from flowrunner.jsonvalue import JSONValue
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """``Did you mean ...?``, or what there is when nothing is near."""
+    """A remedy: ``Did you mean ...?``, or what there is when nothing is near."""
     names = list(known)
     near = difflib.get_close_matches(word, names, 1, 0.5)
     if near:
-        return f" Did you mean '{near[0]}'?"
-    return f" There are: {', '.join(names)}." if 0 < len(names) <= 40 else ""
+        return f"Did you mean '{near[0]}'?"
+    return f"There are: {', '.join(names)}." if 0 < len(names) <= 40 else ""
 
 
 def shown(value: JSONValue) -> str:

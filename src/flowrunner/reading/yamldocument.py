@@ -7,7 +7,8 @@ everything they stand for is counted as if it were written out, so that no small
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -29,8 +30,16 @@ _NAMED: dict[str, JSONValue] = {
 }
 
 
-def read_yaml(text: str) -> tuple[JSONValue, dict[Place, tuple[int, int]]]:
-    """The value and (line, column) of each part. Raises InvalidDocument."""
+class Scalar(NamedTuple):
+    """How a text is written: where it begins, and its style (``|``, ``>``, a quote, or nothing)."""
+
+    line: int
+    column: int
+    style: str
+
+
+def read_yaml(text: str) -> tuple[JSONValue, dict[Place, tuple[int, int]], dict[Place, Scalar]]:
+    """The value, (line, column) of each part, and how texts are written. Raises InvalidDocument."""
     builder = _Builder()
     try:
         for event in YAML(typ="safe", pure=True).parse(text):
@@ -47,11 +56,48 @@ def read_yaml(text: str) -> tuple[JSONValue, dict[Place, tuple[int, int]]]:
     except (ValueError, RecursionError):
         raise InvalidDocument("Invalid YAML: it cannot be read.") from None
     value, positions = builder.result()
+    scalars = builder.scalars
     try:
         dumps(value).encode()
     except (ValueError, RecursionError):
         raise InvalidDocument("Invalid YAML: it holds text that is not Unicode.") from None
-    return value, positions
+    return value, positions, scalars
+
+
+class Scalars:
+    """Where parts of scalars stand in the text."""
+
+    def __init__(self, text: str, scalars: Mapping[Place, Scalar]) -> None:
+        self._text, self._scalars = text, scalars
+        self._lines: list[str] | None = None
+
+    def inside(self, place: Place, value: str, wanted: tuple[int, int]) -> tuple[int, int] | None:
+        """Where a line and column of a scalar's value stand; its beginning where it is folded or escaped, None for what is not there."""
+        scalar = self._scalars.get(place)
+        if scalar is None:
+            return None
+        if self._lines is None:
+            self._lines = self._text.split("\n")
+        lines, (line, column) = self._lines, wanted
+        if scalar.style == "|":
+            at, own = scalar.line + line, _line(value, line)
+            written = lines[at - 1].rstrip("\r") if at <= len(lines) else ""
+            return (at, len(written) - len(own) + column) if written.endswith(own) else (at, 1)
+        begins = scalar.column + (1 if scalar.style in ("'", '"') else 0)
+        if lines[scalar.line - 1].startswith(value, begins - 1):
+            return scalar.line, begins + column - 1
+        return scalar.line, scalar.column
+
+
+def _line(text: str, number: int) -> str:
+    """A line of a text, counted from 1."""
+    start = 0
+    for _ in range(number - 1):
+        start = text.find("\n", start) + 1
+        if start == 0:
+            return ""
+    end = text.find("\n", start)
+    return text[start:] if end < 0 else text[start:end]
 
 
 def _position(text: str, index: int) -> tuple[int, int]:
@@ -79,6 +125,7 @@ class _Builder:
         self._anchors: dict[str, tuple[JSONValue, int]] = {}
         self._nodes = 0
         self._positions: dict[Place, tuple[int, int]] = {}
+        self.scalars: dict[Place, Scalar] = {}
 
     def result(self) -> tuple[JSONValue, dict[Place, tuple[int, int]]]:
         if len(self._roots) > 1:
@@ -120,8 +167,9 @@ class _Builder:
             parent.key = event.value
             self._positions[(*parent.place, event.value)] = _mark(event)
             return
-        self._next_place(event)
-        value = _resolve(event)
+        place, value = self._next_place(event), _resolve(event)
+        if isinstance(value, str):
+            self.scalars[place] = Scalar(*_mark(event), event.style or "")
         if event.anchor:
             self._anchors[event.anchor] = (value, 1)
         self._put(value)

@@ -28,6 +28,7 @@ from flowrunner.tasks.http import Connections, HttpTask
 from flowrunner.tasks.invoke import Background, FunctionTask, NoSuchFunction, function_of
 from flowrunner.tasks.invokers import LONGEST, EndpointFunctions, LocalFunctions, UrlFunctions
 from flowrunner.tasks.javascript.calls import ScriptLimits
+from flowrunner.tasks.javascript.checker import Checker
 from flowrunner.tasks.javascript.pool import DEFAULT_SIZE as SCRIPT_WORKERS
 from flowrunner.tasks.javascript.scripts import Scripts as JavaScript
 from flowrunner.tasks.javascript.turns import MOST_WAITING
@@ -117,6 +118,7 @@ class Registry:
         self._nothing = Nothing()
         sfn = SfnTask(starter, callbacks, uuids=uuids)
         self._scripts = JavaScript(script_workers, script_queue)  # no process runs before the first script
+        self.check_scripts = Checker()  # nor one that only reads them
         scripting = Scripting(scripts or self._scripts, self._secrets, script_limits)
         offered = NodeServices(
             clock=clock,
@@ -157,6 +159,7 @@ class Registry:
         await self._pool.start(stack)
         await self._background.start(stack)
         await self._scripts.start(stack)
+        await self.check_scripts.start(stack)
 
     def resolve(self, call: TaskCall) -> TaskHandler:
         """The handler, with secrets resolved before it and hidden behind it; `Nothing` when nobody serves the resource."""

@@ -7,7 +7,7 @@ client, the worker processes and what goes on behind the answer (functions invok
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
 
@@ -112,26 +112,33 @@ class Guarded(TaskHandler):
     async def _resolved(self, call: TaskCall, exposure: Exposure) -> TaskCall | Failed:
         """The call with values in place of references; they are texts within texts, and a field that is all of a text keeps its type."""
         if self.handler.keeps_parameters(call):
-            names = ", ".join(sorted({reference.name for _, text in call.secrets for reference in references_in(text)}))
-            text = f"What {call.resource.arn} is given is kept in a history, so it gets no secret ({names}). Name the secret where it is used."
+            said = ", ".join(sorted({reference.name for _, text in call.secrets for reference in references_in(text)}))
+            text = f"What {call.resource.arn} is given is kept in a history, so it gets no secret ({said}). Name the secret where it is used."
             return Failed(SECRET_NOT_ALLOWED, text, "start")
         found: dict[SecretReference, JSONValue] = {}
+        parameters = loads(call.parameters)
+        names = names_in(parameters) if call.resource.service == "flowrunner" else {}
         for reference in {reference: None for _, text in call.secrets for reference in references_in(text)}:
             try:
-                revealed = await self._source.reveal(call.account, reference.name, reference.path)
+                revealed = await self._source.reveal(call.account, names.get(reference.name, reference.name), reference.path)
             except (NotFound, InvalidSecret) as error:
                 return Failed(SECRET_NOT_FOUND, error.message, "start")
             except FlowRunnerError as error:
                 return Failed(SECRET_UNAVAILABLE, f"The secret {reference.name!r} cannot be had now: {error}", "start")
             found[reference] = revealed.value
             exposure.add(revealed.hidden)
-        parameters = loads(call.parameters)
         for place, text in call.secrets:
             whole = whole_reference(text)
             keeps_type = whole is not None and whole.path is not None
             value = found[whole] if whole is not None and keeps_type else filled(text, lambda reference: _as_text(found[reference]))
             parameters = _put(parameters, place, text, value)
         return replace(call, parameters=dumps(parameters))
+
+
+def names_in(parameters: JSONValue) -> Mapping[str, str]:
+    """What names of secrets mean within one task of ours: those of the run's environment stand for others of the account."""
+    named = parameters.get("secrets") if isinstance(parameters, dict) else None
+    return {name: other for name, other in named.items() if isinstance(other, str)} if isinstance(named, dict) else {}
 
 
 def _put(parameters: JSONValue, place: Place, text: str, value: JSONValue) -> JSONValue:

@@ -204,6 +204,10 @@ class Secrets:
         found = [info async for info in self._all(account) if _meant(info, query, now)]
         return found[query.offset : None if query.limit is None else query.offset + query.limit]
 
+    async def names(self, account: str) -> list[str]:
+        """See the contract."""
+        return [info.name async for info in self._all(account)]
+
     async def reveal(self, account: str, name: str, path: str | None = None) -> Revealed:
         """See the contract."""
         secret = await self.use(account, name)

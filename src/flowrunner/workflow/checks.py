@@ -7,6 +7,10 @@ from collections.abc import Sequence
 
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.checks import COMPARISONS
+from flowrunner.kinds.formats import ASSERTION as ASSERTION_FORMAT
+from flowrunner.kinds.formats import FORMATS
+from flowrunner.kinds.formats import STATUS as STATUS_FORMAT
+from flowrunner.lang.braces import has_braces
 from flowrunner.reading.findings import Findings, Place
 from flowrunner.reading.wording import meant, shown
 from flowrunner.workflow.fields import ASSERTION, INVALID_VALUE, MISSING_FIELD, read_object
@@ -54,8 +58,8 @@ def _read(found: Findings, assertions: Sequence[JSONValue]) -> list[tuple[JSONOb
         given = read_object(found, value, place, ASSERTION)
         kind = given.get("type")
         if kind not in TYPES:
-            more = meant(kind, TYPES) if kind is not None else ""
-            found.error((*place, "type"), f"There is no assertion of the type {shown(kind)}.{more}", INVALID_VALUE)
+            hint = meant(kind, TYPES) if kind is not None else f"There are: {', '.join(TYPES)}."
+            found.error((*place, "type"), f"There is no assertion of the type {shown(kind)}.", INVALID_VALUE, hint=hint)
         else:
             read.append((given, place))
     return read
@@ -69,8 +73,9 @@ def _status(given: JSONObject, place: Place, found: Findings) -> JSONObject:
     """``{type, in}`` or ``{type, expected}``."""
     wanted = given.get("in", given.get("expected", given.get("value", given.get("equals"))))
     listed = wanted if isinstance(wanted, list) else [wanted]
-    if not all((isinstance(one, int) and not isinstance(one, bool)) or (isinstance(one, str) and one) for one in listed) or not listed:
-        found.error(place, f"'expected' must be a status such as 200, or 'in' a list of them; {shown(wanted)} stands there.", INVALID_VALUE)
+    if not listed or not all(has_braces(one) or (isinstance(one, int | str) and FORMATS[STATUS_FORMAT](one) is None) for one in listed):
+        said = f"'expected' must be a status such as 200, from 100 to 599, or 'in' a list of them; {shown(wanted)} stands there."
+        found.error(place, said, INVALID_VALUE, hint="Write expected: 200, or in: [200, 204].")
     return {"type": STATUS, **({"in": wanted} if isinstance(wanted, list) else {"expected": wanted}), **_message(given)}
 
 
@@ -83,7 +88,16 @@ def _compared(found: Findings, given: JSONObject, place: Place, *, answers: bool
             return {"type": "contains", "path": "stdout", "expected": _expected(given, ""), **_message(given)}
         case "json_path":
             return _by_path(found, given, place, answers=answers)
-    return {name: value for name, value in given.items() if name in ("type", "path", "actual", "message")} | {"expected": _expected(given, None)}
+    made = {name: value for name, value in given.items() if name in ("type", "path", "actual", "message")} | {"expected": _expected(given, None)}
+    _check(found, made, place)
+    return made
+
+
+def _check(found: Findings, assertion: JSONObject, place: Place) -> None:
+    """What the comparison asks of a constant."""
+    wrong = FORMATS[ASSERTION_FORMAT](assertion)
+    if wrong is not None:
+        found.error(place, f"An assertion of the type '{assertion['type']}' {wrong}.", INVALID_VALUE)
 
 
 def _expected(given: JSONObject, otherwise: JSONValue) -> JSONValue:
@@ -102,7 +116,9 @@ def _by_path(found: Findings, given: JSONObject, place: Place, *, answers: bool)
     compares = any(name in given for name in ("expected", "value", "equals"))
     kind = given.get("operator") or ("equals" if compares else "notExists" if given.get("exists") is False else "exists")
     if kind not in COMPARISONS:
-        found.error((*place, "operator"), f"There is no comparison {shown(kind)}.{meant(kind, COMPARISONS)}", INVALID_VALUE)
+        found.error((*place, "operator"), f"There is no comparison {shown(kind)}.", INVALID_VALUE, hint=meant(kind, COMPARISONS))
     if kind == "exists" and given.get("exists") is False:
         kind = "notExists"
-    return {"type": kind, **({"path": whole} if whole else {}), "expected": _expected(given, None), **_message(given)}
+    made = {"type": kind, **({"path": whole} if whole else {}), "expected": _expected(given, None), **_message(given)}
+    _check(found, made, place)
+    return made

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from flowrunner.core.program import Label, State, Template
 from flowrunner.errors import ExpressionError, ExpressionSyntaxError
 from flowrunner.jsonvalue import JSONObject, JSONValue
-from flowrunner.kinds.durations import read_milliseconds
+from flowrunner.kinds.durations import read_limit, read_milliseconds
 from flowrunner.kinds.info import KindInfo
 from flowrunner.lang.braces import compile_braces, compile_condition
 from flowrunner.lang.braces.template import place_of
@@ -84,7 +84,7 @@ class Compiling:
         try:
             return compile_condition(value, previous=self.previous)
         except ExpressionSyntaxError as error:
-            self.found.error(place, error.message, INVALID_EXPRESSION)
+            self.found.error(place, error.message, INVALID_EXPRESSION, hint=error.remedy or "")
             return None
 
     def template(self, value: JSONValue, place: Place) -> Template:
@@ -92,15 +92,15 @@ class Compiling:
         try:
             return compile_braces(value, previous=self.previous)
         except ExpressionError as error:
-            self.found.error((*place, *place_of(error)), error.message, INVALID_EXPRESSION)
+            self.found.error((*place, *place_of(error)), error.message, INVALID_EXPRESSION, hint=error.remedy or "")
             return Constant(None)
 
-    def milliseconds(self, value: JSONValue, place: Place, *, unit: str) -> int | None:
-        """A duration; None when it is none."""
+    def milliseconds(self, value: JSONValue, place: Place, *, unit: str, limit: bool = False) -> int | None:
+        """A duration, as a `limit` more than nothing; None when it is none."""
         try:
-            return read_milliseconds(value, unit=unit)
+            return (read_limit if limit else read_milliseconds)(value, unit=unit)
         except ValueError as error:
-            self.found.error(place, f"'{place[-1]}' {error}; {shown(value)} stands there.", INVALID_VALUE)
+            self.found.error(place, f"'{place[-1]}' {error}; {shown(value)} stands there.", INVALID_VALUE, hint="Write it as 500ms, 30s, 5m or 1h30m.")
             return None
 
     def check_mentions(self) -> None:

@@ -11,6 +11,7 @@ from flowrunner.reading.wording import meant, shown
 UNKNOWN_FIELD = "UNKNOWN_FIELD"
 INVALID_VALUE = "INVALID_VALUE"
 MISSING_FIELD = "MISSING_FIELD"
+DUPLICATE_ID = "DUPLICATE_ID"
 EXTENSION = "x-"
 
 TYPES: Mapping[str, tuple[type, ...]] = {
@@ -56,6 +57,9 @@ TESTCASE: Mapping[str, str] = {
     "workflowDef": "an object", "assertions": "a list", "setupHooks": "a list", "teardownHooks": "a list", "tags": "a list", "owner": "a text",
     "ownerId": "a text", "createdBy": "a text", "environment": "a text", "metadata": "an object", "$schema": "a text",
 }  # fmt: skip
+SUITE: Mapping[str, str] = {
+    "name": "a text", "description": "a text", "variables": "an object", "tests": "a list", "metadata": "an object", "$schema": "a text",
+}  # fmt: skip
 HOOK: Mapping[str, str] = {
     "type": "a text", "name": "a text", "http": "an object", "command": "an object", "config": "an object", "saveResponse": "a text",
     "runOnFailure": "true or false", "continueOnError": "true or false",
@@ -77,7 +81,7 @@ def read_object(found: Findings, value: JSONValue, place: Place, known: Mapping[
         wanted = known.get(name)
         if wanted is None:
             if not name.startswith(EXTENSION):
-                found.error((*place, name), f"'{name}' is not known here.{meant(name, known)}", UNKNOWN_FIELD)
+                found.error((*place, name), f"'{name}' is not known here.", UNKNOWN_FIELD, hint=meant(name, known))
         elif part is None:
             continue
         elif not isinstance(part, TYPES[wanted]) or (isinstance(part, bool) and bool not in TYPES[wanted] and object not in TYPES[wanted]):

@@ -23,7 +23,7 @@ def needs_of(found: Findings, steps: Mapping[str, tuple[JSONObject, Place]]) -> 
             if not isinstance(other, str):
                 found.error(at, "A step depends on others by their ids, which are texts.", INVALID_VALUE)
             elif other not in steps:
-                found.error(at, f"Step '{name}' depends on '{other}', which is no step of its level.{meant(other, steps)}", MISSING_DEPENDENCY)
+                found.error(at, f"Step '{name}' depends on '{other}', which is no step of its level.", MISSING_DEPENDENCY, hint=meant(other, steps))
             elif other not in needs[name]:
                 needs[name].append(other)
     return needs

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
 
-from flowrunner.core.diagnostics import Diagnostic
 from flowrunner.core.program import Branch, GraphWork, Label, Program, State
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings, Place
+from flowrunner.reading.parsed import Parsed
+from flowrunner.reading.scripts import Scripts
 from flowrunner.workflow import structure, tasks, waiting
 from flowrunner.workflow.compiling import Compiling, Lower
 from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, WORKFLOW, read_object
@@ -26,16 +26,6 @@ LOWERS: Mapping[str, Lower] = {
 }  # fmt: skip
 
 
-class Parsed(NamedTuple):
-    """The outcome: `program` is None when a diagnostic is an error. The rest is what the workflow says of itself, as far as it can be read."""
-
-    program: Program | None
-    diagnostics: tuple[Diagnostic, ...]
-    name: str | None = None
-    description: str | None = None
-    version: str | None = None
-
-
 def parse_workflow(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[str, JSONObject] | None = None) -> Parsed:
     """Read a whole workflow. Never raises for what the text holds.
 
@@ -46,7 +36,7 @@ def parse_workflow(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[
         document = read_document(text, "json")
     except InvalidDocument as error:
         found.unreadable(error, as_aws=False)
-        return Parsed(None, found.diagnostics())
+        return Parsed(None, found.diagnostics(authored=True))
     given = read_object(found, document.value, (), WORKFLOW)
     compiling = Compiling(found=found, kinds=kinds, templates=templates or {}, lowers=LOWERS)
     program = _program(compiling, given)
@@ -54,10 +44,11 @@ def parse_workflow(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[
     version = given.get("version")
     return Parsed(
         None if found.failed else program,
-        found.diagnostics(document.locate),
+        found.diagnostics(document.locate, authored=True),
         given.get("name"),
         given.get("description"),
         None if version is None else str(version),
+        Scripts(tuple(found.scripts), document),
     )
 
 
@@ -74,7 +65,7 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
     if limit is not None and limit < 1:
         found.error(("maxConcurrency",), "'maxConcurrency' must be 1 or more.", INVALID_VALUE)
     work, ids = graph_of(compiling, steps, ("steps",), limit=limit)
-    timeout = compiling.milliseconds(given["timeout"], ("timeout",), unit="s") if "timeout" in given else None
+    timeout = compiling.milliseconds(given["timeout"], ("timeout",), unit="s", limit=True) if "timeout" in given else None
     root = State(name=ROOT, kind="Parallel", work=work, language="JSONata", output=Ended(ids))
     return Program(
         root=Branch(start_at=ROOT, states={ROOT: root}),

@@ -34,7 +34,7 @@ def workflow_schema(kinds: Iterable[KindInfo]) -> JSONObject:
     """The schema; `kinds` are those that a step may have."""
     names = sorted({name for kind in kinds for name in (kind.name, *kind.aliases)})
     children = {"children": {"$ref": "#/$defs/steps"}}
-    step = _object(
+    step = object_schema(
         STEP,
         type={"type": "string", "examples": names},
         dependsOn=_TEXTS,
@@ -50,19 +50,20 @@ def workflow_schema(kinds: Iterable[KindInfo]) -> JSONObject:
         "$schema": DIALECT,
         "title": "FlowRunner workflow",
         "description": "A workflow: steps that start as soon as those they depend on have ended.",
-        **_object(WORKFLOW, steps={"$ref": "#/$defs/steps"}),
+        **object_schema(WORKFLOW, steps={"$ref": "#/$defs/steps"}),
         "required": ["steps"],
         "$defs": {
             "steps": _STEPS,
             "step": step,
-            "retry": _object(RETRY, backoff={"enum": ["fixed", "linear", "exponential"]}),
-            "loop": _object(LOOP, type={"enum": ["forEach", "while", "count"]}, **children),
-            "branch": _object(BRANCH, **children),
-            "dataMapper": _object(MAPPER),
+            "retry": object_schema(RETRY, backoff={"enum": ["fixed", "linear", "exponential"]}),
+            "loop": object_schema(LOOP, type={"enum": ["forEach", "while", "count"]}, **children),
+            "branch": object_schema(BRANCH, **children),
+            "dataMapper": object_schema(MAPPER),
         },
     }
 
 
-def _object(members: Mapping[str, str], **given: JSONValue) -> JSONObject:
+def object_schema(members: Mapping[str, str], **given: JSONValue) -> JSONObject:
+    """An object with members of a table; `given` are the schemas of some that say more."""
     properties = {name: given.get(name, _TYPES[wanted]) for name, wanted in members.items()}
     return {"type": "object", "properties": properties, "patternProperties": {f"^{EXTENSION}": {}}, "additionalProperties": False}

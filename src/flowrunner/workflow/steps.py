@@ -10,7 +10,7 @@ from flowrunner.lang.braces import has_braces
 from flowrunner.reading.findings import Place
 from flowrunner.reading.wording import meant, shown
 from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
-from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, RETRY, STEP, read_object
+from flowrunner.workflow.fields import DUPLICATE_ID, INVALID_VALUE, MISSING_FIELD, RETRY, STEP, read_object
 from flowrunner.workflow.order import check_order, needs_of
 from flowrunner.workflow.paths import Path, read_path
 from flowrunner.workflow.templates import Constant, Failed, Kept
@@ -18,7 +18,6 @@ from flowrunner.workflow.templates import Constant, Failed, Kept
 UNKNOWN_KIND = "UNKNOWN_KIND"
 ID_CHARACTERS = 128
 NAME_CHARACTERS = 256  # every note about the step has it
-DUPLICATE_ID = "DUPLICATE_ID"
 IGNORED_FIELD = "IGNORED_FIELD"
 TASK = "task"  # the lower of all kinds that have none of their own
 OLDER_NAMES = {
@@ -105,7 +104,7 @@ def _expanded(compiling: Compiling, given: JSONObject, name: str, place: Place) 
     """A step made from an action template: the template's type and config, the step's inputs over the template's defaults."""
     template = compiling.templates.get(name)
     if template is None:
-        compiling.found.error((*place, "actionTemplateId"), f"There is no action template '{name}'.{meant(name, compiling.templates)}", UNKNOWN_KIND)
+        compiling.found.error((*place, "actionTemplateId"), f"There is no action template '{name}'.", UNKNOWN_KIND, hint=meant(name, compiling.templates))
         return {**given, "type": given.get("type", "group"), "children": {}}
     parameters = [part for part in template.get("parameters", []) if isinstance(part, dict) and isinstance(part.get("name"), str)]
     inputs = {part["name"]: part["default"] for part in parameters if "default" in part} | given.get("inputs", {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +22,7 @@ DEFAULT = "default"
 MOST_ITERATIONS = 100  # unless the author says otherwise
 LOOP_MEMBERS = frozenset({"loop", "loopOver", "loopVar", "loopCondition", "maxIterations", "parallel", "maxConcurrency", "when", "dependsOn", "continueOnFail"})
 ITERATION_MEMBERS = frozenset({"retry", "retryCount", "retryDelay", "timeout"})
+Fits = Callable[[JSONValue], tuple[bool, str, str]]  # whether a constant fits, what it must be, and the remedy
 AT_ONCE = 10  # iterations of a parallel loop, unless the author says otherwise
 
 
@@ -99,6 +102,7 @@ def loop(compiling: Compiling, step: Step) -> State:
     needed = {"forEach": "source", "while": "condition", "count": "count"}[kind]
     if needed not in given:
         compiling.found.error(place, f"'{needed}' is missing: a {kind} loop needs it.", MISSING_FIELD)
+    _check_names(compiling, given, place)
     body, around = _body(compiling, step, given, place)
     at_once = given.get("concurrency", AT_ONCE) if given.get("parallel") and kind != "while" else 1
     most = given.get("maxIterations", MOST_ITERATIONS)
@@ -108,8 +112,8 @@ def loop(compiling: Compiling, step: Step) -> State:
     work = LoopWork(
         kind=kind,
         body=body,
-        items=_field(compiling, "source", given.get("source"), place) if kind == "forEach" else None,
-        count=_field(compiling, "count", given.get("count"), place) if kind == "count" else None,
+        items=_field(compiling, "source", given.get("source"), place, _is_list) if kind == "forEach" else None,
+        count=_field(compiling, "count", given.get("count"), place, _is_count) if kind == "count" else None,
         condition=compiling.condition(given["condition"], (*place, "condition")) if kind == "while" and "condition" in given else None,
         skip_when=compiling.condition(given["continueCondition"], (*place, "continueCondition")) if "continueCondition" in given else None,
         break_when=compiling.condition(given["breakCondition"], (*place, "breakCondition")) if "breakCondition" in given else None,
@@ -143,13 +147,33 @@ def _loop_members(compiling: Compiling, step: Step) -> tuple[JSONObject, Place]:
     return {name: step.given[other] for other, name in names.items() if other in step.given}, step.place
 
 
-def _field(compiling: Compiling, name: str, value: JSONValue, place: Place) -> Field:
+def _field(compiling: Compiling, name: str, value: JSONValue, place: Place, fits: Fits) -> Field:
     """A list or a number: as it is, an expression, or the name of a variable."""
     if isinstance(value, str) and not has_braces(value):
         value = f"{{{{{value}}}}}"
     if has_braces(value):
         return Field(name=name, template=compiling.template(value, (*place, name)))
+    if value is not None and not (said := fits(value))[0]:
+        compiling.found.error((*place, name), f"'{name}' must be {said[1]}; {shown(value)} stands there.", INVALID_VALUE, hint=said[2])
     return Field(name=name, constant=value)
+
+
+def _is_list(value: JSONValue) -> tuple[bool, str, str]:
+    return isinstance(value, list), "a list, or an expression that gives one", "Write a list, or the name of a variable that holds one."
+
+
+def _is_count(value: JSONValue) -> tuple[bool, str, str]:
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return whole and value >= 0, "a whole number from 0 on, or an expression that gives one", "Write how often, such as 3 or {{times}}."
+
+
+def _check_names(compiling: Compiling, given: JSONObject, place: Place) -> None:
+    """The variables of an item and of an index can be named in expressions."""
+    for member in ("itemVar", "indexVar"):
+        name = given.get(member)
+        if name is not None and (not isinstance(name, str) or re.fullmatch(r"[A-Za-z_][\w-]*", name) is None):
+            said = f"'{member}' must be the name of a variable, without dots and blanks; {shown(name)} stands there."
+            compiling.found.error((*place, member), said, INVALID_VALUE, hint=f"Write {member}: item, or another word.")
 
 
 def _body(compiling: Compiling, step: Step, given: JSONObject, place: Place) -> tuple[Branch, Step]:

@@ -48,7 +48,7 @@ def _mappers(compiling: Compiling, step: Step) -> tuple[Mapper, ...]:
             compiling.found.error(place, "'sourcePath' and 'targetParam' are paths such as output.body.token.", INVALID_VALUE)
             continue
         if transform is not None and transform not in TRANSFORMS:
-            compiling.found.error((*place, "transform"), f"There is no transform {shown(transform)}.{meant(transform, TRANSFORMS)}", INVALID_VALUE)
+            compiling.found.error((*place, "transform"), f"There is no transform {shown(transform)}.", INVALID_VALUE, hint=meant(transform, TRANSFORMS))
             continue
         made.append(Mapper(mapper["sourceStep"], path if path[0] == "output" else ("output", *path), tuple(map(str, target)), transform))
     return tuple(made)
@@ -59,7 +59,7 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
     info = compiling.kinds.get(step.type)
     if info is None:
         if step.type:
-            compiling.found.error(step.at("type"), f"There is no kind of step '{step.type}'.{meant(step.type, compiling.kinds)}", UNKNOWN_KIND)
+            compiling.found.error(step.at("type"), f"There is no kind of step '{step.type}'.", UNKNOWN_KIND, hint=meant(step.type, compiling.kinds))
         return state_of(compiling, step, "Pass", PassWork())
     if info.structural:
         compiling.found.error(step.at("type"), f"The kind '{info.name}' belongs to flows; a workflow has no step of it.", UNKNOWN_KIND)
@@ -71,10 +71,11 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
     if step.config or "actionTemplateId" not in step.given:
         _check(compiling, step, info, {**config, **scripts})
     timeout = step.given.get("timeout")
+    secrets = places_in(config)
     work = TaskWork(
         resource=f"{RESOURCE}{info.name}",
-        timeout_milliseconds=None if timeout is None else compiling.milliseconds(timeout, step.at("timeout"), unit="s"),
-        secrets=places_in(config),
+        timeout_milliseconds=None if timeout is None else compiling.milliseconds(timeout, step.at("timeout"), unit="s", limit=True),
+        secrets=secrets,
     )
     called = Called(
         config=compiling.template(config, step.at("config")),
@@ -83,6 +84,7 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
         scripts=scripts,
         whole=info.name in SEES_ALL,
         language=language,
+        secrets=bool(secrets),
     )
     return state_of(compiling, step, "Task", work, arguments=called)
 
@@ -90,6 +92,8 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
 def _scripts(compiling: Compiling, step: Step, info: KindInfo) -> dict[str, JSONValue]:
     """The parameters that are JavaScript: nothing is put into them, for data that became code could read the account's secrets."""
     scripts: dict[str, JSONValue] = {}
+    for below, code in info.javascript(step.config):
+        compiling.found.script(step.at("config", *below), code)
     for name in sorted(info.scripts() & step.config.keys()):
         source, place = step.config[name], step.at("config", name)
         scripts[name] = source
@@ -104,15 +108,22 @@ def _scripts(compiling: Compiling, step: Step, info: KindInfo) -> dict[str, JSON
     return scripts
 
 
-def _check(compiling: Compiling, step: Step, info: KindInfo, config: JSONObject) -> None:
+def _check(compiling: Compiling, step: Step, info: KindInfo | None, config: JSONObject) -> None:
     """What a kind says of its parameters; those that come as inputs are not known yet."""
+    if info is None:
+        return
     given = config or {**step.given.get("inputs", {}), **step.given.get("input", {})}
     targets = [mapper.get("targetParam") for mapper in step.given.get("dataMappers", ()) if isinstance(mapper, dict)]
     mapped = {name.partition(".")[0]: _MAPPED for name in targets if isinstance(name, str)}
     for finding in parameter_findings(info.parameters, {**mapped, **given}):
         place = (*step.at("config"), *(part for part in finding.pointer.split("/") if part))
         say = compiling.found.error if finding.severe else compiling.found.warning
-        say(place, f"'{place[-1]}' {finding.message}." if finding.pointer else f"The parameter {finding.message}.", INVALID_PARAMETER)
+        say(place, f"{_called(place)} {finding.message}." if finding.pointer else f"The parameter {finding.message}.", INVALID_PARAMETER, hint=finding.hint)
+
+
+def _called(place: Place) -> str:
+    """A member by its name, an item of a list by its number from 1 on."""
+    return f"Item {int(place[-1]) + 1} of '{place[-2]}'" if str(place[-1]).isdecimal() else f"'{place[-1]}'"
 
 
 def workflow(compiling: Compiling, step: Step) -> State:
@@ -120,13 +131,15 @@ def workflow(compiling: Compiling, step: Step) -> State:
     waits = step.config.get("wait", True)
     if "workflowId" not in step.config:
         compiling.found.error(step.at("config"), "'workflowId' is missing: which workflow to run.", MISSING_FIELD)
+    else:
+        _check(compiling, step, compiling.kinds.get("workflow"), step.config)
     work = _start(compiling, step, waits=waits is not False)
     return state_of(compiling, step, "Task", work, arguments=_started(compiling, step, "workflowId", "workflow"), shape=ChildEnded())
 
 
 def _start(compiling: Compiling, step: Step, *, waits: bool) -> TaskWork:
     timeout, place = step.given.get("timeout"), step.at("timeout")
-    milliseconds = None if timeout is None else compiling.milliseconds(timeout, place, unit="s")
+    milliseconds = None if timeout is None else compiling.milliseconds(timeout, place, unit="s", limit=True)
     return TaskWork(resource=f"{START}.sync:2" if waits else START, timeout_milliseconds=milliseconds)
 
 
@@ -140,6 +153,8 @@ def case(compiling: Compiling, step: Step) -> State:
     place: Place = step.at("config")
     if "testId" not in step.config:
         compiling.found.error(place, "'testId' is missing: which test case to run.", MISSING_FIELD)
+    else:
+        _check(compiling, step, compiling.kinds.get("test-case"), step.config)
     run, refused = f"{step.id} (test)", f"{step.id} (verdict)"
     started = _started(compiling, step, "testId", "test")
     states = (

@@ -17,6 +17,7 @@ from flowrunner.lang.environment import Environment
 from flowrunner.workflow.paths import Path
 
 NODES = "nodes."
+ENVIRONMENT_SECRETS = "environment.secrets"  # the variable of a run: the names of its environment's secret variables to names of secrets
 ABSENT = object()
 MOST_CHARACTERS = 3_000_000  # of what a run gives: below what one payload may have, whatever the characters are
 
@@ -109,6 +110,7 @@ class Called:
     scripts: Mapping[str, JSONValue] = field(default_factory=dict)  # parameters that are taken as they are written
     whole: bool = False  # the task sees all variables: scripts
     language: str = "workflow"
+    secrets: bool = False  # the task reads secrets, so it is told which the run's environment has
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The parameters of the task."""
@@ -128,6 +130,8 @@ class Called:
             called["results"] = {name.removeprefix(NODES): kept["output"] for name, kept in known.items() if name.startswith(NODES) and isinstance(kept, dict)}
         called["execution"] = execution_of(environment)
         called["language"] = self.language
+        if (self.secrets or self.whole) and known.get(ENVIRONMENT_SECRETS):
+            called["secrets"] = known[ENVIRONMENT_SECRETS]
         return called
 
 

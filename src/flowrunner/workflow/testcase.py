@@ -18,11 +18,13 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings
+from flowrunner.reading.parsed import Parsed
+from flowrunner.reading.scripts import Scripts
 from flowrunner.reading.wording import shown
 from flowrunner.workflow.checks import checks_of, for_request, has_exit_code
 from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
 from flowrunner.workflow.fields import HOOK, INVALID_VALUE, MISSING_FIELD, TESTCASE, WORKFLOW, read_object
-from flowrunner.workflow.parse import LOWERS, Parsed, check_variables, labelled, merged_variables
+from flowrunner.workflow.parse import LOWERS, check_variables, labelled, merged_variables
 from flowrunner.workflow.steps import branch_of, graph_of, state_of
 from flowrunner.workflow.tasks import RESOURCE, START, task
 from flowrunner.workflow.templates import Called, ChildEnded, Constant, Started
@@ -49,13 +51,25 @@ def parse_testcase(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[
         document = read_document(text, "json")
     except InvalidDocument as error:
         found.unreadable(error, as_aws=False)
-        return Parsed(None, found.diagnostics())
-    given = read_object(found, document.value, (), TESTCASE)
-    compiling = Compiling(found=found, kinds=kinds, templates=templates or {}, lowers=LOWERS)
+        return Parsed(None, found.diagnostics(authored=True))
+    program, given = read_case(found, document.value, kinds, templates or {})
+    about = given.get("objective") or given.get("description")
+    return Parsed(
+        None if found.failed else program,
+        found.diagnostics(document.locate, authored=True),
+        given.get("name") or given.get("testId"),
+        about,
+        scripts=Scripts(tuple(found.scripts), document),
+    )
+
+
+def read_case(found: Findings, value: JSONValue, kinds: Mapping[str, KindInfo], templates: Mapping[str, JSONObject]) -> tuple[Program | None, JSONObject]:
+    """The program of a test case, and its sound members."""
+    given = read_object(found, value, (), TESTCASE)
+    compiling = Compiling(found=found, kinds=kinds, templates=templates, lowers=LOWERS)
     program = _program(compiling, given)
     compiling.check_mentions()
-    about = given.get("objective") or given.get("description")
-    return Parsed(None if found.failed else program, found.diagnostics(document.locate), given.get("name") or given.get("testId"), about)
+    return program, given
 
 
 def _program(compiling: Compiling, given: JSONObject) -> Program | None:
@@ -90,7 +104,7 @@ def _timeout(compiling: Compiling, given: JSONObject) -> int | None:
     """Of the whole test, where no single step has it."""
     if "timeout" not in given or "http" in given or "command" in given:
         return None
-    milliseconds = compiling.milliseconds(given["timeout"], ("timeout",), unit="s")
+    milliseconds = compiling.milliseconds(given["timeout"], ("timeout",), unit="s", limit=True)
     return None if milliseconds is None else max(1, math.ceil(milliseconds / 1000))
 
 
@@ -144,7 +158,7 @@ def _stored(compiling: Compiling, step: Step, *, own: frozenset[str]) -> State:
     """A run of a stored workflow, with the variables of the test over its own."""
     arguments = Started(AllVariables("workflowId", step.config["workflowId"], own), "workflowId", "workflow")
     timeout = step.given.get("timeout")
-    milliseconds = None if timeout is None else compiling.milliseconds(timeout, step.at("timeout"), unit="s")
+    milliseconds = None if timeout is None else compiling.milliseconds(timeout, step.at("timeout"), unit="s", limit=True)
     work = TaskWork(resource=f"{START}.sync:2", timeout_milliseconds=milliseconds)
     return state_of(compiling, step, "Task", work, arguments=arguments, shape=ChildEnded())
 

@@ -14,6 +14,7 @@ from flowrunner.lang.moment import is_timestamp
 from flowrunner.reading.wording import shown
 from flowrunner.workflow.compiling import Compiling, Step
 from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD
+from flowrunner.workflow.polling import poll
 from flowrunner.workflow.steps import state_of
 from flowrunner.workflow.templates import Constant, Outputs
 
@@ -62,7 +63,13 @@ class _Duration:
 
 
 def wait(compiling: Compiling, step: Step) -> State:
-    """Waits for a duration, or until a moment. A condition is waited for by a loop."""
+    """Waits for a duration, until a moment, or until a condition holds."""
+    kind = step.config.get("type")
+    if kind not in (None, "duration", "until", "condition"):
+        said = f"'type' must be duration, until or condition; {shown(kind)} stands there."
+        compiling.found.error(step.at("config", "type"), said, INVALID_VALUE, hint="Leave it out: the other members tell.")
+    if kind == "condition" or "condition" in step.config:
+        return poll(compiling, step)
     until = step.config.get("until_time", step.config.get("until"))
     if until is None:
         return delay(compiling, step)

@@ -3,9 +3,10 @@
 It is given the standard library and the engine, an empty environment, its two pipes and no right to open anything. Frames on the
 pipes (big-endian):
 
-- in, a call: length, milliseconds, memory in bytes, whether the script can end by the engine's own time limit; then JSON (see ``prelude.js``);
+- in, a call: length, milliseconds, memory in bytes, and 1 if the script can end by the engine's own time limit, 0 if not; then JSON (see
+  ``prelude.js``). With 2 instead scripts are only read: JSON of a list of lists, the ways to read each script;
 - in, an answer to a question: length; then JSON;
-- out: length, one letter; then JSON text. ``h`` ready, ``l`` a line (level and text), ``s`` a secret is asked for, ``n`` the names of
+- out: length, one letter; then JSON text. ``h`` ready, ``c`` one script was read (what was said of each way, null if it can be run), ``l`` a line (level and text), ``s`` a secret is asked for, ``n`` the names of
   secrets are asked for, ``r`` the reply, ``x`` the engine gave up (its words).
 
 The engine cannot call Python while its own time limit is set, so that limit is for scripts that use neither secrets nor the console. For every
@@ -28,8 +29,23 @@ ANSWER = struct.Struct(">I")
 OUT = struct.Struct(">Ic")
 GRACE = 0.25  # seconds: how much longer the alarm waits than the engine's own limit
 BESIDE = 512 * 1024 * 1024  # bytes of address space besides the engine's memory: Python and its libraries
+MOST_WORDS = 2000  # characters of what the engine says of one script
 STACK = 1024 * 1024  # bytes of the C stack that the engine may use
+READ_ONLY = 2
+READ_FIRST = 'throw"read";'  # before code that must not run: the engine reads all of it before it runs anything
 _LETTERS = {"secret": b"s", "names": b"n"}
+
+
+def refusal(context: Any, code: str, errors: tuple[type[Exception], ...]) -> str | None:
+    """What the engine says against code that begins with `READ_FIRST`; None when it can be read. `errors` are the engine's own."""
+    try:
+        context.eval(code)
+    except errors as error:
+        words = str(error)
+        return None if words.partition("\n")[0] == "read" else words
+    except MemoryError:
+        return "InternalError: out of memory"
+    return None
 
 
 class Pipes:
@@ -108,6 +124,25 @@ class Runs:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
+    def read(self, head: tuple[Any, ...], content: bytes) -> tuple[bytes, bytes]:
+        """Read scripts one by one, telling of each; letter and content of the reply."""
+        _, milliseconds, memory, _ = head
+        self._bound(memory)
+        signal.setitimer(signal.ITIMER_REAL, milliseconds / 1000)
+        for ways in json.loads(content):
+            said = []
+            for code in ways:
+                context = self._engine.Context()
+                context.set_max_stack_size(STACK)
+                context.set_memory_limit(memory)
+                said.append(refusal(context, code, (self._engine.JSException, self._engine.StackOverflow)))
+                if said[-1] is None:
+                    break
+            words = None if said[-1] is None else [str(one)[:MOST_WORDS] for one in said]
+            self._pipes.send(b"c", json.dumps(words).encode())
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return b"r", b"null"
+
     def _bound(self, memory: int) -> None:
         if memory != self._memory:
             self._memory = memory
@@ -139,6 +174,10 @@ def main(folder: str) -> None:
     pipes.send(b"h", b"{}")
     while True:
         head, content = pipes.take(CALL)
+        if head[3] == READ_ONLY:
+            letter, reply = runs.read(head, content)
+            pipes.send(letter, reply)
+            continue
         letter, reply = runs.run(context, start, head, content)
         del context, start
         pipes.send(letter, reply)

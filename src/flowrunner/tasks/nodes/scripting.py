@@ -7,11 +7,11 @@ from typing import Protocol
 
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.embedded import expressions_of
-from flowrunner.ports.secrets import SecretSource
+from flowrunner.ports.secrets import OF_ENVIRONMENTS, SecretSource
 from flowrunner.ports.tasks import Level, log
-from flowrunner.tasks.javascript.calls import SCRIPT_ERROR, ReadSecret, ScriptCall, ScriptFailed, ScriptLimits, ScriptOutcome, ScriptScope
+from flowrunner.tasks.javascript.calls import SCRIPT_ERROR, ListSecrets, ReadSecret, ScriptCall, ScriptFailed, ScriptLimits, ScriptOutcome, ScriptScope
 from flowrunner.tasks.nodes.kind import NodeCall, NodeFailed
-from flowrunner.tasks.secrecy import expose, hidden
+from flowrunner.tasks.secrecy import expose, hidden, names_in
 
 NO_LIMITS = ScriptLimits()
 
@@ -72,19 +72,32 @@ class Scripting:
         """What scripts of this attempt see."""
         return ScriptScope(
             names={**names_of(call), **(names or {})},
-            secret=self._secret(call.account),
+            secret=self._secret(call),
+            secret_names=self._names(call),
             log=_heard,
             limits=limits or self.limits,
             account=call.account,
         )
 
-    def _secret(self, account: str) -> ReadSecret:
+    def _secret(self, call: NodeCall) -> ReadSecret:
+        names = names_in(dict(call.raw))
+
         async def secret(name: str) -> JSONValue:
-            revealed = await self._secrets.reveal(account, name)
+            revealed = await self._secrets.reveal(call.account, names.get(name, name))
             expose(revealed.hidden)  # from now on it is shown in nothing that comes out of this attempt
             return revealed.value
 
         return secret
+
+    def _names(self, call: NodeCall) -> ListSecrets:
+        own = names_in(dict(call.raw))
+
+        async def names() -> list[str]:
+            """What can be written behind ``secrets.``: a variable of an environment by its own name, and only of the run's environment."""
+            kept = await self._secrets.names(call.account)
+            return [*own, *(name for name in kept if not name.startswith(OF_ENVIRONMENTS) and name not in own)]
+
+        return names
 
 
 def _heard(level: Level, message: str) -> None:
