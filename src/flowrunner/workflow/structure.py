@@ -91,7 +91,7 @@ class _Chosen:
 
 def loop(compiling: Compiling, step: Step) -> State:
     """Children, or the step itself, again and again."""
-    given, place = _loop_members(compiling, step)
+    given, place = loop_members(compiling, step)
     kind: Any = given.get("type") or ("while" if "condition" in given and "source" not in given else "count" if "count" in given else "forEach")
     if kind not in ("forEach", "while", "count"):
         compiling.found.error((*place, "type"), f"'type' must be forEach, while or count; {shown(kind)} stands there.", INVALID_VALUE)
@@ -123,7 +123,7 @@ def loop(compiling: Compiling, step: Step) -> State:
     return state_of(compiling, around, "Map", work, shape=LoopEnded())
 
 
-def _loop_members(compiling: Compiling, step: Step) -> tuple[JSONObject, Place]:
+def loop_members(compiling: Compiling, step: Step) -> tuple[JSONObject, Place]:
     """The members of the loop, in either spelling."""
     if "loop" in step.given:
         given = read_object(compiling.found, step.given["loop"], step.at("loop"), LOOP)
