@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from flowrunner.core.diagnostics import Diagnostic
+from flowrunner.flow.fromasl import flow_of
 from flowrunner.flow.parse import read_flow
 from flowrunner.flow.toasl import asl_of as asl_of_flow
 from flowrunner.jsonvalue import JSONObject
@@ -22,7 +23,7 @@ class Converted(NamedTuple):
     diagnostics: tuple[Diagnostic, ...]
 
 
-def _flow_to_asl(text: str, kinds: Kinds) -> Converted:
+def _flow_to_asl(text: str, kinds: Kinds, _name: str) -> Converted:
     flow, found, _, locate = read_flow(text, kinds)
     if flow is None:
         return Converted(None, found.diagnostics(locate))
@@ -30,17 +31,27 @@ def _flow_to_asl(text: str, kinds: Kinds) -> Converted:
     return Converted(None if found.failed else made, found.diagnostics(locate))
 
 
-def _workflow_to_asl(text: str, kinds: Kinds) -> Converted:
+def _workflow_to_asl(text: str, kinds: Kinds, _name: str) -> Converted:
     made, found, locate = asl_of_workflow(text, kinds)
     return Converted(None if found.failed else made, found.diagnostics(locate))
 
 
-CONVERTERS: Mapping[tuple[str, str], Callable[[str, Kinds], Converted]] = {
+def _asl_to_flow(text: str, kinds: Kinds, name: str) -> Converted:
+    made, found, locate = flow_of(text, kinds, name)
+    return Converted(None if found.failed else made, found.diagnostics(locate))
+
+
+CONVERTERS: Mapping[tuple[str, str], Callable[[str, Kinds, str], Converted]] = {
     ("flow", "asl"): _flow_to_asl,
     ("workflow", "asl"): _workflow_to_asl,
+    ("asl", "flow"): _asl_to_flow,
 }
 
 
-def convert(text: str, form: str, to: str, kinds: Kinds) -> Converted:
-    """Convert the text of a sound definition from one format (``asl``, ``flow``, ``workflow``) to another; raises KeyError for formats that are not."""
-    return CONVERTERS[form, to](text, kinds)
+def convert(text: str, form: str, to: str, kinds: Kinds, name: str = "converted") -> Converted:
+    """Convert the text of a sound definition from one format (``asl``, ``flow``, ``workflow``) to another.
+
+    The text of a state machine is JSON. `name` is what a flow or workflow will be called where the text has no name. Raises KeyError for formats that
+    are not there or the same.
+    """
+    return CONVERTERS[form, to](text, kinds, name)
