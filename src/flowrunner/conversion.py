@@ -11,6 +11,7 @@ from flowrunner.flow.parse import read_flow
 from flowrunner.flow.toasl import asl_of as asl_of_flow
 from flowrunner.jsonvalue import JSONObject
 from flowrunner.kinds import KindInfo
+from flowrunner.workflow.fromasl import workflow_of
 from flowrunner.workflow.toasl import asl_of as asl_of_workflow
 
 Kinds = Mapping[str, KindInfo]
@@ -41,10 +42,16 @@ def _asl_to_flow(text: str, kinds: Kinds, name: str) -> Converted:
     return Converted(None if found.failed else made, found.diagnostics(locate))
 
 
+def _asl_to_workflow(text: str, kinds: Kinds, name: str) -> Converted:
+    made, found, locate = workflow_of(text, kinds, name)
+    return Converted(None if found.failed else made, found.diagnostics(locate))
+
+
 CONVERTERS: Mapping[tuple[str, str], Callable[[str, Kinds, str], Converted]] = {
     ("flow", "asl"): _flow_to_asl,
     ("workflow", "asl"): _workflow_to_asl,
     ("asl", "flow"): _asl_to_flow,
+    ("asl", "workflow"): _asl_to_workflow,
 }
 
 

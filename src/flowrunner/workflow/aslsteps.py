@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flowrunner.core.program import Retrier
-from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.lang.braces.template import has_braces
 from flowrunner.lang.jsonata.writing import as_it_is, literal, marked, member
@@ -83,20 +83,20 @@ class StepWriter:
         if status == "success":
             writer = Writer(where.names(result=f"({output})"))
             if parts := list(self._variables(writer, where, step, output)):
-                merged = f"$merge([${where.variables}, {', '.join(text for text, _ in parts)}])"
-                assigned[where.variables] = writer.whole(merged, "; ".join(comment for _, comment in parts))
+                merged = f"$merge([${where.variables}, {', '.join(text for _, _, text in parts)}])"
+                assigned[where.variables] = writer.whole(merged, dumps({name: source for name, source, _ in parts}))
         return assigned
 
-    def _variables(self, writer: Writer, where: Where, step: Step, output: str) -> Iterator[tuple[str, str]]:
-        """(an object of one variable or of none, the source) for each variable that the step sets, as JSONata."""
+    def _variables(self, writer: Writer, where: Where, step: Step, output: str) -> Iterator[tuple[str, JSONValue, str]]:
+        """(name, source, an object of the variable or of nothing as JSONata) for each variable that the step sets."""
         sources = [(name, source, member_) for member_ in ("outputs", "output") for name, source in step.given.get(member_, {}).items()]
         for name, source, _ in sources:  # what expressions give stands over what is at paths
             if isinstance(source, str) and not has_braces(source):
-                yield f"($x := {_at_path(writer, source, output)}; $exists($x) ? {{{literal(name)}: $x}})", f"{name}: {source}"
+                yield name, source, f"($x := {_at_path(writer, source, output)}; $exists($x) ? {{{literal(name)}: $x}})"
         for name, source, member_ in sources:
             if not isinstance(source, str) or has_braces(source):
                 try:
-                    yield f"{{{literal(name)}: {part(writer, source, where.previous)}}}", f"{name}: {source}"
+                    yield name, source, f"{{{literal(name)}: {part(writer, source, where.previous)}}}"
                 except Untranslatable as error:
                     self._refuse(step.at(member_, name), str(error))
 

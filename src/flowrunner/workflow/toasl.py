@@ -24,7 +24,7 @@ from flowrunner.workflow.steps import graph_of, steps_of
 from flowrunner.workflow.structure import DEFAULT
 
 BEGIN, END = "(start)", "(end)"
-_GIVEN = (
+GIVEN = (
     "($i := $states.input; $part := function($k) {{ $type($i) = 'object' and $type($lookup($i, $k)) = 'object' ?"
     " $sift($lookup($i, $k), function($v, $n) {{ $not($contains($n, '.')) }}) }};"
     " $merge([{{}}, $part('environment'), {0}, $part('variables')]))"
@@ -57,7 +57,7 @@ class _Machine:
         begin, end = self.name(BEGIN), self.name(END)
         start, states = self.level(where, steps_of(self.compiling, given["steps"], ("steps",)), end, limit=given.get("maxConcurrency"))
         try:
-            merged = _GIVEN.format(literal(variables))
+            merged = GIVEN.format(literal(variables))
         except ValueError:
             refuse(self.found, ("variables",), f"a whole number beyond {MOST_EXACT} is not exact in JSONata", "Write it as a text.")
             merged = ""
