@@ -8,9 +8,12 @@ from typing import NamedTuple
 from flowrunner.core.diagnostics import Diagnostic
 from flowrunner.flow.fromasl import flow_of
 from flowrunner.flow.parse import read_flow
+from flowrunner.flow.toasl import CANNOT_CONVERT
 from flowrunner.flow.toasl import asl_of as asl_of_flow
 from flowrunner.jsonvalue import JSONObject
 from flowrunner.kinds import KindInfo
+from flowrunner.reading.document import Syntax, read_document
+from flowrunner.reading.findings import Findings, Place
 from flowrunner.workflow.fromasl import workflow_of
 from flowrunner.workflow.toasl import asl_of as asl_of_workflow
 
@@ -47,18 +50,48 @@ def _asl_to_workflow(text: str, kinds: Kinds, name: str) -> Converted:
     return Converted(None if found.failed else made, found.diagnostics(locate))
 
 
+def _flow_to_workflow(text: str, _kinds: Kinds, _name: str) -> Converted:
+    return _refused(
+        text,
+        "yaml",
+        ("nodes",),
+        "This has no counterpart in a workflow: a flow takes an object and gives it back with what its nodes have returned, a workflow takes and gives"
+        " variables and outputs, and its tasks are called in another way (an answer 404 is a result in a flow, a failure in a workflow)."
+        " Keep it as a flow, and start it beside the workflow.",
+    )
+
+
+def _workflow_to_flow(text: str, _kinds: Kinds, _name: str) -> Converted:
+    return _refused(
+        text,
+        "json",
+        ("steps",),
+        "This has no counterpart in a flow: a workflow takes and gives variables and outputs, a flow takes an object and gives it back with what its"
+        " nodes have returned, and its tasks are called in another way (an answer 404 is a failure in a workflow, a result in a flow)."
+        " Keep it as a workflow, and start it from a flow with a node of the kind 'workflow'.",
+    )
+
+
+def _refused(text: str, syntax: Syntax, place: Place, message: str) -> Converted:
+    found = Findings()
+    found.error(place, message, CANNOT_CONVERT)
+    return Converted(None, found.diagnostics(read_document(text, syntax).locate))
+
+
 CONVERTERS: Mapping[tuple[str, str], Callable[[str, Kinds, str], Converted]] = {
     ("flow", "asl"): _flow_to_asl,
     ("workflow", "asl"): _workflow_to_asl,
     ("asl", "flow"): _asl_to_flow,
     ("asl", "workflow"): _asl_to_workflow,
+    ("flow", "workflow"): _flow_to_workflow,
+    ("workflow", "flow"): _workflow_to_flow,
 }
 
 
 def convert(text: str, form: str, to: str, kinds: Kinds, name: str = "converted") -> Converted:
     """Convert the text of a sound definition from one format (``asl``, ``flow``, ``workflow``) to another.
 
-    The text of a state machine is JSON. `name` is what a flow or workflow will be called where the text has no name. Raises KeyError for formats that
+    `name` is what a flow or workflow will be called where the text has no name. Raises KeyError for formats that
     are not there or the same.
     """
     return CONVERTERS[form, to](text, kinds, name)

@@ -129,7 +129,10 @@ def convert(
         complain(f"{file} is {NAMED[to.value]} already: name another format with --to.")
         raise Ended(USAGE)
     sound_program(source)
-    made = converted(source.definition, source.format, to.value, BUILT_IN)
+    if source.format == "test":
+        complain(f"{file} is a test case: state machines, flows and workflows can be converted.")
+        raise Ended(INVALID)
+    made = converted(source.written, source.format, to.value, BUILT_IN, source.name)
     for one in made.diagnostics:
         say(finding(one, file))
     if made.definition is None:

@@ -27,7 +27,7 @@ Format = Literal["asl", "flow", "workflow", "test"]
 
 
 class Source(NamedTuple):
-    """A definition that was read: `definition` is JSON text (of a flow the text as it is), `program` None when it has errors."""
+    """A definition that was read: `definition` is JSON text (of a flow the text as it is), `written` what the file holds, `program` None when it has errors."""
 
     file: str
     name: str
@@ -35,6 +35,7 @@ class Source(NamedTuple):
     program: Program | None
     diagnostics: Sequence[Diagnostic]
     format: Format = "asl"
+    written: str = ""
 
 
 def read_text(file: str) -> str:
@@ -61,31 +62,32 @@ def read_source(file: str) -> Source:
 
     text = read_text(file)
     is_yaml = file.endswith((".yaml", ".yml"))
+    written = text
     if _is_flow(text):
         from flowrunner.flow.parse import parse_flow  # noqa: PLC0415  # as above
         from flowrunner.kinds import BUILT_IN  # noqa: PLC0415  # as above
 
         flow = parse_flow(text, BUILT_IN)
-        return Source(file, machine_name(file), text, flow.program, flow.diagnostics, "flow")
+        return Source(file, machine_name(file), text, flow.program, flow.diagnostics, "flow", written)
     if _has_member(text, "testId", _TEST):
         from flowrunner.kinds import BUILT_IN  # noqa: PLC0415  # as above
         from flowrunner.workflow.testcase import parse_testcase  # noqa: PLC0415  # as above
 
         test = parse_testcase(text, BUILT_IN)
-        return Source(file, machine_name(file), text, test.program, test.diagnostics, "test")
+        return Source(file, machine_name(file), text, test.program, test.diagnostics, "test", written)
     if _has_member(text, "steps", _STEPS):
         from flowrunner.kinds import BUILT_IN  # noqa: PLC0415  # as above
         from flowrunner.workflow.parse import parse_workflow  # noqa: PLC0415  # as above
 
         workflow = parse_workflow(text, BUILT_IN)
-        return Source(file, machine_name(file), text, workflow.program, workflow.diagnostics, "workflow")
+        return Source(file, machine_name(file), text, workflow.program, workflow.diagnostics, "workflow", written)
     program, diagnostics = parse_definition(text, syntax="yaml" if is_yaml else "json")
     if is_yaml and program is not None:
         from flowrunner.jsonvalue import dumps  # noqa: PLC0415  # as above
         from flowrunner.reading.document import read_document  # noqa: PLC0415  # as above
 
         text = dumps(read_document(text, "yaml").value)
-    return Source(file, machine_name(file), text, program, for_people(diagnostics))
+    return Source(file, machine_name(file), text, program, for_people(diagnostics), "asl", written)
 
 
 def _is_flow(text: str) -> bool:

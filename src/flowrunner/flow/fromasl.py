@@ -42,8 +42,8 @@ class _Refused(Exception):
 
 
 def flow_of(text: str, kinds: Mapping[str, KindInfo], name: str) -> tuple[JSONObject, Findings, Locate]:
-    """The flow of a sound state machine (JSON) as a JSON value; it counts only when nothing was found."""
-    document = read_document(text, "json")
+    """The flow of a sound state machine (JSON or YAML) as a JSON value; it counts only when nothing was found."""
+    document = read_document(text, "json" if text.lstrip().startswith("{") else "yaml")
     found = Findings()
     machine: JSONObject = document.value
     flow = _Reader(found, kinds, machine).flow(name)

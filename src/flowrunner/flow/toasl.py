@@ -43,10 +43,12 @@ def asl_of(found: Findings, flow: Flow) -> JSONObject:
     made_of: dict[str, JSONObject] = {}
     waiting = [flow.start]
     while waiting:
-        name = waiting.pop()
+        name = waiting.pop(0)
         if name not in made_of and name in flow.nodes:
+            before = found.errors
             made_of[name] = _states(found, flow.nodes[name])
             waiting += [target for state in made_of[name].values() for target in targets_of(state)]
+            waiting += flow.nodes[name].edges.values() if found.errors > before else ()  # to find all that has no counterpart
     states: JSONObject = {name: state for node in flow.nodes for name, state in made_of.get(node, {}).items()}
     if any(END in targets_of(state) for state in states.values()):
         states[END] = {"Type": "Succeed"}

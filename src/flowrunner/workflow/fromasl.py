@@ -34,8 +34,8 @@ class _Refused(Exception):
 
 
 def workflow_of(text: str, kinds: Mapping[str, KindInfo], name: str) -> tuple[JSONObject, Findings, Locate]:
-    """The workflow of a sound state machine (JSON) as a JSON value; it counts only when nothing was found."""
-    document = read_document(text, "json")
+    """The workflow of a sound state machine (JSON or YAML) as a JSON value; it counts only when nothing was found."""
+    document = read_document(text, "json" if text.lstrip().startswith("{") else "yaml")
     found = Findings()
     machine: JSONObject = document.value
     workflow: JSONObject = {}
@@ -184,7 +184,9 @@ class _Reader:
         """The source in the comment of an expression."""
         found = _SOURCE.match(value) if isinstance(value, str) else None
         if found is None:
-            raise self._refused(place, "an expression in JSONata stands where a workflow has {{ }}", "Let the comment before it say it so: {% /* {{x}} */ $variables.x %}.")
+            raise self._refused(
+                place, "an expression in JSONata stands where a workflow has {{ }}", "Let the comment before it say it so: {% /* {{x}} */ $variables.x %}."
+            )
         return found[1]
 
     def _read(self, text: str, place: Place) -> JSONValue:
@@ -211,7 +213,7 @@ def _ids(text: str) -> list[str]:
 def _retry(rule: JSONObject) -> JSONObject:
     rate = rule.get("BackoffRate", 2)
     made: JSONObject = {"maxAttempts": rule.get("MaxAttempts", 3) + 1, "interval": f"{rule.get('IntervalSeconds', 1)}s"}
-    made |= {} if rate == 1 else {"backoff": "exponential"} if rate == 2 else {"backoffRate": rate}  # noqa: PLR2004 - the rate without one
+    made |= {} if rate == 1 else {"backoff": "exponential"} if rate == 2 else {"backoffRate": rate}
     if "MaxDelaySeconds" in rule:
         made["maxInterval"] = f"{rule['MaxDelaySeconds']}s"
     return {**made, "jitter": True} if rule.get("JitterStrategy") == "FULL" else made
