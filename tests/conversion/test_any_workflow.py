@@ -12,7 +12,18 @@ from flowrunner.kinds import BUILT_IN
 NAMES = ["a", "b", "c", "d", "e"]
 VARIABLES = ["x", "y", "z"]
 READS = st.sampled_from(
-    ["{{x}}", "{{y}} and {{z}}", "{{a.v}}", "{{nodes.b.output.v}}", "{{nodes.c.status}}", "{{$prev.v}}", "{{x + 1}}", "plain", "{{x == y}}"]
+    [
+        "{{x}}",
+        "{{y}} and {{z}}",
+        "{{a.v}}",
+        "{{nodes.b.output.v}}",
+        "{{nodes.c.status}}",
+        "{{$prev.v}}",
+        "{{x + 1}}",
+        "plain",
+        "{{x == y}}",
+        "{{item}} {{$loopCount}} {{index}}",
+    ]
 )
 CONDITIONS = st.sampled_from(["{{x}} == 1", "{{a}}", "{{nodes.b.status}} === 'success'", "!{{y}}", "{{z}} < 2 || {{x}}"])
 SETS = st.dictionaries(st.sampled_from(VARIABLES), st.sampled_from(["v", "w.k", "{{result.v}}", "{{x}}", "no.where"]), max_size=1)
@@ -25,6 +36,26 @@ ANSWERS = st.builds(
 )
 
 
+LOOPS = st.fixed_dictionaries(
+    {},
+    optional={
+        "breakCondition": CONDITIONS,
+        "continueCondition": st.sampled_from(["{{item}} == 1", "{{$loopFirst}}"]),
+        "maxIterations": st.sampled_from([1, 2]),
+    },
+).flatmap(
+    lambda more: st.sampled_from([{"source": "x"}, {"source": [1, "{{y}}", [2]]}, {"count": 2}, {"condition": "{{y}} != 1", "maxIterations": 3}]).map(
+        lambda loop: loop | more
+    )
+)
+LOOSE = st.sampled_from([{}, {"onError": "continue"}])
+
+
+def list_of(children):
+    """The same steps one after the other, unless they say what they wait for."""
+    return [{"id": name, **step} for name, step in children.items()]
+
+
 @st.composite
 def steps(draw, names, level=0):
     made = {}
@@ -32,7 +63,8 @@ def steps(draw, names, level=0):
         step = {"type": "http", "config": {"url": draw(READS)}}
         if level == 0 and draw(st.integers(0, 5)) == 0:
             children = draw(steps([f"{name}1", f"{name}2"], level=1))
-            step = draw(st.sampled_from([{"type": "group", "children": children}, {"type": "branch", "condition": draw(CONDITIONS), "children": children}]))
+            arranged = [{"type": "group", "children": children}, {"type": "branch", "condition": draw(CONDITIONS), "children": children}]
+            step = draw(st.sampled_from([*arranged, {"type": "loop", "loop": draw(LOOPS), "children": list_of(children), **draw(LOOSE)}]))
         else:
             step |= draw(
                 st.sampled_from([{}, {}, {"onError": "continue"}, {"retry": {"maxAttempts": 2, "interval": 1000}}, {"retryCount": 1, "onError": "continue"}])

@@ -62,10 +62,17 @@ class Ran:
     def story(self):
         """What two equivalent definitions have in common; calls of the same moment in the order of their names."""
         result = self.outcome.output and json.loads(self.outcome.output)
-        worded = self.outcome.error != "States.QueryEvaluationError"  # its cause names the expression, in its language
-        failed = None if self.outcome.status == "SUCCEEDED" else (self.outcome.error, worded and self.outcome.cause)
+        failed = None if self.outcome.status == "SUCCEEDED" else worded({"error": self.outcome.error, "cause": self.outcome.cause})
         calls = sorted(self.calls, key=lambda call: (call[0], call[1], json.dumps(call[2], sort_keys=True)))
-        return {"status": self.outcome.status, "output": result, "failed": failed, "at": self.outcome.at - START, "calls": calls}
+        return {"status": self.outcome.status, "output": worded(result), "failed": failed, "at": self.outcome.at - START, "calls": calls}
+
+
+def worded(value):
+    """The value without the causes of failed evaluations, which name the expression in its language."""
+    if isinstance(value, dict):
+        unlike = value.get("error") == "States.QueryEvaluationError"
+        return {name: worded(part) for name, part in value.items() if not (unlike and name == "cause")}
+    return list(map(worded, value)) if isinstance(value, list) else value
 
 
 def identity_of(given):

@@ -9,7 +9,7 @@ from flowrunner.lang.braces import compile_braces, compile_condition
 from flowrunner.lang.braces.parse import parse
 from flowrunner.lang.environment import Environment
 from flowrunner.lang.jsonata import evaluate
-from flowrunner.workflow.jsonata import Names, Untranslatable, Writer, template
+from flowrunner.workflow.jsonata import Names, Untranslatable, Writer, expression, template
 
 FAILED = "(failed)"
 NODES = {"s-1": {"output": {"a": [1, {"b": "x"}], "length": 7, "0": "zero"}, "status": "success"}, "s2": {"output": None, "status": "skipped"}}
@@ -93,3 +93,11 @@ def test_an_index_that_is_an_expression_cannot_be_said():
     """It is refused, not guessed."""
     with pytest.raises(Untranslatable):
         template(NAMES, "{{x[y]}}")
+
+
+@pytest.mark.parametrize("value", [[], [1], [[1]], [[]], 1, None, {"a": [1]}])
+def test_lists_keep_their_items(value):
+    """A list within a list stays one."""
+    variables = {"sure": 5, "x": value}
+    written = {"k": ["{{x}}", [1], [], "{{x}}", ["{{x}}"], {"m": "{{x}}"}]}
+    assert by_jsonata(expression(NAMES, written), variables) == by_braces(compile_braces(written), variables)

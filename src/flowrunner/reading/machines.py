@@ -39,6 +39,18 @@ def differences(one: JSONObject, other: JSONObject, place: Place = ()) -> Iterat
             yield from differences(branch, its, (*here, "Branches", index))
 
 
+def reached(start: str, states: JSONObject) -> JSONObject:
+    """The states that an execution may come to from `start`, in their order: a definition may have no others."""
+    names: set[str] = set()
+    waiting: list[str | None] = [start]
+    while waiting:
+        name = waiting.pop()
+        if name is not None and name not in names:
+            names.add(name)
+            waiting += [target for _, target in _targets(states[name])]
+    return {name: state for name, state in states.items() if name in names}
+
+
 def is_end(state: JSONObject) -> bool:
     """Whether a state only ends its branch."""
     return state["Type"] == "Succeed" and state.keys() <= {"Type", "Comment", "QueryLanguage"}

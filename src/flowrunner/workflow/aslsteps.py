@@ -38,17 +38,24 @@ def refuse(found: Findings, place: Place, why: str, remedy: str = "") -> None:
     found.error(place, f"This has no counterpart in the Amazon States Language: {why}. {remedy}".rstrip(), CANNOT_CONVERT)
 
 
-def failing(compiling: Compiling, step: Step) -> bool:
-    """Whether the step does something about its failure."""
-    return step.goes_on or bool(retriers_of(compiling, step))
+def failing(compiling: Compiling, step: Step, where: Where | None = None) -> bool:
+    """Whether something is done about the failure of a step: by itself, or by a loop around it."""
+    return step.goes_on or (where is not None and where.failed is not None) or bool(retriers_of(compiling, step))
+
+
+ERROR = "{'error': $states.errorOutput.Error, 'cause': $exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : null}"
 
 
 def caught(where: Where, step: Step, then: str) -> list[JSONValue]:
-    """``Catch`` of a step that the workflow goes on after, failed or not."""
-    error = "{'error': $states.errorOutput.Error, 'cause': $exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : null}"
-    kept = f"{{{literal(step.id)}: {{'output': null, 'status': 'failed', 'error': {error}}}}}"
-    assign = {where.nodes: marked(f"$merge([${where.nodes}, {kept}])")}
-    return [{"ErrorEquals": [name], "Assign": assign, "Output": {}, "Next": then} for name in ("States.DataLimitExceeded", "States.ALL")]
+    """``Catch`` of a step: the workflow goes on after it, failed or not, or the loop around goes on; empty where it does not."""
+    if step.goes_on:
+        kept = f"{{{literal(step.id)}: {{'output': null, 'status': 'failed', 'error': {ERROR}}}}}"
+        target, assign = then, {where.nodes: marked(f"$merge([${where.nodes}, {kept}])")}
+    elif where.failed is not None:
+        target, assign = where.failed[0], {where.failed[1]: marked(ERROR)}
+    else:
+        return []
+    return [{"ErrorEquals": [name], "Assign": assign, "Output": {}, "Next": target} for name in ("States.DataLimitExceeded", "States.ALL")]
 
 
 def _at_path(writer: Writer, source: str, output: str) -> str:
@@ -70,9 +77,9 @@ class StepWriter:
         """The state of a step."""
         named = {"Comment": step.given["name"]} if step.given.get("name") else {}
         own = self._kinds.get(step.type)
-        if step.loops or own is None:
+        if own is None:
             return {**named, **self._task(where, step, then), "Output": {}, "Next": then}
-        if failing(self._compiling, step) and (may_fail(step.given) or has_braces(step.config)):
+        if failing(self._compiling, step, where) and (may_fail(step.given) or has_braces(step.config)):
             self._refuse(step.place, "only a Task can be tried again or caught", "Leave out its retries and 'onError'.")
         return {**named, **own(where, step), "Output": {}, "Next": then}
 
@@ -104,9 +111,7 @@ class StepWriter:
 
     def _task(self, where: Where, step: Step, then: str) -> JSONObject:
         info = self._compiling.kinds.get(step.type)
-        if step.loops or step.type == "loop":
-            self._refuse(step.place, "a loop's iterations see what those before have set, which a Map state's do not")
-        elif info is None or info.structural:
+        if info is None or info.structural:
             self._refuse(
                 step.at("type"), "the account of the other definition is not known here", "Start it with arn:aws:states:::states:startExecution.sync:2."
             )
@@ -137,7 +142,7 @@ class StepWriter:
             params = given
         arguments: JSONObject = {"params": params, "input": given}
         if kind in SEES_ALL:
-            arguments["variables"] = f"{{% ${where.variables} %}}"
+            arguments["variables"] = marked(where.all_variables)
             arguments["results"] = marked(f"$merge([{{}}, $each(${where.nodes}, function($v, $k) {{ {{$k: $v.output}} }})])")
         state: JSONObject = {"Type": "Task", "Resource": f"{RESOURCE}{kind}", "Arguments": {**arguments, "execution": _EXECUTION, "language": "workflow"}}
         if step.given.get("timeout") is not None:
@@ -145,8 +150,8 @@ class StepWriter:
             state["TimeoutSeconds"] = self._seconds(milliseconds / 1000, step.at("timeout"))
         if retry := [made for retrier in retriers_of(self._compiling, step) for made in self._retry(step, retrier)]:
             state["Retry"] = retry
-        if step.goes_on:
-            state["Catch"] = caught(where, step, then)
+        if catch := caught(where, step, then):
+            state["Catch"] = catch
         return {**state, "Assign": self.left(where, step, _OUTPUT, "success")}
 
     def _filled(self, names: Names, value: JSONObject, previous: str | None, step: Step, place: Place) -> JSONObject:

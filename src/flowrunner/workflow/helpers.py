@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 HELPERS: Mapping[str, str] = {
     "else": "function($v, $d) { $exists($v) ? $v : $d }",
+    "whole": "function($v) { $type($v) = 'array' ? [[$v]] : [$v] }",
     "member": "function($v, $k) { $type($v) = 'object' ? $lookup($v, $k) }",
     "size": "function($v) { $type($v) = 'object' ? $v.length : $type($v) = 'array' ? $count($v) : $type($v) = 'string' ? $length($v) }",
     "item": (

@@ -244,11 +244,21 @@ def part(writer: Writer, value: JSONValue, previous: str | None) -> str:
     if not has_braces(value):
         return _literal(value)
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_literal(name)}: {part(writer, part, previous)}" for name, part in value.items()) + "}"
+        return "{" + ", ".join(f"{_literal(name)}: {part(writer, inner, previous)}" for name, inner in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(part(writer, part, previous) for part in value) + "]"
+        return _list(writer, value, previous)
     made = text(writer, value, previous)
     return _literal(value) if made is None else made
+
+
+def _list(writer: Writer, items: list[JSONValue], previous: str | None) -> str:
+    """A list. JSONata puts the items of a list that an expression gives in its place, so each such item becomes a list of its own first."""
+    joined = ""
+    for item in items:
+        made = part(writer, item, previous)
+        one = f"{writer.need('whole')}({made})" if has_braces(item) else f"[{made}]"
+        joined = f"$append({joined}, {one})" if joined else one
+    return joined
 
 
 def text(writer: Writer, value: str, previous: str | None) -> str | None:

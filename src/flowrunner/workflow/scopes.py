@@ -23,7 +23,8 @@ _SEES_ALL = re.compile(r"\b(results|variables)\b")
 class Where:
     """A place for steps. `depth` counts the Parallel and Map states around it: each has variables of its own, whose names may not meet.
 
-    `previous` is what ``$prev`` means; `given` are names with a value of their own, as JSONata.
+    `previous` is what ``$prev`` means; `given` are names with a value of their own, as JSONata. `loops` are the objects of variables of the loops
+    around, `failed` where a step goes on that fails within a loop that goes on: the state, and the variable for the error.
     """
 
     certain: frozenset[str]
@@ -31,6 +32,8 @@ class Where:
     depth: int = 0
     previous: str | None = None
     given: Mapping[str, str] = field(default_factory=dict)
+    loops: tuple[str, ...] = ()
+    failed: tuple[str, str] | None = None
 
     @property
     def variables(self) -> str:
@@ -41,6 +44,11 @@ class Where:
     def nodes(self) -> str:
         """The name of the variable that holds what steps have left behind."""
         return f"nodes{self.depth or ''}"
+
+    @property
+    def all_variables(self) -> str:
+        """The variables with those of the loops around, as JSONata."""
+        return f"$merge([${self.variables}, {', '.join(self.loops)}])" if self.loops else f"${self.variables}"
 
     def names(self, *, given: Mapping[str, str] | None = None, result: str | None = None) -> Names:
         """What names mean here; `given` stand over those of the place."""

@@ -7,6 +7,7 @@ The machine takes and gives what the workflow does. It keeps the variables of th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import KindInfo
@@ -14,7 +15,9 @@ from flowrunner.lang.braces import compile_condition
 from flowrunner.lang.jsonata.writing import MOST_EXACT, literal, marked, member
 from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings, Locate, Place
+from flowrunner.reading.machines import reached
 from flowrunner.workflow.arrangement import Arrangement, Chain, Fork, One, Tangled, arranged, in_turn, steps_in, width
+from flowrunner.workflow.aslloops import loop_states
 from flowrunner.workflow.aslsteps import NAME_CHARACTERS, States, StepWriter, failing, refuse
 from flowrunner.workflow.compiling import Compiling, Step
 from flowrunner.workflow.jsonata import Untranslatable, Writer
@@ -35,10 +38,12 @@ def asl_of(text: str, kinds: Mapping[str, KindInfo]) -> tuple[JSONObject, Findin
     """The definition of a sound workflow as a JSON value; it counts only when nothing was found."""
     document = read_document(text, "json")
     found = Findings()
-    return _Machine(found, kinds, document.value).made(), found, document.locate
+    return MachineWriter(found, kinds, document.value).made(), found, document.locate
 
 
-class _Machine:
+class MachineWriter:
+    """Writes the states of one workflow."""
+
     def __init__(self, found: Findings, kinds: Mapping[str, KindInfo], given: JSONObject) -> None:
         self.found = found
         self.given = given
@@ -48,6 +53,7 @@ class _Machine:
         self.ids = frozenset(whole.ids)
         self.taken = set(self.ids)
         self.writer = StepWriter(found, self.compiling)
+        self.loops = 0
 
     def made(self) -> JSONObject:
         """The whole definition."""
@@ -61,14 +67,15 @@ class _Machine:
         except ValueError:
             refuse(self.found, ("variables",), f"a whole number beyond {MOST_EXACT} is not exact in JSONata", "Write it as a text.")
             merged = ""
+        states = {
+            begin: {"Type": "Pass", "Assign": {"variables": marked(merged), "nodes": {}}, "Output": {}, "Next": start},
+            **states,
+            end: {"Type": "Succeed", "Output": {"variables": "{% $variables %}", "outputs": marked(self.outputs(where, self.compiled_ids))}},
+        }
         made: JSONObject = {
             "QueryLanguage": "JSONata",
             "StartAt": begin,
-            "States": {
-                begin: {"Type": "Pass", "Assign": {"variables": marked(merged), "nodes": {}}, "Output": {}, "Next": start},
-                **states,
-                end: {"Type": "Succeed", "Output": {"variables": "{% $variables %}", "outputs": marked(self.outputs(where, self.compiled_ids))}},
-            },
+            "States": reached(begin, states),
         }
         if given.get("timeout") is not None:
             milliseconds = self.compiling.milliseconds(given["timeout"], ("timeout",), unit="s") or 0
@@ -139,7 +146,14 @@ class _Machine:
 
     def fork(self, where: Where, parts: tuple[Arrangement, ...], steps: Mapping[str, Step], then: str) -> tuple[str, States]:
         """Parts side by side: a Parallel state, whose branches give what they have set."""
-        inner = Where(certain=where.certain, steps=where.steps, depth=where.depth + 1, previous=where.previous, given=where.given)
+        inner = replace(where, depth=where.depth + 1)
+        if where.failed is not None:
+            refuse(
+                self.found,
+                steps[steps_in(parts[0])[0]].place,
+                "steps side by side lose what they have set when one of them fails",
+                "Let one depend on the other.",
+            )
         sides = [[(name, touched(steps[name].given, self.within(steps[name]))) for name in steps_in(part)] for part in parts]
         for index, side in enumerate(sides):
             for name, own in side:
@@ -152,7 +166,7 @@ class _Machine:
             begin, end = self.name(f"(begin {side[0][0]})"), self.name(f"(end {side[0][0]})")
             start, states = self.part(inner, part, steps, end)
             kept = {begin: self.begun(where, inner, start), **states, end: self.ended(inner, frozenset[str]().union(*(own.sets for _, own in side)))}
-            branches.append({"StartAt": begin, "States": kept})
+            branches.append({"StartAt": begin, "States": reached(begin, kept)})
         results = [f"$states.result[{index}]" for index in range(len(branches))]
         state: JSONObject = {
             "Type": "Parallel",
@@ -194,7 +208,7 @@ class _Machine:
 
     def step(self, where: Where, step: Step, then: str) -> tuple[str, States]:
         """The states of a step: a choice first where it may be skipped."""
-        place = where if not step.needs else Where(certain=where.certain, steps=where.steps, depth=where.depth, previous=step.needs[-1], given=where.given)
+        place = replace(where, previous=step.needs[-1]) if step.needs else where
         if len(step.id) > NAME_CHARACTERS:
             refuse(self.found, step.place, f"the name of a state has at most {NAME_CHARACTERS} characters", "Give the step a shorter id.")
         skipped = self.writer.left(place, step, "null", "skipped")
@@ -203,18 +217,19 @@ class _Machine:
         start, states = self.own(place, step, then)
         if "when" not in step.given:
             return start, states
-        if failing(self.compiling, step) and may_fail({"when": step.given["when"]}):
+        if failing(self.compiling, step, where) and may_fail({"when": step.given["when"]}):
             refuse(self.found, step.at("when"), "a Choice state whose condition fails has no Retry and no Catch", "Do the calculation in a step before.")
         asked = self.name(f"{step.id} (when)")
         condition = self.condition(place, step.given["when"], step.at("when"))
         choice = {"Type": "Choice", "Choices": [{"Condition": condition, "Next": start}], "Default": then, "Assign": skipped, "Output": {}}
         return asked, {asked: choice, **states}
 
-    def condition(self, where: Where, given: JSONValue, place: Place) -> str:
-        """A condition as JSONata."""
-        writer = Writer(where.names())
+    def condition(self, where: Where, given: JSONValue, place: Place, *, result: str | None = None, holds: bool = True) -> str:
+        """Whether a condition holds, or does not, as JSONata."""
+        writer = Writer(where.names(result=result))
         try:
-            return writer.whole(writer.truth(compile_condition(given, previous=where.previous).tree), given if isinstance(given, str) else "")
+            truth = writer.truth(compile_condition(given, previous=where.previous).tree)
+            return writer.whole(truth if holds else f"$not({truth})", given if isinstance(given, str) else "")
         except Untranslatable as error:
             refuse(self.found, place, str(error))
             return ""
@@ -223,6 +238,8 @@ class _Machine:
         """The states of a step that is not skipped."""
         kind = "loop" if step.loops else step.type
         arranging = {"group": self.group, "branch": self.branch}
+        if kind == "loop":
+            return loop_states(self, where, step, then)
         if kind in arranging:
             if failing(self.compiling, step):
                 refuse(self.found, step.place, f"what a {kind} has set before it failed would be lost", "Give the retries and 'onError' to the steps within.")
@@ -251,6 +268,8 @@ class _Machine:
             if condition is None:
                 default = start
                 break
+            if where.failed is not None and may_fail({"condition": condition}):
+                refuse(self.found, at, "a Choice state whose condition fails has no Catch", "Do the calculation in a step before.")
             choices.append({"Condition": self.condition(where, condition, at), "Next": start})
         if not choices and default is not None:
             return default, states
