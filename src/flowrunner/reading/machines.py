@@ -45,7 +45,7 @@ def reached(start: str, states: JSONObject) -> JSONObject:
     waiting: list[str | None] = [start]
     while waiting:
         name = waiting.pop()
-        if name is not None and name not in names:
+        if name is not None and name in states and name not in names:
             names.add(name)
             waiting += [target for _, target in _targets(states[name])]
     return {name: state for name, state in states.items() if name in names}
