@@ -3,6 +3,10 @@
 import pytest
 from twice import Answer, converted, refusals, same
 
+from flowrunner.conversion import convert
+from flowrunner.jsonvalue import dumps
+from flowrunner.kinds import BUILT_IN
+
 
 def task(**more):
     return {"type": "http", "config": {"url": "http://x/{{n}}"}, **more}
@@ -200,3 +204,10 @@ def test_the_most_at_once_cannot_be_said():
     workflow = {"maxConcurrency": 2, "variables": {"n": 2**60}, "steps": {"a": task(), "b": task(), "c": task()}}
     assert sorted(place for place, _ in refusals(workflow, "workflow", "asl")) == ["/maxConcurrency", "/variables"]
     assert same({**workflow, "variables": {}, "maxConcurrency": 3}, "workflow", "asl")
+
+
+def test_it_is_said_that_numbers_in_texts_may_look_otherwise():
+    """Once, at the first such text."""
+    workflow = {"variables": {"n": 1}, "steps": {"a": task(when="{{n}} < 2"), "b": task(dependsOn=["a"])}}
+    found = convert(dumps(workflow), "workflow", "asl", BUILT_IN).diagnostics
+    assert [(one.severity, one.code, one.pointer) for one in found] == [("WARNING", "NUMBERS_IN_TEXTS", "/steps/a/config/url")]

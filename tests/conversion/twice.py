@@ -60,10 +60,14 @@ class Ran:
 
     @property
     def story(self):
-        """What two equivalent definitions have in common; calls of the same moment in the order of their names."""
+        """What two equivalent definitions have in common; calls of the same moment in the order of their names.
+
+        Of branches that begin in the moment in which one of them fails, some may not get to their task: such calls are left out.
+        """
         result = self.outcome.output and json.loads(self.outcome.output)
         failed = None if self.outcome.status == "SUCCEEDED" else worded({"error": self.outcome.error, "cause": self.outcome.cause})
-        calls = sorted(self.calls, key=lambda call: (call[0], call[1], json.dumps(call[2], sort_keys=True)))
+        told = [call for call in self.calls if failed is None or call[0] < self.outcome.at - START]
+        calls = sorted(told, key=lambda call: (call[0], call[1], json.dumps(call[2], sort_keys=True)))
         return {"status": self.outcome.status, "output": worded(result), "failed": failed, "at": self.outcome.at - START, "calls": calls}
 
 

@@ -11,6 +11,7 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.braces.nodes import Binary, Call, Member, Name, Negative, Node
 from flowrunner.lang.braces.parse import parse
 from flowrunner.lang.braces.template import has_braces, parts_of
+from flowrunner.reading.findings import Place
 from flowrunner.workflow.jsonata import Names, nodes_in
 
 CONDITIONS = frozenset({"when", "condition", "loopCondition", "breakCondition", "continueCondition"})
@@ -98,6 +99,24 @@ def touched(given: JSONObject, ids: frozenset[str]) -> Touched:
             everything = everything or names.count("nodes") > len(steps)
             reads.update(names, steps)
     return Touched(frozenset(reads - {"nodes"}), frozenset(sets), everything)
+
+
+def mixed_text(value: JSONValue, place: Place) -> Place | None:
+    """The place of the first text that values of expressions are put into; None if there is none."""
+    if isinstance(value, str):
+        name = place[-1]
+        reads = has_braces(value) and name not in CONDITIONS and name not in SCRIPTS
+        return place if reads and _is_mixed(value) else None
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return next((found for name, part in parts if (found := mixed_text(part, (*place, name))) is not None), None)
+
+
+def _is_mixed(value: str) -> bool:
+    try:
+        parts = list(parts_of(value, ""))
+    except ExpressionSyntaxError:
+        return False
+    return len(parts) > 1 and any(isinstance(part, tuple) for part in parts)
 
 
 def may_fail(given: JSONValue) -> bool:

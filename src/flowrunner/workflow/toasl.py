@@ -22,10 +22,11 @@ from flowrunner.workflow.aslsteps import NAME_CHARACTERS, States, StepWriter, fa
 from flowrunner.workflow.compiling import Compiling, Step
 from flowrunner.workflow.jsonata import Untranslatable, Writer
 from flowrunner.workflow.parse import LOWERS
-from flowrunner.workflow.scopes import Where, may_fail, touched
+from flowrunner.workflow.scopes import Where, may_fail, mixed_text, touched
 from flowrunner.workflow.steps import graph_of, steps_of
 from flowrunner.workflow.structure import DEFAULT
 
+NUMBERS_IN_TEXTS = "NUMBERS_IN_TEXTS"
 BEGIN, END = "(start)", "(end)"
 GIVEN = (
     "($i := $states.input; $part := function($k) {{ $type($i) = 'object' and $type($lookup($i, $k)) = 'object' ?"
@@ -35,7 +36,7 @@ GIVEN = (
 
 
 def asl_of(text: str, kinds: Mapping[str, KindInfo]) -> tuple[JSONObject, Findings, Locate]:
-    """The definition of a sound workflow as a JSON value; it counts only when nothing was found."""
+    """The definition of a sound workflow as a JSON value; it counts only when no error was found."""
     document = read_document(text, "json")
     found = Findings()
     return MachineWriter(found, kinds, document.value).made(), found, document.locate
@@ -60,6 +61,8 @@ class MachineWriter:
         given = self.given
         variables: JSONObject = given.get("variables") or {}
         where = Where(certain=frozenset(variables), steps=self.ids)
+        if (place := mixed_text(given["steps"], ("steps",))) is not None:
+            self.found.warning(place, "A number in a text is written as JSONata writes it: 1.0 as 1, and with 15 digits at most.", NUMBERS_IN_TEXTS)
         begin, end = self.name(BEGIN), self.name(END)
         start, states = self.level(where, steps_of(self.compiling, given["steps"], ("steps",)), end, limit=given.get("maxConcurrency"))
         try:
