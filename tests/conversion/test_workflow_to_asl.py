@@ -172,7 +172,9 @@ def test_what_looks_like_jsonata_stays_text():
         ({"a": task(output={"x": "v"}), "b": task(output={"x": "v"})}, "/steps/b", "share 'x'"),
         ({"a": task(), "b": task(config={"url": "{{a.v}}"})}, "/steps/b", "share 'a'"),
         ({"a": task(), "b": task(config={"url": "{{nodes}}"})}, "/steps/b", "share 'results'"),
-        ({"a": task(), "b": {"type": "script", "config": {"script": "return results.a"}}}, "/steps/b", "share 'results'"),
+        ({"a": task(), "b": {"type": "script", "config": {"script": "return results.a"}}}, "/steps/b", "share 'a'"),
+        ({"a": task(), "b": {"type": "script", "config": {"script": "return results['a']"}}}, "/steps/b", "share 'results'"),
+        ({"a": task(output={"x": "v"}), "b": {"type": "script", "config": {"script": "return {...variables}"}}}, "/steps/b", "share 'results'"),
         ({"a": task(retry={"interval": 500})}, "/steps/a/retry/interval", "whole seconds"),
         ({"a": task(retry={"backoff": "linear"})}, "/steps/a/retry/backoff", "grows by the same"),
         ({"a": task(timeout="1500ms")}, "/steps/a/timeout", "whole seconds"),
@@ -211,3 +213,10 @@ def test_it_is_said_that_numbers_in_texts_may_look_otherwise():
     workflow = {"variables": {"n": 1}, "steps": {"a": task(when="{{n}} < 2"), "b": task(dependsOn=["a"])}}
     found = convert(dumps(workflow), "workflow", "asl", BUILT_IN).diagnostics
     assert [(one.severity, one.code, one.pointer) for one in found] == [("WARNING", "NUMBERS_IN_TEXTS", "/steps/a/config/url")]
+
+
+def test_scripts_side_by_side():
+    """They name what they read."""
+    scripts = {name: {"type": "script", "config": {"script": f"return variables.{name} + results.a"}, "output": {f"{name}1": "v"}} for name in ("b", "c")}
+    steps = {"a": task(), **{name: {**step, "dependsOn": ["a"]} for name, step in scripts.items()}}
+    same({"variables": {"b": 1, "c": 2}, "steps": steps}, "workflow", "asl", {}, lambda state, *_: Answer({"v": state}, after=ord(state)), without=("results",))

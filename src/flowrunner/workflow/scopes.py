@@ -17,7 +17,7 @@ from flowrunner.workflow.jsonata import Names, nodes_in
 CONDITIONS = frozenset({"when", "condition", "loopCondition", "breakCondition", "continueCondition"})
 NAMED = frozenset({"source", "items", "loopOver", "count"})  # a text there that is no expression is the name of a variable
 SCRIPTS = frozenset({"script", "condition_script", "item_script", "processor_script"})
-_SEES_ALL = re.compile(r"\b(results|variables)\b")
+_MENTION = re.compile(r"\b(?:results|variables)\b(?:\s*\.\s*([A-Za-z_$][\w$]*))?")  # in JavaScript, with the member if one is named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,9 @@ def touched(given: JSONObject, ids: frozenset[str]) -> Touched:
             sets.update(value)
         if not isinstance(value, str):
             continue
-        everything = everything or (key in SCRIPTS and _SEES_ALL.search(value) is not None)
+        mentions = _MENTION.findall(value) if key in SCRIPTS else []
+        everything = everything or "" in mentions
+        reads.update(mentions)
         if key == "path":
             reads.add("baseUrl")
         if key in NAMED and not has_braces(value):
@@ -98,7 +100,7 @@ def touched(given: JSONObject, ids: frozenset[str]) -> Touched:
             steps = [node.name for node in nodes_in(tree) if isinstance(node, Member) and isinstance(node.of, Name) and node.of.name == "nodes"]
             everything = everything or names.count("nodes") > len(steps)
             reads.update(names, steps)
-    return Touched(frozenset(reads - {"nodes"}), frozenset(sets), everything)
+    return Touched(frozenset(reads - {"nodes", ""}), frozenset(sets), everything)
 
 
 def mixed_text(value: JSONValue, place: Place) -> Place | None:
