@@ -93,9 +93,9 @@ def test_what_has_no_counterpart_is_told(node, place, why, tmp_path, capsys):
     assert why in err
 
 
-def test_only_flows_are_converted(tmp_path, capsys):
-    """A state machine is one already."""
+def test_a_state_machine_is_one_already(tmp_path, capsys):
+    """It is said how the command is meant to be used."""
     machine = {"StartAt": "a", "States": {"a": {"Type": "Succeed"}}}
     code, out, err = converted(json.dumps(machine), tmp_path, capsys)
-    assert (code, out) == (3, "")
-    assert "is not a flow" in err
+    assert (code, out) == (2, "")
+    assert "is a state machine already" in err

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from flowrunner.cli.options import Json, Output, Quiet, form_of
-from flowrunner.cli.output import INVALID, Ended, Form, as_json, complain, finding, print_text, say, show_rows
+from flowrunner.cli.output import INVALID, USAGE, Ended, Form, as_json, complain, finding, print_text, say, show_rows
 from flowrunner.cli.source import read_source, sound_program
 
 
@@ -23,9 +23,11 @@ class Schema(StrEnum):
 
 
 class Target(StrEnum):
-    """What a flow is converted to."""
+    """What a definition is converted to."""
 
     asl = "asl"
+    flow = "flow"
+    workflow = "workflow"
 
 
 class Drawing(StrEnum):
@@ -114,32 +116,33 @@ def schema(
 
 
 def convert(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A flow; - is standard input.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A definition; - is standard input.")],
     *,
     to: Annotated[Target, typer.Option("--to", help="The format to convert it to.")] = Target.asl,
 ) -> None:
-    """Write a flow as a state machine, on stdout, where the meaning is the same; what has no counterpart is told (exit code 3).
+    """Write a definition in another format, on stdout, where the meaning is the same; what has no counterpart is told (exit code 3).
 
     Example: flowrunner convert orders.yaml --to asl > orders.asl.json
     """
-    from flowrunner.flow.parse import read_flow  # noqa: PLC0415  # --help does not pay for it
-    from flowrunner.flow.toasl import asl_of  # noqa: PLC0415  # as above
+    from flowrunner.conversion import convert as converted  # noqa: PLC0415  # --help does not pay for it
     from flowrunner.kinds import BUILT_IN  # noqa: PLC0415  # as above
 
-    writers = {Target.asl: asl_of}
     source = read_source(file)
+    if source.format == to.value:
+        complain(f"{file} is {NAMED[to.value]} already: name another format with --to.")
+        raise Ended(USAGE)
     sound_program(source)
-    flow, found, _, document = read_flow(source.definition, BUILT_IN) if source.format == "flow" else (None, None, None, None)
-    if flow is None or found is None:
-        complain(f"{file} is not a flow: only flows can be converted.")
+    if source.format in ("test", "suite"):
+        complain(f"{file} is {NAMED[source.format]}: state machines, flows and workflows can be converted.")
         raise Ended(INVALID)
-    made = writers[to](found, flow)
-    if found.failed:
-        for one in found.diagnostics(None if document is None else document.locate, authored=True):
-            say(finding(one, file))
-        complain(f"{file} cannot be converted.")
+    made = converted(source.written, source.format, to.value, BUILT_IN, source.name)
+    for one in made.diagnostics:
+        say(finding(one, file))
+    if made.definition is None:
+        complain(f"{file} cannot be converted to {NAMED[to.value]}.")
         raise Ended(INVALID)
-    print_text(as_json(made) + "\n")
+    print_text(as_json(made.definition) + "\n")
 
 
+NAMED = {"asl": "a state machine", "flow": "a flow", "workflow": "a workflow", "test": "a test case", "suite": "a test suite"}
 COMMANDS: dict[str, Callable[..., None]] = {"validate": validate, "graph": graph, "schema": schema, "convert": convert}

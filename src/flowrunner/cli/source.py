@@ -29,7 +29,7 @@ Format = Literal["asl", "flow", "workflow", "test", "suite"]
 
 
 class Source(NamedTuple):
-    """A definition that was read: `definition` is JSON text (of a flow the text as it is), `program` None when it has errors."""
+    """A definition that was read: `definition` is JSON text (of a flow the text as it is), `written` what the file holds, `program` None when it has errors."""
 
     file: str
     name: str
@@ -37,6 +37,7 @@ class Source(NamedTuple):
     program: Program | None
     diagnostics: Sequence[Diagnostic]
     format: Format = "asl"
+    written: str = ""
 
 
 def read_text(file: str) -> str:
@@ -63,6 +64,7 @@ def read_source(file: str) -> Source:
 
     text = read_text(file)
     is_yaml = file.endswith((".yaml", ".yml"))
+    written = text
     form = _form_of(text)
     if form is not None:
         from flowrunner.formats import READERS  # noqa: PLC0415  # as above
@@ -70,14 +72,14 @@ def read_source(file: str) -> Source:
         from flowrunner.workflow.testsuite import parse_suite  # noqa: PLC0415  # as above
 
         parsed = _with_scripts(parse_suite(text, BUILT_IN) if form == "suite" else READERS[form](text, BUILT_IN, {}))
-        return Source(file, machine_name(file), text, parsed.program, parsed.diagnostics, form)
+        return Source(file, machine_name(file), text, parsed.program, parsed.diagnostics, form, written)
     program, diagnostics = parse_definition(text, syntax="yaml" if is_yaml else "json")
     if is_yaml and program is not None:
         from flowrunner.jsonvalue import dumps  # noqa: PLC0415  # as above
         from flowrunner.reading.document import read_document  # noqa: PLC0415  # as above
 
         text = dumps(read_document(text, "yaml").value)
-    return Source(file, machine_name(file), text, program, for_people(diagnostics))
+    return Source(file, machine_name(file), text, program, for_people(diagnostics), "asl", written)
 
 
 def _form_of(text: str) -> Literal["flow", "workflow", "test", "suite"] | None:

@@ -6,25 +6,30 @@ Expressions are JSONata. What the language cannot say (waits of less than a seco
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 
 from flowrunner.flow.batches import STRATEGY
-from flowrunner.flow.lower import RESOURCE, TIMED_OUT
+from flowrunner.flow.lower import RESOURCE, TIMED_OUT, only
 from flowrunner.flow.node import FlowNode
 from flowrunner.flow.parse import Flow
 from flowrunner.flow.subflows import TARGETS
 from flowrunner.flow.values import is_open
-from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.jsonvalue import JSONObject, dumps
 from flowrunner.kinds.durations import read_milliseconds
+from flowrunner.lang.jsonata.writing import as_it_is
 from flowrunner.reading.findings import Findings, Place
 
 CANNOT_CONVERT = "CANNOT_CONVERT"
-END = "(end)"
-_GIVEN = "($i := $states.input; $type($i) = 'object' ? $i : $i = null ? {} : {'input': $i})"
+END, CHOSEN = "(end)", " (action)"  # of states that are no nodes
+ENDINGS = (END, CHOSEN)
+NAME_CHARACTERS = 80 - len(CHOSEN)
+_EXECUTION_ID = re.compile(r"\bexecution\b(?!\s*\.\s*(?:flow_id|name|started_at)\b)")
+GIVEN = "($i := $states.input; $type($i) = 'object' ? $i : $i = null ? {} : {'input': $i})"
 _DECIDED = (
-    "($a := $states.result.action; $o := $states.result.output; $t := $type($o);"
-    " $b := $t = 'object' ? ($exists($o.branch) ? $o.branch : $o.branch_decision) : $o;"
-    " $a != 'success' ? $a : $type($b) = 'boolean' ? ($b ? 'true' : 'false') : $type($b) = 'string' ? $b : 'success')"
+    "($a := $states.result.action; $o := $states.result.output; $says := function($v) { $type($v) in ['boolean', 'string'] };"
+    " $b := $type($o) = 'object' ? ($says($o.branch) ? $o.branch : $o.branch_decision) : $o;"
+    " $a != 'success' ? $a : $says($b) ? $string($b) : 'success')"
 )
 _EXECUTION = {
     "flow_id": "{% $states.context.StateMachine.Name %}",
@@ -34,12 +39,21 @@ _EXECUTION = {
 
 
 def asl_of(found: Findings, flow: Flow) -> JSONObject:
-    """The definition as a JSON value; it counts only when nothing was found."""
-    states: JSONObject = {}
-    for node in flow.nodes.values():
-        states |= _states(found, node)
-    if any(END in (state.get("Next"), state.get("Default")) for state in states.values()):
+    """The definition as a JSON value; it counts only when nothing was found. Nodes that no execution comes to are left out."""
+    made_of: dict[str, JSONObject] = {}
+    waiting = [flow.start]
+    while waiting:
+        name = waiting.pop(0)
+        if name not in made_of and name in flow.nodes:
+            before = found.errors
+            made_of[name] = _states(found, flow.nodes[name])
+            waiting += [target for state in made_of[name].values() for target in targets_of(state)]
+            waiting += flow.nodes[name].edges.values() if found.errors > before else ()  # to find all that has no counterpart
+    states: JSONObject = {name: state for node in flow.nodes for name, state in made_of.get(node, {}).items()}
+    if any(END in targets_of(state) for state in states.values()):
         states[END] = {"Type": "Succeed"}
+    if not found.failed and not any(state.get("End") or state["Type"] == "Succeed" for state in states.values()):
+        _refuse(found, flow.nodes[flow.start].place, "it has no end, and a state machine must have one", "Let an action of some node have no edge.")
     made: JSONObject = {"QueryLanguage": "JSONata", "StartAt": flow.start, "States": states}
     if flow.timeout is not None:
         made["TimeoutSeconds"] = _seconds(found, flow.timeout, ("timeout",))
@@ -48,6 +62,11 @@ def asl_of(found: Findings, flow: Flow) -> JSONObject:
 
 def _states(found: Findings, node: FlowNode) -> JSONObject:
     """The state of a node, and a choice after it where its action picks the way."""
+    if len(node.name) > NAME_CHARACTERS or node.name.endswith(ENDINGS):
+        why = f"the name of a state has at most {NAME_CHARACTERS} characters, and those that end in {' or '.join(ENDINGS)} are taken"
+        _refuse(found, node.place, why, "Give the node another name.")
+    if _EXECUTION_ID.search(dumps([node.params, node.hooks])):
+        _refuse(found, (*node.place, "params"), "the id of an execution is an ARN there", "Read 'execution.name'.")
     if node.batch is not None or node.kind.name in STRATEGY:
         _refuse(found, node.place, "a batch loses what fails and goes on, which a Map state does not")
         return {node.name: {"Type": "Succeed"}}
@@ -57,7 +76,7 @@ def _states(found: Findings, node: FlowNode) -> JSONObject:
     if node.kind.name in ("delay", "wait"):
         return {node.name: _wait(found, node)}
     if node.kind.name == "merge":
-        return {node.name: {"Type": "Pass", **_then(node.edges.get("success", node.edges.get("default")))}}
+        return {node.name: {"Type": "Pass", "Output": f"{{% {GIVEN} %}}", **_then(node.edges.get("success", node.edges.get("default")))}}
     for name in sorted(node.mentions):
         _refuse(found, (*node.place, "params"), f"it speaks of '{name}', which only flows have")
     return _task(found, node)
@@ -69,13 +88,13 @@ def _task(found: Findings, node: FlowNode) -> JSONObject:
         "Type": "Task",
         "Resource": f"{RESOURCE}{node.kind.name}",
         "Arguments": {
-            "params": _literal(node.params),
-            "input": f"{{% {_GIVEN} %}}",
+            "params": as_it_is(node.params),
+            "input": f"{{% {GIVEN} %}}",
             "execution": _EXECUTION,
-            **({"hooks": _literal(node.hooks)} if node.hooks else {}),
+            **({"hooks": as_it_is(node.hooks)} if node.hooks else {}),
             "language": "flow",
         },
-        "Output": f"{{% ($o := $states.result.output; $merge([{_GIVEN}, $type($o) = 'object' ? $o : {{{name}: $o}}])) %}}",
+        "Output": f"{{% ($o := $states.result.output; $merge([{GIVEN}, $type($o) = 'object' ? $o : {{{name}: $o}}])) %}}",
     }
     if node.timeout is not None:
         state["TimeoutSeconds"] = _seconds(found, node.timeout, (*node.place, "timeout"))
@@ -85,9 +104,9 @@ def _task(found: Findings, node: FlowNode) -> JSONObject:
         state["Catch"] = catch
     decides = not node.kind.actions
     actions = {action: target for action, target in node.edges.items() if decides or action in node.kind.actions or node.hooks}
-    if set(actions) <= {"success"} and not decides and not node.hooks:
+    if set(node.kind.actions) == {"success"} and not node.hooks:
         return {node.name: {**state, **_then(actions.get("success", node.edges.get("default")))}}
-    chosen = f"{node.name} (action)"
+    chosen = f"{node.name}{CHOSEN}"
     action = _DECIDED if decides else "$states.result.action"
     choices = [
         {"Condition": f"{{% $action = {json.dumps(action_name)} %}}", "Next": target} for action_name, target in actions.items() if action_name != "default"
@@ -102,7 +121,10 @@ def _task(found: Findings, node: FlowNode) -> JSONObject:
 
 def _wait(found: Findings, node: FlowNode) -> JSONObject:
     params, place = node.params, (*node.place, "params")
-    then = _then(node.edges.get("success", node.edges.get("default")))
+    then = {"Output": f"{{% {GIVEN} %}}", **_then(node.edges.get("success", node.edges.get("default")))}
+    if node.kind.name == "wait":  # which looks at one parameter only
+        kind = params.get("type") or next((name for name in ("condition", "until_time") if name in params), "duration")
+        params = only(params, {"until": "until_time"}.get(kind, kind))
     if is_open(params) or "condition" in params or params.get("jitter"):
         _refuse(found, place, "only a constant time can be waited for")
     elif "until_time" in params:
@@ -135,7 +157,7 @@ def _retry(found: Findings, node: FlowNode) -> Iterator[JSONObject]:
 
 def _catch(node: FlowNode, name: str) -> Iterator[JSONObject]:
     said = f"{{'error': $e.Error, 'cause': $exists($e.Cause) ? $e.Cause : null, 'node': {name}, 'message': $exists($e.Cause) ? $e.Cause : $e.Error}}"
-    output = f"{{% ($e := $states.errorOutput; $merge([{_GIVEN}, {{'error': {said}}}])) %}}"
+    output = f"{{% ($e := $states.errorOutput; $merge([{GIVEN}, {{'error': {said}}}])) %}}"
     edges: Mapping[str, tuple[tuple[str, ...], ...]] = {"timeout": (TIMED_OUT,), "error": (("States.DataLimitExceeded",), ("States.ALL",))}
     for edge, errors in edges.items():
         for names in errors:
@@ -143,14 +165,10 @@ def _catch(node: FlowNode, name: str) -> Iterator[JSONObject]:
                 yield {"ErrorEquals": list(names), "Next": node.edges[edge], "Output": output}
 
 
-def _literal(value: JSONValue) -> JSONValue:
-    """A value in which nothing is taken for JSONata."""
-    if isinstance(value, dict):
-        return {name: _literal(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_literal(part) for part in value]
-    is_taken = isinstance(value, str) and (value.strip().startswith("{%") or value.strip().endswith("%}"))
-    return f"{{% {json.dumps(value)} %}}" if is_taken else value
+def targets_of(state: JSONObject) -> list[str]:
+    """The states that may follow one."""
+    parts = [state, *state.get("Choices", ()), *state.get("Catch", ())]
+    return [part[name] for part in parts for name in ("Next", "Default") if name in part]
 
 
 def _then(target: str | None) -> JSONObject:
@@ -163,5 +181,5 @@ def _seconds(found: Findings, milliseconds: int, place: Place) -> int:
     return max(1, milliseconds // 1000)
 
 
-def _refuse(found: Findings, place: Place, why: str) -> None:
-    found.error(place, f"This has no counterpart in the Amazon States Language: {why}.", CANNOT_CONVERT)
+def _refuse(found: Findings, place: Place, why: str, remedy: str = "") -> None:
+    found.error(place, f"This has no counterpart in the Amazon States Language: {why}. {remedy}".rstrip(), CANNOT_CONVERT)

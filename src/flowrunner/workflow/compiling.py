@@ -49,6 +49,11 @@ class Step:
         """Whether the workflow goes on when the step has failed."""
         return self.given.get("onError") == "continue" or bool(self.given.get("continueOnFail"))
 
+    @property
+    def waits_for_any(self) -> bool:
+        """Whether the first of its needs that ends is enough."""
+        return self.type == "merge" and self.member("mode")[0] == "any"
+
     def at(self, *names: str) -> Place:
         """The place of a member."""
         if self.config_place is not None and names[:1] == ("config",):

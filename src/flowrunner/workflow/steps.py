@@ -27,23 +27,28 @@ OLDER_NAMES = {
 
 def graph_of(compiling: Compiling, value: JSONValue, place: Place, *, limit: int | None = None, in_order: bool = False) -> tuple[GraphWork, tuple[str, ...]]:
     """The steps of one level, and their ids. `in_order`: those of a list without any ``dependsOn`` run one after the other."""
+    steps = steps_of(compiling, value, place, in_order=in_order)
+    order = {step.id: index for index, step in enumerate(steps)}
+    nodes = tuple(
+        GraphNode(
+            branch=branch_of(compiling.after(step.needs[-1] if step.needs else None), step),
+            needs=tuple(order[name] for name in step.needs),
+            any=step.waits_for_any,
+        )
+        for step in steps
+    )
+    return GraphWork(nodes=nodes, max_concurrency=limit), tuple(order)
+
+
+def steps_of(compiling: Compiling, value: JSONValue, place: Place, *, in_order: bool = False) -> list[Step]:
+    """The steps of one level, read but not compiled; see `graph_of`."""
     raw = _named(compiling, value, place)
     needs = needs_of(compiling.found, raw)
     if in_order and isinstance(value, list) and not any("dependsOn" in given for given, _ in raw.values()):
         names = list(raw)
         needs = {name: names[index - 1 : index] if index else [] for index, name in enumerate(names)}
     check_order(compiling.found, needs, place)
-    steps = [_step(compiling, name, given, at, tuple(needs[name])) for name, (given, at) in raw.items()]
-    order = {step.id: index for index, step in enumerate(steps)}
-    nodes = tuple(
-        GraphNode(
-            branch=branch_of(compiling.after(step.needs[-1] if step.needs else None), step),
-            needs=tuple(order[name] for name in step.needs),
-            any=step.type == "merge" and step.member("mode")[0] == "any",
-        )
-        for step in steps
-    )
-    return GraphWork(nodes=nodes, max_concurrency=limit), tuple(order)
+    return [_step(compiling, name, given, at, tuple(needs[name])) for name, (given, at) in raw.items()]
 
 
 def _named(compiling: Compiling, value: JSONValue, place: Place) -> dict[str, tuple[JSONObject, Place]]:
@@ -151,7 +156,7 @@ def state_of(compiling: Compiling, step: Step, kind: Kind, work: Work, *, argume
         language="JSONata",
         arguments=arguments,
         assign=_kept(compiling, step, shape),
-        retriers=_retriers(compiling, step),
+        retriers=retriers_of(compiling, step),
         catchers=caught if step.goes_on else (),
         when=when,
         label=step.label,
@@ -175,7 +180,8 @@ def _kept(compiling: Compiling, step: Step, shape: Template | None) -> Kept:
     return Kept(step.id, paths, templates, shape)
 
 
-def _retriers(compiling: Compiling, step: Step) -> tuple[Retrier, ...]:
+def retriers_of(compiling: Compiling, step: Step) -> tuple[Retrier, ...]:
+    """When and how often the step is tried again."""
     given = step.given
     retry = read_object(compiling.found, given["retry"], step.at("retry"), RETRY) if "retry" in given else {}
     retries = retry.get("maxAttempts", 3 if "retry" in given or given.get("onError") == "retry" else 1) - 1

@@ -94,8 +94,8 @@ class _Chosen:
 
 def loop(compiling: Compiling, step: Step) -> State:
     """Children, or the step itself, again and again."""
-    given, place = _loop_members(compiling, step)
-    kind: Any = given.get("type") or ("while" if "condition" in given and "source" not in given else "count" if "count" in given else "forEach")
+    given, place = loop_members(compiling, step)
+    kind: Any = kind_of(given)
     if kind not in ("forEach", "while", "count"):
         compiling.found.error((*place, "type"), f"'type' must be forEach, while or count; {shown(kind)} stands there.", INVALID_VALUE)
         kind = "count"
@@ -103,7 +103,7 @@ def loop(compiling: Compiling, step: Step) -> State:
     if needed not in given:
         compiling.found.error(place, f"'{needed}' is missing: a {kind} loop needs it.", MISSING_FIELD)
     _check_names(compiling, given, place)
-    body, around = _body(compiling, step, given, place)
+    body, outer = _body(compiling, step, given, place)
     at_once = given.get("concurrency", AT_ONCE) if given.get("parallel") and kind != "while" else 1
     most = given.get("maxIterations", MOST_ITERATIONS)
     for name, number in (("concurrency", at_once), ("maxIterations", most)):
@@ -124,10 +124,15 @@ def loop(compiling: Compiling, step: Step) -> State:
         keeps_going=step.goes_on,
         source=None if needed not in given else str(given[needed]),
     )
-    return state_of(compiling, around, "Map", work, shape=LoopEnded())
+    return state_of(compiling, outer, "Map", work, shape=LoopEnded())
 
 
-def _loop_members(compiling: Compiling, step: Step) -> tuple[JSONObject, Place]:
+def kind_of(given: JSONObject) -> JSONValue:
+    """What kind of loop has these members."""
+    return given.get("type") or ("while" if "condition" in given and "source" not in given else "count" if "count" in given else "forEach")
+
+
+def loop_members(compiling: Compiling, step: Step) -> tuple[JSONObject, Place]:
     """The members of the loop, in either spelling."""
     if "loop" in step.given:
         given = read_object(compiling.found, step.given["loop"], step.at("loop"), LOOP)
@@ -147,10 +152,14 @@ def _loop_members(compiling: Compiling, step: Step) -> tuple[JSONObject, Place]:
     return {name: step.given[other] for other, name in names.items() if other in step.given}, step.place
 
 
+def named_value(value: JSONValue) -> JSONValue:
+    """A source or count: a text without an expression is the name of a variable."""
+    return f"{{{{{value}}}}}" if isinstance(value, str) and not has_braces(value) else value
+
+
 def _field(compiling: Compiling, name: str, value: JSONValue, place: Place, fits: Fits) -> Field:
     """A list or a number: as it is, an expression, or the name of a variable."""
-    if isinstance(value, str) and not has_braces(value):
-        value = f"{{{{{value}}}}}"
+    value = named_value(value)
     if has_braces(value):
         return Field(name=name, template=compiling.template(value, (*place, name)))
     if value is not None and not (said := fits(value))[0]:
@@ -185,20 +194,25 @@ def _body(compiling: Compiling, step: Step, given: JSONObject, place: Place) -> 
     if step.type == "loop":
         compiling.found.error(step.place, "'children' is missing: the steps of the loop.", MISSING_FIELD)
         return Branch(start_at="nothing", states={}), step
-    inner = {name: value for name, value in step.given.items() if name not in LOOP_MEMBERS and not (name == "onError" and value == "continue")}
-    branch = branch_of(compiling, replace(step, given=inner))
+    branch = branch_of(compiling, repeated(step))
     states = {name: replace(state, output=Returned(_shape(state))) if name == step.id else state for name, state in branch.states.items()}
-    return Branch(start_at=branch.start_at, states=states), replace(step, given=_around(step.given))
+    return Branch(start_at=branch.start_at, states=states), around(step)
+
+
+def repeated(step: Step) -> Step:
+    """A step that is repeated itself, as it is within its loop."""
+    inner = {name: value for name, value in step.given.items() if name not in LOOP_MEMBERS and not (name == "onError" and value == "continue")}
+    return replace(step, given=inner)
 
 
 def _shape(state: State) -> Template | None:
     return state.assign.shape if isinstance(state.assign, Kept) else None
 
 
-def _around(given: JSONObject) -> JSONObject:
+def around(step: Step) -> Step:
     """What a step that is repeated says of the whole loop: each iteration has its own retries and timeout, and the variables that expressions make."""
-    kept = {name: value for name, value in given.items() if name not in ITERATION_MEMBERS}
+    kept = {name: value for name, value in step.given.items() if name not in ITERATION_MEMBERS}
     for member in ("output", "outputs"):
         if member in kept:
             kept[member] = {name: source for name, source in kept[member].items() if isinstance(source, str) and not has_braces(source)}
-    return kept
+    return replace(step, given=kept)

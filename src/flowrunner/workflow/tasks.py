@@ -63,7 +63,7 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
         return state_of(compiling, step, "Pass", PassWork())
     if info.structural:
         compiling.found.error(step.at("type"), f"The kind '{info.name}' belongs to flows; a workflow has no step of it.", UNKNOWN_KIND)
-    scripts = _scripts(compiling, step, info)
+    scripts = scripts_of(compiling, step, info)
     config = {name: value for name, value in step.config.items() if name not in scripts}
     config = with_references(compiling.found, config, step.at("config"))
     if info.name == "http.request" and "url" not in config and isinstance(config.get("path"), str):
@@ -89,7 +89,7 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
     return state_of(compiling, step, "Task", work, arguments=called)
 
 
-def _scripts(compiling: Compiling, step: Step, info: KindInfo) -> dict[str, JSONValue]:
+def scripts_of(compiling: Compiling, step: Step, info: KindInfo) -> dict[str, JSONValue]:
     """The parameters that are JavaScript: nothing is put into them, for data that became code could read the account's secrets."""
     scripts: dict[str, JSONValue] = {}
     for below, code in info.javascript(step.config):

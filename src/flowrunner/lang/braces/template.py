@@ -73,7 +73,7 @@ def _compile(value: JSONValue, place: Place, previous: str | None) -> Filler:
 
 
 def _text(text: str, previous: str | None) -> Filler:
-    parts = list(_parts(text, previous))
+    parts = list(parts_of(text, previous))
     if len(parts) > MOST_PARTS:
         raise ExpressionSyntaxError(f"A text has at most {MOST_PARTS} expressions.")
     if len(parts) == 1 and isinstance(parts[0], tuple):
@@ -95,7 +95,7 @@ def _joined(environment: Environment, parts: list[str | tuple[str, Node]]) -> st
     return made
 
 
-def _parts(text: str, previous: str | None) -> Iterator[str | tuple[str, Node]]:
+def parts_of(text: str, previous: str | None) -> Iterator[str | tuple[str, Node]]:
     """Literal texts, and expressions with their trees, in order. References to secrets are literal: they are resolved in the task."""
     at = kept = 0
     while (opened := text.find(OPENING, at)) >= 0:

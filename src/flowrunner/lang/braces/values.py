@@ -54,11 +54,15 @@ def number(text: str) -> float | int | None:
 
 
 def strictly_equal(left: JSONValue, right: JSONValue) -> bool:
-    """Same type and same value; true is not 1."""
+    """Same type and same value; true is not 1, nor in a list."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, (int, float)) and isinstance(right, (int, float)):
         return left == right
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(strictly_equal, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(strictly_equal(value, right[name]) for name, value in left.items())
     return type(left) is type(right) and bool(left == right)
 
 
