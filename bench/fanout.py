@@ -32,6 +32,9 @@ LONGEST_SECONDS = 60.0
 GOAL = 1.0  # of broadcast(), at GOAL_SIZES
 GOAL_SIZES = (100, 1000)
 STALLED_GOAL = 0.9  # of the rate without a stalled follower
+STALLED_PAIRS = 3  # in each repetition
+STALLED_DELIVERIES = 2_000_000  # some seconds: far more than what the system keeps for a socket
+STALLED_BYTES = 64 * 1024  # that the system keeps for a follower who reads nothing
 BURSTS = (1, 12)  # messages in a tick: one, and what W1 logs in a step
 WATCHERS = 100
 WATCHED_GOAL = 0.6  # of W1 without watchers
@@ -44,8 +47,9 @@ class Followers:
 
     def __init__(self, port: int, path: str, count: int, *, stalled: int = 0, mark: bytes = MARK) -> None:
         self._mark = mark
-        self.sockets = [_opened(port, path) for _ in range(count + stalled)]
-        self.reading = self.sockets[:count]
+        self.reading = [_opened(port, path) for _ in range(count)]
+        self.stalled = [_opened(port, path, receive_bytes=STALLED_BYTES) for _ in range(stalled)]
+        self.sockets = self.reading + self.stalled
         self._epoll = select.epoll()
         self._by_number = {one.fileno(): place for place, one in enumerate(self.reading)}
         for one in self.reading:
@@ -59,6 +63,14 @@ class Followers:
             with contextlib.suppress(BlockingIOError):
                 self.got[place] += self.reading[place].recv(READ_BYTES).count(self._mark)
 
+    def unread(self, one: socket.socket) -> int:
+        """How many messages wait for a socket that nobody read."""
+        found = 0
+        with contextlib.suppress(BlockingIOError, ConnectionResetError):
+            while part := one.recv(READ_BYTES):
+                found += part.count(self._mark)
+        return found
+
     def say(self, text: bytes) -> None:
         """Send one short message on each socket."""
         for one in self.sockets:
@@ -71,8 +83,12 @@ class Followers:
             one.close()
 
 
-def _opened(port: int, path: str) -> socket.socket:
-    one = socket.create_connection(("127.0.0.1", port), timeout=10)
+def _opened(port: int, path: str, *, receive_bytes: int | None = None) -> socket.socket:
+    one = socket.socket()
+    if receive_bytes is not None:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    one.settimeout(10)
+    one.connect(("127.0.0.1", port))
     key = base64.b64encode(os.urandom(16)).decode()
     one.sendall(
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
@@ -101,9 +117,9 @@ def _serving(kind: str, messages: int, burst: int, log: Path) -> Iterator[tuple[
         popen.communicate()
 
 
-def measure(folder: Path, kind: str, count: int, *, burst: int = 1, stalled: int = 0) -> dict[str, float]:
+def measure(folder: Path, kind: str, count: int, *, burst: int = 1, stalled: int = 0, deliveries: int = DELIVERIES) -> dict[str, float]:
     """Messages/s delivered to `count` followers, and the server's CPU microseconds for each; `stalled` more read nothing."""
-    messages = max(DELIVERIES // count // burst, 20) * burst
+    messages = max(deliveries // count // burst, 20) * burst
     with _serving(kind, messages, burst, folder / f"fanout-{kind}.log") as (popen, port):
         followers = Followers(port, PATHS[kind], count, stalled=stalled)
         assert popen.stdin is not None
@@ -124,6 +140,8 @@ def measure(folder: Path, kind: str, count: int, *, burst: int = 1, stalled: int
         used, _ = process.usage().since(before)
         if any(got != messages for got in followers.got):
             raise BenchError(f"{kind}: followers have {min(followers.got)} to {max(followers.got)} of {messages} messages")
+        if any(followers.unread(one) >= messages for one in followers.stalled):
+            raise BenchError(f"{kind}: the system has kept all {messages} messages for a follower that reads nothing: nobody was stalled")
         followers.close()
     return {"per_second": messages * count / seconds, "cpu_us": used / (messages * count) * 1e6}
 
@@ -169,18 +187,23 @@ def compare(folder: Path, *, repetitions: int, seconds: float) -> dict[str, Any]
             for count in SIZES:
                 for kind in PATHS:
                     run[f"{kind} {count} x{burst}"] = measure(folder, kind, count, burst=burst)
-        run["flowrunner 100 x1 beside a stalled one"] = measure(folder, "flowrunner", 100, stalled=1)
+        for pair in range(STALLED_PAIRS):  # one after the other, for what differs by a tenth
+            for stalled in (0, 1):
+                run[f"flowrunner 100 x1 with {stalled} stalled, {pair + 1}"] = measure(
+                    folder, "flowrunner", 100, stalled=stalled, deliveries=STALLED_DELIVERIES
+                )
         for watchers in (0, WATCHERS):
             run[f"W1 with {watchers} watchers"] = w1(folder, watchers, seconds=seconds)
         runs.append(run)
-    ratios = {f"{count} x{burst}": _median(runs, f"flowrunner {count} x{burst}", f"broadcast {count} x{burst}") for burst in BURSTS for count in SIZES}
-    ratios["beside a stalled one"] = _median(runs, "flowrunner 100 x1 beside a stalled one", "flowrunner 100 x1")
-    ratios[f"W1 with {WATCHERS} watchers"] = _median(runs, f"W1 with {WATCHERS} watchers", "W1 with 0 watchers")
+    ratios = {f"{count} x{burst}": _median(runs, (f"flowrunner {count} x{burst}", f"broadcast {count} x{burst}")) for burst in BURSTS for count in SIZES}
+    pairs = [(f"flowrunner 100 x1 with 1 stalled, {pair + 1}", f"flowrunner 100 x1 with 0 stalled, {pair + 1}") for pair in range(STALLED_PAIRS)]
+    ratios["beside a stalled one"] = _median(runs, *pairs)
+    ratios[f"W1 with {WATCHERS} watchers"] = _median(runs, (f"W1 with {WATCHERS} watchers", "W1 with 0 watchers"))
     goals = {f"{count} x{burst}": GOAL for burst in BURSTS for count in GOAL_SIZES}
     goals |= {"beside a stalled one": STALLED_GOAL, f"W1 with {WATCHERS} watchers": WATCHED_GOAL}
     missed = {name: goal for name, goal in goals.items() if ratios[name] < goal}
     return {"runs": runs, "ratios": ratios, "goals": goals, "missed": missed, "load_average": os.getloadavg()}
 
 
-def _median(runs: list[dict[str, dict[str, float]]], name: str, beside: str) -> float:
-    return statistics.median(run[name]["per_second"] / run[beside]["per_second"] for run in runs)
+def _median(runs: list[dict[str, dict[str, float]]], *pairs: tuple[str, str]) -> float:
+    return statistics.median(run[name]["per_second"] / run[beside]["per_second"] for run in runs for name, beside in pairs)

@@ -653,7 +653,13 @@ def streams_page() -> str:
         "Messages have `type`, `execution_id`, `timestamp`, where it applies `seq` and `node_id`, and:\n\n"
         f"{_table(('Type', 'Member', 'Meaning'), _V1_MESSAGES)}"
         f"\nThe server sends a PING each {PING_SECONDS:g} s and closes a socket whose client has sent no PONG for {PONG_SECONDS:g} s "
-        "(`socket_ping_seconds`, `socket_pong_seconds`). Messages are not compressed.\n"
+        "(`socket_ping_seconds`, `socket_pong_seconds`). Messages are not compressed.\n\n"
+        "## What a socket refuses\n\n"
+        "All 301 cases of Autobahn|Testsuite without compression pass but these, which are refused on purpose:\n\n"
+        f"- A message above {protocol.MAX_MESSAGE_BYTES // 1024} KiB or of more than {protocol.MAX_FRAGMENTS} fragments: closed with 1009. "
+        "Cases 9.1.2 to 9.1.6, 9.2.2 to 9.2.6, and all of 9.3 to 9.6, which send 256 KiB to 16 MiB; with higher limits they pass.\n"
+        "- A close within a message, between its fragments: closed with 1002 instead of the client's own code, because the message will never be whole. Case 7.1.5.\n\n"
+        "A text that is no UTF-8 is refused with 1007 when its last byte has come, not before.\n"
     )
 
 

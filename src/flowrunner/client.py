@@ -66,7 +66,11 @@ class Client:
         development = f"AWS4-HMAC-SHA256 Credential={account}/20260101/{region}/states/aws4_request, SignedHeaders=host, Signature=none"
         credential = development if token is None else f"Bearer {token}"
         timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
-        self._http = httpx.AsyncClient(base_url=self.server, transport=transport, timeout=timeout, headers={"authorization": credential}, trust_env=False)
+        plain = self.server.startswith("http://")  # then no certificates are loaded, which would take longer than most commands; redirects are not followed
+        headers = {"authorization": credential}
+        self._http = httpx.AsyncClient(
+            base_url=self.server, transport=transport, timeout=timeout, headers=headers, trust_env=False, follow_redirects=False, verify=not plain
+        )
 
     async def __aenter__(self) -> Self:
         """Open nothing yet."""

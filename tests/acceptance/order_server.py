@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 import tomllib
 from collections import Counter
@@ -16,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+import forked
 from flowrunner.client import Client
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "order_processing"
@@ -72,14 +71,12 @@ class OrderServer:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
         command = [
-            sys.executable, "-m", "flowrunner", "serve", "--dev", "--quiet", "--port", str(self._port),
+            "serve", "--dev", "--quiet", "--port", str(self._port),
             "--store", self.store, "--config", str(self.folder / "flowrunner.toml"),
         ]  # fmt: skip
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FLOWRUNNER_")}
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, env=kept | environment
-            )
+            self.process = forked.Forked(*command, stdout=log, stderr=log, cwd=self.folder, env=kept | environment)
         until(self._is_ready, "the server is ready")
 
     def _is_ready(self):

@@ -5,9 +5,9 @@ import json
 import os
 import re
 import subprocess
-import sys
 
-COMMAND = (sys.executable, "-m", "flowrunner")
+import forked
+
 SECONDS = 60
 
 
@@ -31,8 +31,7 @@ class Site:
         self.starts += 1
         self.log = self.folder / f"server-{self.starts}.log"
         with self.log.open("w") as log:
-            words = [*COMMAND, "serve", *self.store, "--port", str(port)]
-            self.process = subprocess.Popen(words, cwd=self.folder, env=self._environment("server"), stderr=log)
+            self.process = forked.Forked("serve", *self.store, "--port", port, cwd=self.folder, env=self._environment("server"), stderr=log)
         while "Ctrl-C stops it" not in self.said:
             try:
                 self.process.wait(0.02)
@@ -70,9 +69,7 @@ class Site:
 
     def run(self, *words, profile="owner", text=None):
         """A command of the user of this profile, to its end."""
-        return subprocess.run(
-            [*COMMAND, *words], cwd=self.folder, env=self._environment(profile), input=text, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
+        return forked.run(*words, cwd=self.folder, env=self._environment(profile), text=text, timeout=SECONDS)
 
     def json(self, *words, profile="owner", text=None):
         """What a command prints with ``--json``."""

@@ -1,13 +1,15 @@
-"""The streaming guide in its order, by the programs it names: curl, wscat (the real one, by npm) and Python's websockets against ``serve --dev``."""
+"""The streaming guide in its order, by the programs it names, against ``serve --dev``: curl, wscat (by npm), a browser (Chromium), Python's websockets."""
 
 import http.server
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -143,6 +145,69 @@ def test_python(server, run):
     """The Python client of the guide."""
     with connect(f"ws://{server}/api/v2/workflows/runs/{run}/stream") as socket:
         checked([json.loads(text) for text in socket], run)
+
+
+IN_THE_BROWSER = """
+new Promise((resolve) => {
+  const messages = [];
+  const ws = new WebSocket('ws://%s/api/v2/workflows/runs/%s/stream');
+  ws.onmessage = (event) => messages.push(JSON.parse(event.data));
+  ws.onerror = () => messages.push({type: 'error'});
+  ws.onclose = (event) => resolve([messages, event.code]);
+})
+"""
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """Chromium without a window; where its first page can be told what to do."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("Chromium is not here: apt-get install chromium")
+    words = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-port=0", "about:blank"]
+    folder = tmp_path_factory.mktemp("chromium")
+    with subprocess.Popen([program, *words, f"--user-data-dir={folder}"], stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            said = ""
+            while (found := re.search(r"DevTools listening on ws://(\S+?)/", said)) is None:
+                line = process.stderr.readline()
+                assert line, said
+                said += line
+            with urllib.request.urlopen(f"http://{found[1]}/json/list", timeout=SECONDS) as answer:
+                pages = [target for target in json.load(answer) if target["type"] == "page"]
+            with connect(pages[0]["webSocketDebuggerUrl"], max_size=None) as page:
+                yield page
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def browse(page, url, script):
+    """What this JavaScript gives in a page of this address."""
+
+    def ask(number, method, **parameters):
+        page.send(json.dumps({"id": number, "method": method, "params": parameters}))
+        while (told := json.loads(page.recv(SECONDS))).get("id") != number:
+            pass
+        return told["result"]
+
+    ask(1, "Page.enable")
+    page.send(json.dumps({"id": 2, "method": "Page.navigate", "params": {"url": url}}))
+    while json.loads(page.recv(SECONDS)).get("method") != "Page.loadEventFired":
+        pass
+    return ask(3, "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)["result"]["value"]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("place", ["the server's own page", "a page that is developed", "a page of somebody else"])
+def test_browser(server, posts, run, chromium, place):
+    """The browser's client of the guide, in a page of the server, and in one of another server on this machine; none but these."""
+    pages = {"the server's own page": f"http://{server}/docs", "a page that is developed": posts, "a page of somebody else": "data:text/html,elsewhere"}
+    messages, code = browse(chromium, pages[place], IN_THE_BROWSER % (server, run))
+    if place == "a page of somebody else":
+        assert (messages, code) == ([{"type": "error"}], 1006)
+        return
+    checked(messages, run)
+    assert (messages[-1]["type"], code) == ("end", 1000)
 
 
 def test_what_the_steps_did(server, run):

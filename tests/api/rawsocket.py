@@ -10,7 +10,8 @@ MASK = b"\x01\x02\x03\x04"
 
 
 def masked(payload, mask=MASK):
-    return bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+    repeated = (mask * (len(payload) // 4 + 1))[: len(payload)]
+    return (int.from_bytes(payload) ^ int.from_bytes(repeated)).to_bytes(len(payload))
 
 
 def frame(opcode, payload=b"", *, fin=True, reserved=0, mask=MASK, length=None):

@@ -9,7 +9,7 @@ import pytest
 from litestar import get
 
 from flowrunner.api.app import create_app
-from flowrunner.api.identify import DevAuthenticator, NoAccounts, check_bind, check_routes, host_of, is_loopback
+from flowrunner.api.identify import DevAuthenticator, NoAccounts, check_bind, check_routes, host_of, is_loopback, origin_allowed
 from flowrunner.clock import SystemClock
 from flowrunner.engine.feed import Feed
 from flowrunner.errors import ConfigurationError, StoreUnavailable
@@ -156,6 +156,29 @@ async def test_foreign_origin_cannot_post():
         assert "https://ok.example" in body["detail"]
         assert (await http.post("/", headers={"origin": "https://ok.example"})).text == "aws"
         assert (await http.post("/", headers={"origin": "http://localhost:8080"})).text == "aws"
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("http://localhost:5173", True),
+        ("http://127.0.0.1:3000", True),
+        ("http://[::1]:3000", True),
+        ("https://app.localhost", True),
+        ("null", False),
+        ("file://", False),
+        ("https://evil.example", False),
+        ("http://localhost.evil.example", False),
+        ("http://localhost@evil.example", False),
+        ("http://localhost:1@evil.example", False),
+        ("http://127.0.0.1.evil.example", False),
+    ],
+)
+def test_sockets_of_pages_in_development(origin, allowed):
+    """Where anybody is let in, a page that this machine serves may open a socket; but it cannot post, and without `local` it cannot either."""
+    scope = {"headers": [(b"host", b"localhost:8080"), (b"origin", origin.encode())]}
+    assert origin_allowed(scope, (), local=True) is allowed
+    assert origin_allowed(scope, ()) is False
 
 
 async def test_failure_is_an_answer():

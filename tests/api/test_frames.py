@@ -1,8 +1,4 @@
-"""RFC 6455 frame by frame, against an application that echoes: the cases of Autobahn's groups 1 to 7 and 9, without compression.
-
-Not asked for: that a text with bad UTF-8 is refused before its last byte has come (6.4 calls that not strict; it is refused at its end).
-Refused on purpose: messages above 128 KiB (9.x go up to 16 MiB) and messages of more than 1024 fragments.
-"""
+"""RFC 6455 frame by frame, against an application that echoes: groups of cases like those of Autobahn, without its package (`test_autobahn` has its own)."""
 
 import asyncio
 import contextlib

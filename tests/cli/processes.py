@@ -10,6 +10,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+import forked
 
 SECONDS = 60  # none of these commands takes a tenth of it
 COMMAND = (sys.executable, "-m", "flowrunner")
@@ -22,17 +25,16 @@ def _environment(**more: str) -> dict[str, str]:
 
 def flowrunner(*arguments: str, folder: Path, text: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
-    return subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, env=_environment(**environment), input=text, capture_output=True, text=True, timeout=SECONDS, check=False
-    )
+    return forked.run(*arguments, cwd=folder, env=_environment(**environment), text=text, timeout=SECONDS)
 
 
 @dataclass
 class ServerProcess:
     """A server that accepts at `url`."""
 
-    process: subprocess.Popen[str]
+    process: forked.Forked
     url: str
+    said: IO[str]  # what comes on standard error
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
@@ -44,13 +46,14 @@ class ServerProcess:
 def serving(*arguments: str, folder: Path) -> Iterator[ServerProcess]:
     """Run ``flowrunner serve`` (or what is given) on a free port until the block ends."""
     words = arguments or ("serve", "--dev", "--store", "memory:")
-    process = subprocess.Popen([*COMMAND, *words, "--port", "0"], cwd=folder, env=_environment(), stderr=subprocess.PIPE, text=True)
-    try:
-        line = process.stderr.readline()
-        assert "listens on http" in line, line + process.stderr.read()
-        yield ServerProcess(process, line.split()[-1])
-    finally:
-        if process.poll() is None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, encoding="utf-8") as said:
+        process = forked.Forked(*words, "--port", "0", cwd=folder, env=_environment(), stderr=writing)
+        os.close(writing)
+        try:
+            line = said.readline()
+            assert "listens on http" in line, line + said.read()
+            yield ServerProcess(process, line.split()[-1], said)
+        finally:
             process.kill()
-        process.wait(SECONDS)
-        process.stderr.close()
+            process.wait(SECONDS)

@@ -225,7 +225,7 @@ def test_run_gives_up_after_its_time(folder):
 def test_runs_of_a_server(folder):
     """A run is registered by the folder, listed, described, told and stopped; a stopped run is exit code 8."""
     with serving("dev", ".", "--store", "memory:", folder=folder) as server:
-        while "wait.asl.json: registered" not in server.process.stderr.readline():
+        while "wait.asl.json: registered" not in server.said.readline():
             pass
         run = start(server.url, "wait")
         rows = json.loads(flowrunner("ls", "--server", server.url, "--json", folder=folder).stdout)
@@ -291,7 +291,7 @@ def test_server_stops_on_sigterm(folder):
     """SIGTERM ends a server with a run in it and a client on its stream: exit code 0."""
     (folder / "flowrunner.toml").write_text('store = "sqlite:///runs.db"\n')
     with serving("dev", ".", folder=folder) as server:
-        while "wait.asl.json: registered" not in server.process.stderr.readline():
+        while "wait.asl.json: registered" not in server.said.readline():
             pass
         run = start(server.url, "wait")
         with httpx.stream("GET", f"{server.url}/api/v2/workflows/runs/{run}/stream") as answer:

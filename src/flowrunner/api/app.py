@@ -238,10 +238,13 @@ class Edge:
                 return TOO_LARGE
         if self._only_loopback_hosts and not host_allowed(scope):
             return Problem(status=403, code="host_not_allowed", detail="This server is for this machine only: call it as localhost or 127.0.0.1.")
-        changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
-        if changes and not origin_allowed(scope, self._allowed_origins):
-            listed = ", ".join(("its own", *self._allowed_origins))
-            return Problem(status=403, code="origin_not_allowed", detail=f"Pages of this origin may not call the server; allowed origins: {listed}.")
+        socket = scope["type"] == "websocket"
+        changes = socket or scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        local = socket and self._only_loopback_hosts  # who develops a page has a server of its own for it
+        if changes and not origin_allowed(scope, self._allowed_origins, local=local):
+            listed = ", ".join(("its own", *self._allowed_origins, *(["those of this machine"] if local else [])))
+            detail = f"Pages of this origin may not call the server; allowed origins: {listed}. The setting allowed_origins adds others."
+            return Problem(status=403, code="origin_not_allowed", detail=detail)
         return None
 
 

@@ -178,8 +178,11 @@ def host_allowed(scope: Mapping[str, Any]) -> bool:
     return authority is None or is_loopback(host_of(authority))
 
 
-def origin_allowed(scope: Mapping[str, Any], allowed: Collection[str]) -> bool:
-    """Whether a page of this origin may open sockets here: none given, the server's own, or one of the list."""
+def origin_allowed(scope: Mapping[str, Any], allowed: Collection[str], *, local: bool = False) -> bool:
+    """Whether a page of this origin may call: none given, the server's own, one of the list, and with `local` those that this machine serves.
+
+    The origin of a file, ``null``, is no such: any page of the web can give itself that one.
+    """
     origin = header(scope, b"origin")
     if origin is None or origin in allowed:
         return True
@@ -187,7 +190,9 @@ def origin_allowed(scope: Mapping[str, Any], allowed: Collection[str]) -> bool:
         parts = urlsplit(origin)
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and parts.netloc != "" and parts.netloc.lower() == (header(scope, b"host") or "").lower()
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return False
+    return parts.netloc.lower() == (header(scope, b"host") or "").lower() or (local and is_loopback(parts.hostname))
 
 
 def check_routes(routes: Iterable[tuple[str, Mapping[str, Any]]]) -> None:

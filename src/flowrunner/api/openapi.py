@@ -160,8 +160,12 @@ def routes(handlers: Iterable[BaseRouteHandler]) -> list[HTTPRouteHandler]:
 
     @get(DOCS, permission=PUBLIC, operation_id="docs", contract=Contract(gives={200: Media(HTML)}))
     async def show_page() -> Response[bytes]:
-        """The routes as a page; it loads nothing from anywhere."""
-        return Response(made["html"], media_type=f"{HTML}; charset=utf-8", headers={"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"})
+        """The routes as a page; it loads nothing from anywhere, and what is typed into its console may call this server."""
+        return Response(
+            made["html"],
+            media_type=f"{HTML}; charset=utf-8",
+            headers={"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'"},
+        )
 
     own = [show_document, show_page]
     whole = document([*handlers, *own])

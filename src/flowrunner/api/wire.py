@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from litestar import WebSocket
+if TYPE_CHECKING:  # a client reads messages too, and the framework would be a third of the start of its process
+    from litestar import WebSocket
 
 EXTENSION = "flowrunner.wire"
 CLOSE = "flowrunner.close"  # the member of the message that `Wire.wake` puts behind those the client sent: code and reason
