@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from flowrunner.asl.parse import parse_definition
 from flowrunner.core.program import Program
@@ -22,20 +22,28 @@ Kinds = Mapping[str, KindInfo]
 Around = Mapping[str, Any]  # what a text was read with, beside it: the settings of its revision
 
 
-def _flow(text: str, kinds: Kinds, around: Around) -> Parsed:
+def _flow(text: str, kinds: Kinds, around: Around, *, kept: bool = False) -> Parsed:
     del around
-    return parse_flow(text, kinds)
+    return parse_flow(text, kinds, kept=kept)
 
 
-def _workflow(text: str, kinds: Kinds, around: Around) -> Parsed:
-    return parse_workflow(text, kinds, around.get("templates"))
+def _workflow(text: str, kinds: Kinds, around: Around, *, kept: bool = False) -> Parsed:
+    return parse_workflow(text, kinds, around.get("templates"), kept=kept)
 
 
-def _test(text: str, kinds: Kinds, around: Around) -> Parsed:
-    return parse_testcase(text, kinds, around.get("templates"))
+def _test(text: str, kinds: Kinds, around: Around, *, kept: bool = False) -> Parsed:
+    return parse_testcase(text, kinds, around.get("templates"), kept=kept)
 
 
-READERS: Mapping[str, Callable[[str, Kinds, Around], Parsed]] = {"flow": _flow, "workflow": _workflow, "test": _test}
+class Reader(Protocol):
+    """Reads a text with what was beside it; `kept`: it was accepted before."""
+
+    def __call__(self, text: str, kinds: Kinds, around: Around, *, kept: bool = False) -> Parsed:
+        """What the text says."""
+        ...
+
+
+READERS: Mapping[str, Reader] = {"flow": _flow, "workflow": _workflow, "test": _test}
 
 
 def reader(form: Format, kinds: Kinds) -> Parser:
@@ -50,7 +58,7 @@ def compile_revision(revision: Revision, kinds: Kinds) -> Program:
         machine = parse_definition(revision.definition)
         program, diagnostics = machine.program, machine.diagnostics
     elif (read := READERS.get(str(form))) is not None:
-        parsed = read(revision.definition, kinds, revision.settings)
+        parsed = read(revision.definition, kinds, revision.settings, kept=True)
         program, diagnostics = parsed.program, parsed.diagnostics
     else:
         raise InvalidDefinition(f"This release knows no format {form!r}.")

@@ -44,7 +44,7 @@ from flowrunner.api.fanout import Channels, Follower
 from flowrunner.api.idempotency import Idempotency
 from flowrunner.api.identify import PUBLIC, Authenticator, check_routes, header, host_allowed, origin_allowed
 from flowrunner.api.openings import Openings
-from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status, refusal_of
+from flowrunner.api.problems import PROBLEM, UNEXPECTED, Problem, Refused, of_error, of_status, one_error, refusal_of
 from flowrunner.api.proxies import Proxies
 from flowrunner.api.ratelimits import RateLimiter, headers_of, retry_after
 from flowrunner.api.sessions import SEND_SECONDS, Sessions
@@ -324,7 +324,9 @@ def _framework(request: Request[Any, Any, Any], error: HTTPException) -> Respons
         return _unexpected(request, error)
     extra = error.extra if isinstance(error.extra, list) else []
     detail = _DETAILS.get(error.status_code, error.detail)
-    return _answer(request, of_status(error.status_code, detail, headers=error.headers, errors=tuple(part for part in extra if isinstance(part, dict))))
+    parts = [(str(part.get("message", "")), str(part.get("key", ""))) for part in extra if isinstance(part, dict)]
+    errors = tuple(one_error("bad_request", message, pointer=f"/{key}" if key else "") for message, key in parts)
+    return _answer(request, of_status(error.status_code, detail, headers=error.headers, errors=errors))
 
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -34,15 +34,15 @@ _REFUSALS = frozenset({401, 403, 413, 415, 429, 503})
 
 
 class ProblemError(msgspec.Struct, kw_only=True):
-    """One thing that is wrong with a request or a definition: what, where (a JSON pointer; line and column from 1, 0 when unknown), and what would mend it."""
+    """One thing that is wrong with a request or a definition: what, where (a JSON pointer; line and column from 1, 0 when unknown), and what would mend it (empty when unknown)."""
 
+    pointer: str
+    line: int
+    column: int
+    code: str
+    severity: str
     detail: str
-    code: str | msgspec.UnsetType = msgspec.UNSET
-    severity: str | msgspec.UnsetType = msgspec.UNSET
-    pointer: str | msgspec.UnsetType = msgspec.UNSET
-    line: int | msgspec.UnsetType = msgspec.UNSET
-    column: int | msgspec.UnsetType = msgspec.UNSET
-    hint: str | msgspec.UnsetType = msgspec.UNSET
+    hint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +97,9 @@ def of_error(error: FlowRunnerError) -> Problem:
     """The problem of one of our own errors; what the server itself got wrong is for its log only."""
     errors: tuple[Mapping[str, Any], ...] = ()
     if isinstance(error, InvalidDocument) and (error.line or error.pointer):
-        errors = (
-            {"detail": error.message, "pointer": error.pointer, "line": error.line, "column": error.column, **({"hint": error.remedy} if error.remedy else {})},
-        )
+        errors = (one_error(error.code, error.message, pointer=error.pointer, line=error.line or 0, column=error.column or 0, hint=error.remedy or ""),)
     if isinstance(error, InvalidSecret):
-        errors = tuple({"detail": message, "pointer": pointer} for pointer, message in error.faults)
+        errors = tuple(one_error(error.code, message, pointer=pointer, hint=error.remedy or "") for pointer, message in error.faults)
     if isinstance(error, InvalidDefinition):
         errors = tuple(as_error(part) for part in error.diagnostics if isinstance(part, Diagnostic))
     headers = {"retry-after": "1"} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
@@ -114,15 +112,12 @@ def of_error(error: FlowRunnerError) -> Problem:
 
 def as_error(found: Diagnostic) -> dict[str, Any]:
     """A finding as one of a problem's `errors`."""
-    return {
-        "pointer": found.pointer,
-        "line": found.line,
-        "column": found.column,
-        "code": found.code,
-        "severity": found.severity,
-        "detail": found.message,
-        "hint": found.hint,
-    }
+    return one_error(found.code, found.message, pointer=found.pointer, line=found.line, column=found.column, severity=found.severity, hint=found.hint)
+
+
+def one_error(code: str, detail: str, *, pointer: str = "", line: int = 0, column: int = 0, severity: str = "ERROR", hint: str = "") -> dict[str, Any]:
+    """What `ProblemError` says, all of it."""
+    return {"pointer": pointer, "line": line, "column": column, "code": code, "severity": severity, "detail": detail, "hint": hint}
 
 
 UNEXPECTED = Problem(status=500, code="internal_error", detail=HIDDEN)

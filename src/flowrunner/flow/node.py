@@ -106,7 +106,7 @@ def _check_params(found: Findings, kind: KindInfo, params: JSONObject, place: Pl
         where = _below(params, wrong.pointer)
         said = f"{_called(where)} {wrong.message}" if where else f"The parameter {wrong.message}"
         if wrong.severe:
-            found.error((*place, *where) if there else at, f"{said}.", INVALID_PARAMETER, hint=wrong.hint)
+            found.refuse((*place, *where) if there else at, f"{said}.", INVALID_PARAMETER, hint=wrong.hint)
         else:
             found.warning((*place, *where), f"{said}.", UNKNOWN_FIELD, hint=wrong.hint)
     scripts = kind.scripts()

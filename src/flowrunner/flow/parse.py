@@ -55,9 +55,12 @@ class Reading(NamedTuple):
     document: Document | None = None
 
 
-def parse_flow(text: str, kinds: Mapping[str, KindInfo]) -> Parsed:
-    """Read a whole flow. Never raises for what the text holds. `kinds` are those a node may have, by every name of theirs."""
-    flow, found, metadata, document = read_flow(text, kinds)
+def parse_flow(text: str, kinds: Mapping[str, KindInfo], *, kept: bool = False) -> Parsed:
+    """Read a whole flow. Never raises for what the text holds. `kinds` are those a node may have, by every name of theirs.
+
+    `kept`: it was accepted before, and what can be compiled runs on.
+    """
+    flow, found, metadata, document = read_flow(text, kinds, kept=kept)
     program = None if flow is None else _program(found, flow)
     version = metadata.get("version")
     return Parsed(
@@ -70,9 +73,9 @@ def parse_flow(text: str, kinds: Mapping[str, KindInfo]) -> Parsed:
     )
 
 
-def read_flow(text: str, kinds: Mapping[str, KindInfo]) -> Reading:
+def read_flow(text: str, kinds: Mapping[str, KindInfo], *, kept: bool = False) -> Reading:
     """Read a flow without compiling it; what a kind's own compiler would find is not found."""
-    found = Findings()
+    found = Findings(kept=kept)
     try:
         document = read_document(text, "yaml")
     except InvalidDocument as error:

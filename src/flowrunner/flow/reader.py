@@ -49,7 +49,7 @@ def _read(found: Findings, value: JSONValue, place: Place, member: Member, good:
     name = str(place[-1])
     if member.type in ("duration", "limit"):
         try:
-            good[name] = (read_limit if member.type == "limit" else read_milliseconds)(value)
+            good[name] = (read_limit if member.type == "limit" and not found.kept else read_milliseconds)(value)
         except ValueError as error:
             found.error(place, f"'{name}' {error}; {shown(value)} stands there.", INVALID_VALUE, hint=member.meaning)
         return

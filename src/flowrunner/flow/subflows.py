@@ -35,7 +35,7 @@ def lower_subflow(lowering: Lowering, node: FlowNode) -> State:
     target = TARGETS[node.kind.name]
     waits = node.params.get("wait", True)
     if is_open(waits):
-        lowering.found.error((*node.place, "params", "wait"), "'wait' must be a constant: it is part of how the flow is built.", INVALID_PARAMETER)
+        lowering.found.refuse((*node.place, "params", "wait"), "'wait' must be a constant: it is part of how the flow is built.", INVALID_PARAMETER)
     warn_unused(lowering, node, hooks=node.hooks)
     start = inner_name(node, "start")
     source = source_of(node, only(node.params, target.id, target.input), start)

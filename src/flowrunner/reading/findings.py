@@ -46,9 +46,14 @@ class Script(NamedTuple):
 
 
 class Findings:
-    """The findings so far, in the order in which they were made, and the scripts that were met on the way."""
+    """The findings so far, in the order in which they were made, and the scripts that were met on the way.
 
-    def __init__(self) -> None:
+    `kept`: the text was accepted before, perhaps by a release that looked less closely. What is refused only when a text is to be kept
+    is a warning then, for what has been kept goes on to run.
+    """
+
+    def __init__(self, *, kept: bool = False) -> None:
+        self.kept = kept
         self._found: list[Finding] = []
         self.errors = 0
         self.scripts: list[Script] = []
@@ -67,6 +72,10 @@ class Findings:
     def error(self, place: Place | None, message: str, code: str = SCHEMA, *, hint: str = "") -> None:
         """Add an error; `hint` is what would mend it."""
         self._add(Finding(code, message, place, "ERROR", hint=hint))
+
+    def refuse(self, place: Place | None, message: str, code: str, *, hint: str = "") -> None:
+        """Add an error about what can be compiled all the same: it would fail, or do nothing good, when it runs."""
+        self._add(Finding(code, message, place, "WARNING" if self.kept else "ERROR", hint=hint))
 
     def warning(self, place: Place | None, message: str, code: str, *, hint: str = "") -> None:
         """Add a warning; a definition with only warnings is valid."""

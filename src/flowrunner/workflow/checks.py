@@ -75,7 +75,7 @@ def _status(given: JSONObject, place: Place, found: Findings) -> JSONObject:
     listed = wanted if isinstance(wanted, list) else [wanted]
     if not listed or not all(has_braces(one) or (isinstance(one, int | str) and FORMATS[STATUS_FORMAT](one) is None) for one in listed):
         said = f"'expected' must be a status such as 200, from 100 to 599, or 'in' a list of them; {shown(wanted)} stands there."
-        found.error(place, said, INVALID_VALUE, hint="Write expected: 200, or in: [200, 204].")
+        found.refuse(place, said, INVALID_VALUE, hint="Write expected: 200, or in: [200, 204].")
     return {"type": STATUS, **({"in": wanted} if isinstance(wanted, list) else {"expected": wanted}), **_message(given)}
 
 
@@ -97,7 +97,7 @@ def _check(found: Findings, assertion: JSONObject, place: Place) -> None:
     """What the comparison asks of a constant."""
     wrong = FORMATS[ASSERTION_FORMAT](assertion)
     if wrong is not None:
-        found.error(place, f"An assertion of the type '{assertion['type']}' {wrong}.", INVALID_VALUE)
+        found.refuse(place, f"An assertion of the type '{assertion['type']}' {wrong}.", INVALID_VALUE)
 
 
 def _expected(given: JSONObject, otherwise: JSONValue) -> JSONValue:

@@ -103,7 +103,7 @@ class Compiling:
     def milliseconds(self, value: JSONValue, place: Place, *, unit: str, limit: bool = False) -> int | None:
         """A duration, as a `limit` more than nothing; None when it is none."""
         try:
-            return (read_limit if limit else read_milliseconds)(value, unit=unit)
+            return (read_limit if limit and not self.found.kept else read_milliseconds)(value, unit=unit)
         except ValueError as error:
             self.found.error(place, f"'{place[-1]}' {error}; {shown(value)} stands there.", INVALID_VALUE, hint="Write it as 500ms, 30s, 5m or 1h30m.")
             return None

@@ -26,12 +26,13 @@ LOWERS: Mapping[str, Lower] = {
 }  # fmt: skip
 
 
-def parse_workflow(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[str, JSONObject] | None = None) -> Parsed:
+def parse_workflow(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[str, JSONObject] | None = None, *, kept: bool = False) -> Parsed:
     """Read a whole workflow. Never raises for what the text holds.
 
-    `kinds` are those a step may have, by every name of theirs; `templates` are action templates by their ids.
+    `kinds` are those a step may have, by every name of theirs; `templates` are action templates by their ids. `kept`: it was accepted
+    before, and what can be compiled runs on.
     """
-    found = Findings()
+    found = Findings(kept=kept)
     try:
         document = read_document(text, "json")
     except InvalidDocument as error:

@@ -163,7 +163,7 @@ def _field(compiling: Compiling, name: str, value: JSONValue, place: Place, fits
     if has_braces(value):
         return Field(name=name, template=compiling.template(value, (*place, name)))
     if value is not None and not (said := fits(value))[0]:
-        compiling.found.error((*place, name), f"'{name}' must be {said[1]}; {shown(value)} stands there.", INVALID_VALUE, hint=said[2])
+        compiling.found.refuse((*place, name), f"'{name}' must be {said[1]}; {shown(value)} stands there.", INVALID_VALUE, hint=said[2])
     return Field(name=name, constant=value)
 
 
@@ -182,7 +182,7 @@ def _check_names(compiling: Compiling, given: JSONObject, place: Place) -> None:
         name = given.get(member)
         if name is not None and (not isinstance(name, str) or re.fullmatch(r"[A-Za-z_][\w-]*", name) is None):
             said = f"'{member}' must be the name of a variable, without dots and blanks; {shown(name)} stands there."
-            compiling.found.error((*place, member), said, INVALID_VALUE, hint=f"Write {member}: item, or another word.")
+            compiling.found.refuse((*place, member), said, INVALID_VALUE, hint=f"Write {member}: item, or another word.")
 
 
 def _body(compiling: Compiling, step: Step, given: JSONObject, place: Place) -> tuple[Branch, Step]:

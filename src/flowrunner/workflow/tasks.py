@@ -117,7 +117,7 @@ def _check(compiling: Compiling, step: Step, info: KindInfo | None, config: JSON
     mapped = {name.partition(".")[0]: _MAPPED for name in targets if isinstance(name, str)}
     for finding in parameter_findings(info.parameters, {**mapped, **given}):
         place = (*step.at("config"), *(part for part in finding.pointer.split("/") if part))
-        say = compiling.found.error if finding.severe else compiling.found.warning
+        say = compiling.found.refuse if finding.severe else compiling.found.warning
         say(place, f"{_called(place)} {finding.message}." if finding.pointer else f"The parameter {finding.message}.", INVALID_PARAMETER, hint=finding.hint)
 
 

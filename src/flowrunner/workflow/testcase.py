@@ -44,9 +44,9 @@ class _Part(NamedTuple):
     checks: list[JSONValue]
 
 
-def parse_testcase(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[str, JSONObject] | None = None) -> Parsed:
-    """Read a whole test case. Never raises for what the text holds; `kinds` and `templates` as in ``parse_workflow``."""
-    found = Findings()
+def parse_testcase(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[str, JSONObject] | None = None, *, kept: bool = False) -> Parsed:
+    """Read a whole test case. Never raises for what the text holds; `kinds`, `templates` and `kept` as in ``parse_workflow``."""
+    found = Findings(kept=kept)
     try:
         document = read_document(text, "json")
     except InvalidDocument as error:
