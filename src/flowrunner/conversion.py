@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from flowrunner.asl.parse import parse_definition
 from flowrunner.core.diagnostics import Diagnostic
 from flowrunner.flow.fromasl import flow_of
 from flowrunner.flow.parse import read_flow
 from flowrunner.flow.toasl import CANNOT_CONVERT
 from flowrunner.flow.toasl import asl_of as asl_of_flow
-from flowrunner.jsonvalue import JSONObject
+from flowrunner.jsonvalue import JSONObject, dumps
 from flowrunner.kinds import KindInfo
 from flowrunner.reading.document import Syntax, read_document
 from flowrunner.reading.findings import Findings, Locate, Place
@@ -30,11 +31,20 @@ class Converted(NamedTuple):
 def _flow_to_asl(text: str, kinds: Kinds, _name: str) -> Converted:
     flow, found, _, document = read_flow(text, kinds)
     made = None if flow is None else asl_of_flow(found, flow)
-    return _converted(made, found, None if document is None else document.locate)
+    return _sound(made, found, None if document is None else document.locate)
 
 
 def _workflow_to_asl(text: str, kinds: Kinds, _name: str) -> Converted:
     made, found, locate = asl_of_workflow(text, kinds)
+    return _sound(made, found, locate)
+
+
+def _sound(made: JSONObject | None, found: Findings, locate: Locate | None) -> Converted:
+    """The state machine, unless it would be too large or nested too deep to be one."""
+    errors = () if made is None or found.failed else (one for one in parse_definition(dumps(made)).diagnostics if one.severity == "ERROR")
+    if (first := next(iter(errors), None)) is not None:
+        said = f"This has no counterpart in the Amazon States Language: the machine would not be sound: {first.message} ({first.pointer})."
+        found.error((), said, CANNOT_CONVERT)
     return _converted(made, found, locate)
 
 

@@ -70,8 +70,8 @@ END = {"End": True}
         ({"Ask": {**ASK, "Retry": [{"ErrorEquals": ["X"]}], **END}}, "/States/Ask/Retry", "any error"),
         ({"Ask": {**ASK, "Retry": [{"ErrorEquals": ["States.ALL"], "BackoffRate": 1.5}], **END}}, "/States/Ask/Retry", "any error"),
         ({"Ask": {**ASK, "Catch": [{"ErrorEquals": ["X"], "Next": "Ask"}], **END}}, "/States/Ask/Catch", "'timeout' or 'error'"),
-        ({"Ask": {**ASK, "Catch": [{"ErrorEquals": ["X"], "Next": "B"}], **END}, "B": {"Type": "Succeed"}}, "/States/Ask/Catch[0]/Next", "edge to its end"),
-        ({"Ask": {**ASK, "Assign": {"action": "{% 1 %}"}, "Next": "B"}, "B": {"Type": "Choice", "Choices": [{"Condition": "{% $a %}", "Next": "C"}]}, "C": {"Type": "Succeed"}}, "/States/B/Choices[0]", "action of a task"),
+        ({"Ask": {**ASK, "Catch": [{"ErrorEquals": ["X"], "Next": "B"}], **END}, "B": {"Type": "Succeed"}}, "/States/Ask/Catch/0/Next", "edge to its end"),
+        ({"Ask": {**ASK, "Assign": {"action": "{% 1 %}"}, "Next": "B"}, "B": {"Type": "Choice", "Choices": [{"Condition": "{% $a %}", "Next": "C"}]}, "C": {"Type": "Succeed"}}, "/States/B/Choices/0", "action of a task"),
         ({"A": {"Type": "Task", "Resource": "arn:aws:states:::flowrunner:http", "Arguments": {"params": {"url": 5}}, **END}}, "/States", "would not be sound"),
     ],
 )  # fmt: skip

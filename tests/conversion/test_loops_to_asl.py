@@ -99,7 +99,9 @@ def test_loops_within_loops():
 
 def test_the_older_spelling():
     """It means the same."""
-    steps = {"a": {"type": "group", "loopOver": "{{list}}", "loopVar": "x", "children": {"p": task(config={"url": "{{x}}"}), "q": task(config={"url": "q"})}}}
+    steps = {
+        "a": {"type": "group", "loopOver": "{{list}}", "loopVar": "x", "children": {"p": task(config={"url": "{{x}}"}), "q": task(config={"url": "http://q"})}}
+    }
     same({"steps": steps}, "workflow", "asl", {"variables": {"list": [1, 2]}}, lambda state, called, attempt: Answer({}, after=attempt * 20))
 
 

@@ -85,7 +85,7 @@ SIDE_BY_SIDE = {
     "variables": {"n": 1},
     "steps": {
         "a": task(output={"x": "v"}),
-        "b": task(config={"url": "b"}),
+        "b": task(config={"url": "http://b"}),
         "c": task(dependsOn=["a"], config={"url": "{{x}} {{a.v}}"}, output={"y": "v"}, when="{{x}} > 0"),
         "d": task(dependsOn=["a"], output={"z": "v", "n": "v"}, config={}, input={"url": "{{x}}"}),
         "e": task(dependsOn=["c", "d", "a"], config={"url": "{{y}}{{z}}{{nodes.c.status}}"}),
@@ -220,3 +220,16 @@ def test_scripts_side_by_side():
     scripts = {name: {"type": "script", "config": {"script": f"return variables.{name} + results.a"}, "output": {f"{name}1": "v"}} for name in ("b", "c")}
     steps = {"a": task(), **{name: {**step, "dependsOn": ["a"]} for name, step in scripts.items()}}
     same({"variables": {"b": 1, "c": 2}, "steps": steps}, "workflow", "asl", {}, lambda state, *_: Answer({"v": state}, after=ord(state)), without=("results",))
+
+
+def test_forks_within_forks_have_an_end():
+    """And so has the length of all expressions."""
+    steps, last = {}, []
+    for level in range(40):
+        steps |= {f"s{level}": task(dependsOn=last), f"side{level}": task(dependsOn=last)}
+        last = [f"s{level}"]
+    [(place, message)] = refusals({"steps": steps}, "workflow", "asl")
+    assert (place, "levels deep" in message) == ("/steps", True)
+    long = {"a": task(config={"url": "{{n - 1}}" * 5000})}
+    [(place, message)] = refusals({"steps": long}, "workflow", "asl")
+    assert (place, "would not be sound" in message) == ("/", True)

@@ -38,15 +38,22 @@ class Tangled(ValueError):
         super().__init__(steps)
 
 
+class TooDeep(ValueError):
+    """Forks stand within forks more than `DEEPEST` levels deep."""
+
+
+DEEPEST = 20  # a state machine nests its states 25 levels deep at most
+
+
 def arranged(needs: Mapping[str, Sequence[str]]) -> Arrangement:
-    """The steps of a level, by the steps that each waits for (no circles); raises Tangled.
+    """The steps of a level, by the steps that each waits for (no circles); raises Tangled and TooDeep.
 
     Every step begins and ends at the same moments as with `needs`: what waits for a part waits for all of it.
     """
     before: dict[str, frozenset[str]] = {}
     for step in in_turn(needs):
         before[step] = frozenset(needs[step]).union(*(before[need] for need in needs[step]))
-    return _arranged(list(needs), before)
+    return _arranged(list(needs), before, 0)
 
 
 def in_turn(needs: Mapping[str, Sequence[str]]) -> list[str]:
@@ -75,20 +82,22 @@ def steps_in(of: Arrangement) -> list[str]:
     return [of.step] if isinstance(of, One) else [step for part in of.parts for step in steps_in(part)]
 
 
-def _arranged(steps: list[str], before: Mapping[str, frozenset[str]]) -> Arrangement:
+def _arranged(steps: list[str], before: Mapping[str, frozenset[str]], depth: int) -> Arrangement:
     if len(steps) == 1:
         return One(steps[0])
+    if depth > DEEPEST:
+        raise TooDeep
 
     def ordered(one: str, other: str) -> bool:
         return one in before[other] or other in before[one]
 
     apart = _components(steps, ordered)
     if len(apart) > 1:
-        return Fork(tuple(_arranged(part, before) for part in apart))
+        return Fork(tuple(_arranged(part, before, depth + 1) for part in apart))
     in_order = _components(steps, lambda one, other: not ordered(one, other))
     if len(in_order) > 1:
         in_order.sort(key=lambda part: len(before[part[0]]))
-        return Chain(tuple(_arranged(part, before) for part in in_order))
+        return Chain(tuple(_arranged(part, before, depth) for part in in_order))
     raise Tangled(_tangle(steps, before))
 
 

@@ -16,7 +16,7 @@ from flowrunner.lang.jsonata.writing import MOST_EXACT, literal, marked, member
 from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings, Locate, Place
 from flowrunner.reading.machines import reached
-from flowrunner.workflow.arrangement import Arrangement, Chain, Fork, One, Tangled, arranged, in_turn, steps_in, width
+from flowrunner.workflow.arrangement import DEEPEST, Arrangement, Chain, Fork, One, Tangled, TooDeep, arranged, in_turn, steps_in, width
 from flowrunner.workflow.aslloops import loop_states
 from flowrunner.workflow.aslsteps import NAME_CHARACTERS, States, StepWriter, failing, refuse
 from flowrunner.workflow.compiling import Compiling, Step
@@ -128,6 +128,9 @@ class MachineWriter:
                 f"'{third}' waits for '{first}' and '{second}', '{fourth}' for '{second}' alone, and a Parallel state lets all that follows wait for all of it",
                 f"Let '{fourth}' depend on '{first}' too, or set 'maxConcurrency' of the workflow to 1.",
             )
+            return then, {}
+        except TooDeep:
+            refuse(self.found, steps[0].place[:-1], f"steps stand side by side more than {DEEPEST} levels deep", "Set 'maxConcurrency' of the workflow to 1.")
             return then, {}
         if limit is not None and limit < width(arrangement):
             refuse(self.found, ("maxConcurrency",), "a Parallel state runs all of its branches at once", "Leave it out, or set it to 1.")
