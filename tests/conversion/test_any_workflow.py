@@ -20,7 +20,7 @@ READS = st.sampled_from(
         "{{nodes.c.status}}",
         "{{$prev.v}}",
         "{{x + 1}}",
-        "plain",
+        "http://plain",
         "{{x == y}}",
         "{{item}} {{$loopCount}} {{index}}",
     ]
