@@ -108,3 +108,7 @@ def test_what_only_flows_have():
     found = [refusals(flow, "flow", "asl") for flow in (*flows_, {"metadata": {"name": "x"}, "nodes": named})]
     assert [[place for place, _ in one] for one in found] == [["/nodes/a"], ["/nodes/a/params"], ["/nodes/" + "n" * 90, "/nodes/a (action)"]]
     assert "no end" in found[0][0][1]
+    spoken = {"a": {"type": "webhook", "params": {"url": "http://x", "payload": {"text": "the execution has ended", "name": "${ execution.name }"}}}}
+    same({"metadata": {"name": "x"}, "nodes": spoken}, "flow", "asl", {})
+    spoken["a"]["params"]["payload"]["name"] = "${ execution.id }"
+    assert [place for place, _ in refusals({"metadata": {"name": "x"}, "nodes": spoken}, "flow", "asl")] == ["/nodes/a/params"]

@@ -79,7 +79,7 @@ def steps(draw, names, level=0):
     return made
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(steps(NAMES), st.dictionaries(st.sampled_from(VARIABLES), VALUES), st.dictionaries(st.sampled_from(VARIABLES), VALUES), st.data())
 def test_a_workflow_and_its_state_machine_do_the_same(made, declared, given_, data):
     """Compared are the attempts with their moments and parameters, and the end."""

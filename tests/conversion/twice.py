@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import cache
 
 from flowrunner.asl.parse import parse_definition
 from flowrunner.conversion import convert
@@ -151,9 +152,15 @@ def _ending(answer, attempt, now):
     return due, facts.AttemptSucceeded(at=due, attempt=attempt, output=json.dumps({"output": answer.output, "action": answer.action}))
 
 
+@cache
+def both(text, form, to):
+    """The program of a definition, and that of what it becomes."""
+    return program_of(text, form), program_of(converted(text, form, to), to)
+
+
 def same(definition, form, to, given=None, answers=None, *, without=()):
     """Both run alike; gives how the source ran. `without` are members of the tasks' parameters that are not compared."""
-    source, target = program_of(definition, form), program_of(converted(definition, form, to), to)
+    source, target = both(text_of(definition), form, to)
     one, other = run(source, given, answers), run(target, given, answers)
     for ran in (one, other):
         ran.calls = [(at, state, {name: value for name, value in called.items() if name not in without}) for at, state, called in ran.calls]

@@ -80,7 +80,7 @@ class _Reader:
     def flow(self, name: str) -> JSONObject:
         """The flow that the machine could be."""
         nodes: JSONObject = {}
-        chosen = {state.get("Next") for state in self._states.values() if state["Type"] == "Task" and "action" in (state.get("Assign") or {})}
+        chosen = {state.get("Next") for state in self._states.values() if state["Type"] == "Task" and _says_action(state)}
         for state_name, state in self._states.items():
             if is_end(state) or (state["Type"] == "Choice" and state_name in chosen):
                 continue
@@ -156,7 +156,7 @@ class _Reader:
     def _ways(self, state: JSONObject, kind: KindInfo) -> dict[str, str]:
         """The edges of the actions."""
         choice = self._states.get(state.get("Next", ""), {})
-        if "action" not in (state.get("Assign") or {}) or choice.get("Type") != "Choice":
+        if not _says_action(state) or choice.get("Type") != "Choice":
             return self._then(state, "success" if kind.actions == ("success",) else "default")
         edges: dict[str, str] = {}
         for index, rule in enumerate(choice["Choices"]):
@@ -192,6 +192,12 @@ class _Reader:
     def _refused(self, place: Place, why: str, remedy: str = "") -> _Refused:
         _refuse(self._found, place, why, remedy)
         return _Refused()
+
+
+def _says_action(state: JSONObject) -> bool:
+    """Whether a state keeps the action of its task."""
+    assigned = state.get("Assign")
+    return isinstance(assigned, dict) and "action" in assigned
 
 
 def _refuse(found: Findings, place: Place, why: str, remedy: str = "") -> None:

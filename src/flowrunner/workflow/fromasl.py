@@ -76,7 +76,7 @@ class _Reader:
         states: Mapping[str, JSONObject] = machine["States"]
         variables = self._variables(states[start])
         _, end = self._chain(states, states[start].get("Next"), [], ())
-        order = _ids(str((end.get("Output") or {}).get("outputs") if isinstance(end.get("Output"), dict) else ""))
+        order = _ids(str(_object(end.get("Output")).get("outputs")))
         comment = {"description": machine["Comment"]} if machine.get("Comment") else {}
         timeout = {"timeout": machine["TimeoutSeconds"]} if "TimeoutSeconds" in machine else {}
         steps = {step: self._steps[step] for step in [*order, *self._steps] if step in self._steps}
@@ -84,7 +84,7 @@ class _Reader:
 
     def _variables(self, state: JSONObject) -> JSONObject:
         """What the workflow's variables begin with, as the first state says."""
-        given = (state.get("Assign") or {}).get("variables") if state["Type"] == "Pass" else None
+        given = _object(state.get("Assign")).get("variables") if state["Type"] == "Pass" else None
         text = expression_text(given) if isinstance(given, str) and is_expression(given) else ""
         inner = text.removeprefix(_BEFORE).removesuffix(_AFTER)
         if text != f"{_BEFORE}{inner}{_AFTER}":
@@ -119,7 +119,7 @@ class _Reader:
 
     def _step(self, state: JSONObject, when: JSONObject, before: list[str], place: Place) -> str:
         """Read one step; gives its id."""
-        left = next((found for value in (state.get("Assign") or {}).values() if (found := _LEFT.fullmatch(str(value))) is not None), None)
+        left = next((found for value in _object(state.get("Assign")).values() if (found := _LEFT.fullmatch(str(value))) is not None), None)
         if left is None:
             raise self._refused(place, "a step leaves its output behind in the variable 'nodes'", _REMEDY)
         step_id = str(self._read(left[1], place))
@@ -201,6 +201,11 @@ class _Reader:
     def _refused(self, place: Place, why: str, remedy: str = "") -> _Refused:
         _refuse(self._found, place, why, remedy)
         return _Refused()
+
+
+def _object(value: JSONValue) -> JSONObject:
+    """An object; empty for a value that is none, such as an expression that gives one."""
+    return value if isinstance(value, dict) else {}
 
 
 def _ids(text: str) -> list[str]:

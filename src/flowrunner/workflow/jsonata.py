@@ -1,7 +1,7 @@
 """``{{ }}`` expressions as JSONata with the same values.
 
 What leads nowhere is nothing in JSONata too (undefined), null where the language says null. JSONata has other ideas of truth, equality, order and
-paths than JavaScript; where the difference could show, the expression brings functions of its own along (helpers.py).
+paths than JavaScript; where the difference could show, the expression brings functions of its own along (bracefunctions.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from flowrunner.lang.braces.nodes import And, Binary, Call, Index, Literal, Memb
 from flowrunner.lang.braces.template import has_braces, parts_of
 from flowrunner.lang.braces.values import number_of
 from flowrunner.lang.jsonata.writing import as_it_is, literal, marked, member
-from flowrunner.workflow.helpers import needed_by, with_helpers
+from flowrunner.workflow.bracefunctions import needed_by, with_functions
 
 NOTHING = "$lookup({}, '')"
 _INDEX = re.compile(r"[0-9]{1,9}")
@@ -50,7 +50,7 @@ class Writer:
         self._needs: set[str] = set()
 
     def need(self, name: str) -> str:
-        """The name of a helper, which the expression will bring along."""
+        """The name of a function, which the expression will bring along."""
         self._needs |= needed_by(name)
         return f"${name}"
 
@@ -60,7 +60,7 @@ class Writer:
 
     def complete(self, text: str) -> str:
         """The expression with its functions."""
-        return with_helpers(text, self._needs)
+        return with_functions(text, self._needs)
 
     # --- values
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-HELPERS: Mapping[str, str] = {
+FUNCTIONS: Mapping[str, str] = {
     "else": "function($v, $d) { $exists($v) ? $v : $d }",
     "whole": "function($v) { $type($v) = 'array' ? [[$v]] : [$v] }",
     "member": "function($v, $k) { $type($v) = 'object' ? $lookup($v, $k) }",
@@ -49,11 +49,11 @@ _CALLED = re.compile(r"\$(\w+)\(")
 
 def needed_by(name: str) -> frozenset[str]:
     """A function and those that it calls."""
-    return frozenset({name}).union(*(needed_by(other) for other in _CALLED.findall(HELPERS[name]) if other in HELPERS and other != name))
+    return frozenset({name}).union(*(needed_by(other) for other in _CALLED.findall(FUNCTIONS[name]) if other in FUNCTIONS and other != name))
 
 
-def with_helpers(expression: str, names: Iterable[str]) -> str:
+def with_functions(expression: str, names: Iterable[str]) -> str:
     """The expression with the functions of these names before it."""
     wanted = frozenset(names)
-    brought = "".join(f"${name} := {source}; " for name, source in HELPERS.items() if name in wanted)
+    brought = "".join(f"${name} := {source}; " for name, source in FUNCTIONS.items() if name in wanted)
     return f"({brought}{expression})" if brought else expression
