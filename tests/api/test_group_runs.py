@@ -80,7 +80,8 @@ async def test_so_many_at_once(tmp_path, query, limit):
         names = [f"test-{number:02}" for number in range(12)]
         assert [one["testId"] for one in begun["results"]] + begun["pending"] == names
         assert len(begun["results"]) >= limit
-        assert (begun["status"], begun["total"]) == ("running", 12)
+        assert begun["total"] == 12
+        assert begun["status"] == "running" or not begun["pending"]
         told = await node.ended(begun["runId"])
         assert (told["status"], told["passed"], told["failed"], told["pending"]) == ("passed", 12, 0, [])
         assert [one["testId"] for one in told["results"]] == names

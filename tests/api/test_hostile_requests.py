@@ -119,6 +119,7 @@ def known(url, session):
     return Things(url, session).known
 
 
+@pytest.mark.timeout(180)
 async def test_whatever_is_sent(url, document, known):
     """Every operation with everything of the list: an answer, never a 5xx but for 503, and none that the document does not have."""
     room, seen, wrong = asyncio.Semaphore(AT_ONCE), Counter(), []

