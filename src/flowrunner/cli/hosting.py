@@ -25,7 +25,7 @@ from flowrunner.errors import ConfigurationError
 from flowrunner.telemetry import logs
 from flowrunner.wiring import Application, build
 
-MAPPED_BYTES = 64 * 1024  # memory of this size and more is mapped on its own, and unmapped when it is freed
+MAPPED_BYTES = 512 * 1024  # memory of this size and more is mapped on its own, and unmapped when it is freed; with 64 KiB each step did so twice
 _M_MMAP_THRESHOLD = -3  # malloc.h
 
 
