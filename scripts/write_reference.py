@@ -758,7 +758,7 @@ Scripts are JavaScript as it is: what looks like an expression in them is theirs
 Each batch is a task of its own, with the node's `retry` and the `timeout` of its parameters. Its script finds the node's input with `items` and
 `batch` (the items of this batch) and `batch_index`; where a batch is one item also `item` and `index`. A batch that fails for good is lost, not the others.
 The node succeeds when one batch did or there was none. It fails when all are lost: by `States.Timeout` when each was out of time, else by
-`FlowRunner.BatchFailed`; its edge finds the members below as well.
+`FlowRunner.BatchFailed`; with `fail_fast` as soon as one is lost, by the error of that one. Its edge finds the members below as well.
 
 | Member | Meaning |
 | --- | --- |
@@ -768,6 +768,7 @@ The node succeeds when one batch did or there was none. It fails when all are lo
 | `success_count`, `failed_count` | Items of batches that succeeded, and of those that are lost. |
 | `success_rate` | The share of items that succeeded, in percent. |
 | `batch_size` | Items of one batch. |
+| `skipped_items` | With `fail_fast`, behind a failure: items of batches that were not begun or were given up. |
 | `total_count` | Items there were, unless the input says so already. |
 
 ## Progress

@@ -159,10 +159,46 @@ def test_without_a_list_of_items_the_node_fails(given):
     assert "'b' needs a list of items" in played.called("e")[0]["input"]["error"]["message"]
 
 
+def test_a_failed_node_tells_what_happened_to_each_batch():
+    """Each has its own reason, also where the items were computed."""
+
+    def task(call):
+        raise Fails("X", f"lost {call['input']['batch_index']}")
+
+    for params in ({}, {"items": "${ input.items.map((x) => x + 0) }"}):
+        given = play(flow(batch(batch_size=2, **params)), {"items": [1, 2, 3]}, {"b (batch)": task}, default=JavaScript()).called("e")[0]["input"]
+        assert [(one["item"], one["error"]) for one in given["failed_items"]] == [(1, "lost 0"), (2, "lost 0"), (3, "lost 1")]
+        assert [one["cause"] for one in given["failed_batches"]] == ["lost 0", "lost 1"]
+        assert (given["batch_results"], given["success_rate"], given["failed_count"], given["total_count"]) == ([], 0.0, 3, 3)
+
+
 def test_the_first_failure_may_end_the_rest():
-    """With `fail_fast` the others are given up."""
+    """With `fail_fast` the others are given up; the edge is told which is which."""
     played = play(flow(batch("batch", batch_size=1, fail_fast=True)), {"items": [1, 2, 3]}, losing(1))
     assert (played.path, len(played.called("b (batch)"))) == (["b", "e"], 2)
+    given = played.called("e")[0]["input"]
+    assert given["error"] == {"error": "FlowRunner.ScriptError", "cause": "lost", "node": "b", "message": "lost"}
+    assert (given["batch_results"], given["failed_items"], given["skipped_items"]) == ([10], [{"item": 2, "error": "lost"}], [3])
+    assert (given["success_count"], given["failed_count"], given["total_count"]) == (1, 1, 3)
+
+
+def test_the_first_failure_gives_up_what_runs_beside_it():
+    """What had ended counts, what was running or waiting is skipped."""
+
+    def task(call):
+        if (index := call["input"]["batch_index"]) == 1:
+            raise Fails("States.Timeout", "late")
+        if index == 2:
+            raise Hangs
+        return {"output": [index], "action": "success"}
+
+    played = play(flow(batch("parallel_batch", batch_size=1, max_parallel=3, fail_fast=True)), {"items": [1, 2, 3, 4, 5]}, {"b (batch)": task})
+    assert (played.path, played.milliseconds) == (["b", "t"], 0)
+    given = played.called("t")[0]["input"]
+    assert (given["success_count"], given["failed_count"]) == (1, 1)
+    assert 3 in given["skipped_items"]
+    played = play(flow(batch("batch", batch_size=1, fail_fast=True)), {"items": [1, 2, 3]}, losing())
+    assert (played.path, played.output["success_rate"]) == (["b", "s"], 100.0)
 
 
 def test_a_bound_that_is_computed_is_refused():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flowrunner.core.program import Branch, Catcher, FailWork, Field, MapWork, PassWork, Route, State, TaskWork
-from flowrunner.flow.batchresults import BatchAction, Batches, Lost, LostItems, Summary, WhyLost
+from flowrunner.flow.batchresults import BatchAction, Batches, FirstLost, IsLost, Lost, Summary, Told, WhyLost
 from flowrunner.flow.lower import EVERYTHING, RESOURCE, TIMED_OUT, Lowering, inner_branch, inner_name, node_state, source_of
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
 from flowrunner.flow.templates import Accumulated, Action, Called, Kept, accumulated, states_of
@@ -42,7 +42,7 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
     """A batch of anything."""
     plan = _of_kind(lowering, node) if node.kind.name in STRATEGY else _of_member(node)
     run, done, lost, late = (inner_name(node, part) for part in ("batches", "batch", "failed", "timed out"))
-    source = source_of(node, plan.params, run)
+    source, fails_fast = source_of(node, plan.params, run), node.params.get("fail_fast") is True
     batches = Batches(node.name, source.template, plan.size)
     mapping = State(
         name=run,
@@ -52,12 +52,13 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
             items=Field(name="items", template=batches),
             selector=_Selected(single=plan.single),
             max_concurrency=Field(name="max_parallel", constant=plan.at_once),
+            stop_when=IsLost() if fails_fast else None,
         ),
         language="JSONata",
         output=Summary(batches),
-        route=Route(action=BatchAction(), edges={"error": lost, "timeout": late}),
+        route=Route(action=BatchAction(fails_fast=fails_fast), edges={"error": lost, "timeout": late}),
     )
-    states = [mapping, _failing(lost, ALL_LOST), _failing(late, "States.Timeout")]
+    states = [mapping, _failing(lost, ALL_LOST, fails_fast=fails_fast), _failing(late, "States.Timeout", fails_fast=fails_fast)]
     return node_state(
         lowering,
         node,
@@ -67,14 +68,17 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
         assign=Kept(node.name),
         action=Action(),
         retriers=(),
-        lost=None if source.task is not None else LostItems(batches),
     )
 
 
-def _failing(name: str, error: str) -> State:
-    return State(
-        name=name, kind="Fail", work=FailWork(error=Field(name="Error", constant=error), cause=Field(name="Cause", template=WhyLost())), language="JSONata"
+def _failing(name: str, error: str, *, fails_fast: bool) -> State:
+    """The failure of the node: that all are lost, or what the first one was lost by."""
+    work = FailWork(
+        error=Field(name="Error", template=FirstLost("error")) if fails_fast else Field(name="Error", constant=error),
+        cause=Field(name="Cause", template=FirstLost("cause") if fails_fast else WhyLost()),
+        detail=Field(name="Detail", template=Told()),
     )
+    return State(name=name, kind="Fail", work=work, language="JSONata")
 
 
 def _processor(node: FlowNode, plan: _Plan, name: str, lost: str) -> Branch:
@@ -89,7 +93,7 @@ def _processor(node: FlowNode, plan: _Plan, name: str, lost: str) -> Branch:
         arguments=Called(node, plan.called, names=("batch", "items", "batch_index", *(("item", "index") if plan.single else ()))),
         output=_Returned(),
         retriers=node.retriers,
-        catchers=() if node.params.get("fail_fast") is True else (timeouts, others),
+        catchers=(timeouts, others),
     )
     return Branch(start_at=name, states={name: task, lost: State(name=lost, kind="Pass", work=PassWork(), language="JSONata")})
 

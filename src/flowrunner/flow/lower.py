@@ -40,7 +40,6 @@ def node_state(
     assign: Template | None = None,
     action: Template | None = None,
     retriers: tuple[Retrier, ...] | None = None,
-    lost: Template | None = None,
 ) -> State:
     """The state of a node: its edges, its retries, its label."""
     return State(
@@ -52,15 +51,15 @@ def node_state(
         output=output,
         assign=assign,
         retriers=node.retriers if retriers is None else retriers,
-        catchers=catchers(node, lost),
+        catchers=catchers(node),
         route=Route(action=action or Constant("success"), edges=node.edges),
         label=Label(id=node.name, name=node.name, type=node.kind.name, progress=node.progress, remaining=lowering.remaining[node.name]),
     )
 
 
-def catchers(node: FlowNode, lost: Template | None = None) -> tuple[Catcher, ...]:
+def catchers(node: FlowNode) -> tuple[Catcher, ...]:
     """The edges of a failed node: ``timeout`` if it timed out, else ``error``."""
-    output = AfterFailure(node.name, lost)
+    output = AfterFailure(node.name)
     edges = (("timeout", TIMED_OUT), ("error", EVERYTHING))
     return tuple(Catcher(error_equals=names, next=node.edges[edge], output=output) for edge, names in edges if edge in node.edges)
 

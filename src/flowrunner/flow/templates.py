@@ -166,15 +166,14 @@ def decided(value: JSONValue) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AfterFailure:
-    """The input of the node that an error or timeout edge leads to. `lost` tells more of what failed."""
+    """The input of the node that an error or timeout edge leads to. A batch node that failed tells more of it."""
 
     name: str
-    lost: Template | None = None
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The input with ``error``."""
         states = states_of(environment)
-        error, cause = states["errorOutput"].get("Error", ""), states["errorOutput"].get("Cause")
-        more = {} if self.lost is None else self.lost.evaluate(environment)
+        failed: JSONObject = states["errorOutput"]
+        error, cause, more = failed.get("Error", ""), failed.get("Cause"), failed.get("Detail", {})
         told = {"error": error, "cause": cause, "node": self.name, "message": cause or error}
         return {**accumulated(states["input"]), **more, "error": told}
