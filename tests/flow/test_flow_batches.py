@@ -213,3 +213,28 @@ def test_what_scripts_log_in_a_batch_belongs_to_the_node():
     played = play(flow({**batch(batch_size=1), "retry": {"max_retries": 2, "wait": "1s"}}), {"items": [1, 2]}, losing(0))
     assert played.path == ["b", "s"]
     assert sorted(played.times("b (batch)")) == [0, 0, 1000, 2000]
+
+
+def test_an_answer_that_is_an_error_loses_its_item():
+    """It is tried again like any other failure, and takes its part in the rate."""
+    node = {"type": "http.request", "params": {"url": "${ item }"}, "batch": {"items": ["a", "b"]}, "retry": {"max_retries": 2, "wait": "1s"}}
+
+    def answer(call):
+        if call["input"]["item"] == "a" and "server_error" in call["failing"]:
+            raise Fails("FlowRunner.NodeFailed", "status 500")
+        return {"output": {"status_code": 200}, "action": "success"}
+
+    played = play(flow(node), {}, {"b (batch)": answer})
+    assert (played.path, len(played.called("b (batch)"))) == (["b", "s"], 4)
+    assert (played.output["success_rate"], played.output["failed_items"]) == (50.0, [{"item": "a", "error": "status 500"}])
+    assert played.called("b (batch)")[0]["failing"] == ["client_error", "server_error", "not_found", "error"]
+    assert "failing" not in play(flow({"type": "transform"}), {}).called("b")[0]
+
+
+def test_an_edge_that_no_batch_takes_is_told():
+    """A batch node takes success, error or timeout."""
+    node = {"type": "http.request", "params": {"url": "${ item }"}, "batch": {"items": []}, "next": {"server_error": "s", "default": "s"}}
+    text = json.dumps({"metadata": {"name": "test"}, "nodes": {"b": node, "s": {"type": "transform"}}})
+    [told] = parse_flow(text, BUILT_IN).diagnostics
+    assert (told.code, told.severity, told.pointer) == ("HAS_NO_EFFECT", "WARNING", "/nodes/b/next/server_error")
+    assert "success, error or timeout" in told.message

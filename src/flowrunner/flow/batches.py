@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from flowrunner.core.program import Branch, Catcher, FailWork, Field, MapWork, PassWork, Route, State, TaskWork
 from flowrunner.flow.batchresults import BatchAction, Batches, FirstLost, IsLost, Lost, Summary, Told, WhyLost
-from flowrunner.flow.lower import EVERYTHING, RESOURCE, TIMED_OUT, Lowering, inner_branch, inner_name, node_state, source_of
+from flowrunner.flow.lower import EFFECTLESS, EVERYTHING, RESOURCE, TIMED_OUT, Lowering, inner_branch, inner_name, node_state, source_of
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
 from flowrunner.flow.templates import Accumulated, Action, Called, Kept, accumulated, states_of
 from flowrunner.flow.values import is_open
@@ -22,6 +22,8 @@ ALL_LOST = "FlowRunner.BatchFailed"
 STRATEGY = {"batch": "serial", "async_batch": "async", "parallel_batch": "parallel", "worker_pool": "worker_pool"}
 AT_ONCE = {"serial": 1, "async": 1, "parallel": 4, "worker_pool": 64}  # unless the node says otherwise; 64 is what the flows' older runner had
 BATCH_SIZE = 10  # of the batch kinds
+FAILING = ("client_error", "server_error", "not_found", "error")  # actions of a task that lose its batch
+TAKEN = ("success", "error", "timeout")
 SCRIPTS = ("processor_script", "item_script", "script")
 
 
@@ -41,6 +43,7 @@ class _Plan:
 def lower_batch(lowering: Lowering, node: FlowNode) -> State:
     """A batch of anything."""
     plan = _of_kind(lowering, node) if node.kind.name in STRATEGY else _of_member(node)
+    _warn_untaken(lowering, node)
     run, done, lost, late = (inner_name(node, part) for part in ("batches", "batch", "failed", "timed out"))
     source, fails_fast = source_of(node, plan.params, run), node.params.get("fail_fast") is True
     batches = Batches(node.name, source.template, plan.size)
@@ -71,6 +74,13 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
     )
 
 
+def _warn_untaken(lowering: Lowering, node: FlowNode) -> None:
+    for edge in node.edges:
+        if edge not in (*TAKEN, "default"):
+            said = f"The edge '{edge}' of '{node.name}' is never taken: a node that works on batches takes success, error or timeout."
+            lowering.found.warning((*node.place, "next", edge), said, EFFECTLESS)
+
+
 def _failing(name: str, error: str, *, fails_fast: bool) -> State:
     """The failure of the node: that all are lost, or what the first one was lost by."""
     work = FailWork(
@@ -90,7 +100,7 @@ def _processor(node: FlowNode, plan: _Plan, name: str, lost: str) -> Branch:
         kind="Task",
         work=TaskWork(resource=f"{RESOURCE}{plan.task}", timeout_milliseconds=plan.timeout),
         language="JSONata",
-        arguments=Called(node, plan.called, names=("batch", "items", "batch_index", *(("item", "index") if plan.single else ()))),
+        arguments=Called(node, plan.called, names=("batch", "items", "batch_index", *(("item", "index") if plan.single else ())), failing=FAILING),
         output=_Returned(),
         retriers=node.retriers,
         catchers=(timeouts, others),

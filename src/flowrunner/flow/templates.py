@@ -69,13 +69,14 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """What a node's task is called with. `params` still have their expressions; `more` is added to the input."""
+    """What a node's task is called with. `params` still have their expressions; `more` is added to the input, the actions `failing` fail the task."""
 
     node: FlowNode
     params: JSONObject
     hooks: bool = True
     more: Template | None = None
     names: tuple[str, ...] = ()
+    failing: tuple[str, ...] = ()
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The parameters of the task."""
@@ -93,6 +94,8 @@ class Called:
             called["hooks"] = self.node.hooks
         if self.names:
             called["names"] = list(self.names)
+        if self.failing:
+            called["failing"] = list(self.failing)
         called["language"] = "flow"
         return called
 
