@@ -728,7 +728,7 @@ It ends behind a node whose action has no edge, and then it is completed. A node
 
 The input of a node is the input of the execution with what the nodes before it returned: the members of an object join it, a later one of the
 same name replaces an earlier one, and any other value stands under the name of its node. An input that is no object is its member `input`.
-`results.NODE` is what a node returned by itself, `shared` is one object for the whole execution, `variables` are constants.
+`results.NODE` is what a node returned by itself (a `delay`, `wait` or `merge` that only waits: its input), `shared` is one object for the whole execution, `variables` are constants.
 
 ## Actions
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flowrunner.core.program import Branch, Catcher, Kind, Label, ParallelWork, PassWork, Retrier, Route, State, TaskWork, Template, Work
 from flowrunner.flow.node import FlowNode
-from flowrunner.flow.templates import Accumulated, Action, AfterFailure, Called, Constant, Given, Kept
+from flowrunner.flow.templates import Accumulated, Action, AfterFailure, Called, Constant, Given, Kept, KeptInput
 from flowrunner.flow.values import Computed, Followed, Keep, is_followed
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.reading.findings import Findings
@@ -85,7 +85,7 @@ def lower_task(lowering: Lowering, node: FlowNode) -> State:
 
 def lower_merge(lowering: Lowering, node: FlowNode) -> State:
     """A place where ways meet: in a flow one of them comes, and there is nothing to wait for."""
-    return node_state(lowering, node, "Pass", PassWork(), output=Given(), retriers=())
+    return node_state(lowering, node, "Pass", PassWork(), output=Given(), assign=KeptInput(node.name), retriers=())
 
 
 # --- states within a node's own

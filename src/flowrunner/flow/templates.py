@@ -140,6 +140,17 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptInput:
+    """What a node assigns that only waits: its input is its result."""
+
+    name: str
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The variable and its value."""
+        return {f"{RESULTS}{self.name}": accumulated(states_of(environment)["input"])}
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
     """The action of a node: what its task says; a condition's is in what it returned."""
 
