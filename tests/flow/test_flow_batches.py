@@ -238,3 +238,36 @@ def test_an_edge_that_no_batch_takes_is_told():
     [told] = parse_flow(text, BUILT_IN).diagnostics
     assert (told.code, told.severity, told.pointer) == ("HAS_NO_EFFECT", "WARNING", "/nodes/b/next/server_error")
     assert "success, error or timeout" in told.message
+
+
+def counting(call):
+    """What the script ``shared.n += 1; return items`` gives; the batch of the item 13 fails."""
+    if call["input"]["items"] == [13]:
+        raise Fails("X", "no")
+    return {"output": call["input"]["items"], "action": "success", "shared": {"n": call["shared"]["n"] + 1}}
+
+
+def sharing(node):
+    nodes = {
+        "b": {**node, "next": {"success": "s", "error": "e"}},
+        "s": {"type": "transform", "params": {"script": "return shared.n"}},
+        "e": {"type": "transform"},
+    }
+    return json.dumps({"metadata": {"name": "test"}, "shared": {"n": 0}, "nodes": nodes})
+
+
+@pytest.mark.parametrize("kind", ["batch", "async_batch", "transform"])
+def test_batches_one_after_another_write_what_is_shared(kind):
+    """Each sees what the ones before it wrote, and the next node what all have; what a lost one wrote is lost with it."""
+    script = "shared.n += 1; return items"
+    node = {"type": "transform", "params": {"script": script}, "batch": {}} if kind == "transform" else batch(kind, batch_size=1, processor_script=script)
+    played = play(sharing(node), {"items": [1, 13, 2, 3]}, {"b (batch)": counting})
+    assert [call["shared"]["n"] for call in played.called("b (batch)")] == [0, 1, 1, 2]
+    assert played.called("s")[0]["shared"] == {"n": 3}
+    assert "reads_shared" not in played.called("b (batch)")[0]
+
+
+def test_batches_at_once_can_only_read_what_is_shared():
+    """Who wrote last would be chance: writing fails the batch."""
+    node = batch("parallel_batch", batch_size=1, processor_script="shared.n += 1; return items")
+    assert play(sharing(node), {"items": [1]}, {"b (batch)": counting}).called("b (batch)")[0]["reads_shared"] is True

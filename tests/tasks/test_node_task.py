@@ -227,3 +227,14 @@ async def test_an_action_may_count_as_a_failure(handle):
     assert (outcome.error, outcome.cause) == ("FlowRunner.NodeFailed", "The node ended with the action 'server_error' (status 503).")
     outcome = await handle({}, failing=failing, hooks={"exec": "return null", "post": "return 'error'"})
     assert isinstance(outcome, Failed)
+
+
+async def test_what_is_shared_may_only_be_read(handle):
+    """Of batches that run at once: a script that writes to it fails, and is told why."""
+    hooks = {"exec": "shared.n += 1"}
+    assert value(await handle({}, shared={"n": 1}, hooks=hooks))["shared"] == {"n": 2}
+    outcome = await handle({}, shared={"n": 1}, hooks=hooks, reads_shared=True)
+    assert isinstance(outcome, Failed)
+    assert outcome.error == "FlowRunner.ScriptError"
+    assert "'shared' can only be read in batches that run at once" in outcome.cause
+    assert isinstance(await handle({}, shared={"n": 1}, hooks={"exec": "return shared.n"}, reads_shared=True), Succeeded)

@@ -182,6 +182,9 @@ def settle(run: Run, ended: Ended) -> None:
         return
     if isinstance(work, MapWork):
         succeeded = _iteration_event(run, parent, child, "MapIterationSucceeded")
+        handed = {name: child.variables[name] for name in work.hands_on if name in child.variables}
+        if handed:
+            run.assign(parent, handed, {name: dumps(value) for name, value in handed.items()})
         if _is_enough(run, parent, work, ended.output):
             cancel_children(run, parent)
             finish(run, parent, group)

@@ -166,7 +166,8 @@ class MapWork:
 
     `items` None means the effective input itself. `reader`, `batcher` and `writer` belong to the distributed mode and
     keep their compiled Parameters/Arguments beside the plain fields. `stop_when` is looked at when an iteration has succeeded, with its output as
-    ``$states.result``: true ends the Map, which then has null in place of what was not begun or given up.
+    ``$states.result``: true ends the Map, which then has null in place of what was not begun or given up. The variables `hands_on` that an iteration
+    has assigned when it succeeds are those of the state's own branch from then on.
     """
 
     processor: Branch
@@ -177,6 +178,7 @@ class MapWork:
     tolerated_failure_count: Field | None = None
     tolerated_failure_percentage: Field | None = None
     stop_when: Template | None = None
+    hands_on: tuple[str, ...] = ()
     distributed: bool = False
     execution_type: Literal["STANDARD", "EXPRESS"] = "STANDARD"
     label: str | None = None

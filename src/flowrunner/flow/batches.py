@@ -12,7 +12,7 @@ from flowrunner.core.program import Branch, Catcher, FailWork, Field, MapWork, P
 from flowrunner.flow.batchresults import BatchAction, Batches, FirstLost, IsLost, Lost, Summary, Told, WhyLost
 from flowrunner.flow.lower import EFFECTLESS, EVERYTHING, RESOURCE, TIMED_OUT, Lowering, inner_branch, inner_name, node_state, source_of
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
-from flowrunner.flow.templates import Accumulated, Action, Called, Kept, accumulated, states_of
+from flowrunner.flow.templates import SHARED, Accumulated, Action, Called, Kept, accumulated, states_of
 from flowrunner.flow.values import is_open
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_milliseconds
@@ -47,6 +47,7 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
     run, done, lost, late = (inner_name(node, part) for part in ("batches", "batch", "failed", "timed out"))
     source, fails_fast = source_of(node, plan.params, run), node.params.get("fail_fast") is True
     batches = Batches(node.name, source.template, plan.size)
+    hands_on = SHARED in node.mentions and plan.at_once == 1
     mapping = State(
         name=run,
         kind="Map",
@@ -56,9 +57,10 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
             selector=_Selected(single=plan.single),
             max_concurrency=Field(name="max_parallel", constant=plan.at_once),
             stop_when=IsLost() if fails_fast else None,
+            hands_on=(SHARED,) if hands_on else (),
         ),
         language="JSONata",
-        output=Summary(batches),
+        output=Summary(batches, hands_on=hands_on),
         route=Route(action=BatchAction(fails_fast=fails_fast), edges={"error": lost, "timeout": late}),
     )
     states = [mapping, _failing(lost, ALL_LOST, fails_fast=fails_fast), _failing(late, "States.Timeout", fails_fast=fails_fast)]
@@ -100,8 +102,15 @@ def _processor(node: FlowNode, plan: _Plan, name: str, lost: str) -> Branch:
         kind="Task",
         work=TaskWork(resource=f"{RESOURCE}{plan.task}", timeout_milliseconds=plan.timeout),
         language="JSONata",
-        arguments=Called(node, plan.called, names=("batch", "items", "batch_index", *(("item", "index") if plan.single else ())), failing=FAILING),
+        arguments=Called(
+            node,
+            plan.called,
+            names=("batch", "items", "batch_index", *(("item", "index") if plan.single else ())),
+            failing=FAILING,
+            reads_shared=SHARED in node.mentions and plan.at_once > 1,
+        ),
         output=_Returned(),
+        assign=_Shared(),
         retriers=node.retriers,
         catchers=(timeouts, others),
     )
@@ -127,6 +136,15 @@ class _Returned:
     def evaluate(self, environment: Environment) -> JSONValue:
         result = states_of(environment).get("result")
         return {"output": result["output"] if isinstance(result, dict) and "output" in result else result}
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What a batch assigns: ``shared`` if its script has changed it."""
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        result = states_of(environment).get("result")
+        return {SHARED: result[SHARED]} if isinstance(result, dict) and isinstance(result.get(SHARED), dict) else {}
 
 
 # --- how

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flowrunner.core.program import Template
 from flowrunner.errors import ExpressionError
-from flowrunner.flow.templates import SUCCESS, accumulated, states_of
+from flowrunner.flow.templates import SHARED, SUCCESS, accumulated, states_of
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.environment import Environment
 from flowrunner.reading.wording import shown
@@ -50,12 +50,13 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The result of the node: what its batches have come to."""
+    """The result of the node: what its batches have come to. With `hands_on` it gives ``shared`` as they have left it."""
 
     batches: Batches
+    hands_on: bool = False
 
     def evaluate(self, environment: Environment) -> JSONValue:
-        """``{"output", "action", "lost"}``."""
+        """``{"output", "action", "lost", "count"}``, and ``shared``."""
         states = states_of(environment)
         ended: list[JSONObject | None] = states["result"]
         batches: list[list[JSONValue]] = self.batches.evaluate(environment)
@@ -77,7 +78,8 @@ class Summary:
             output["skipped_items"] = skipped
         if "total_count" not in accumulated(states["input"]):
             output["total_count"] = total
-        return {"output": output, "action": SUCCESS, "lost": [why for _, _, why in lost], "count": len(batches)}
+        shared = {SHARED: environment.variables[SHARED]} if self.hands_on and SHARED in environment.variables else {}
+        return {"output": output, "action": SUCCESS, "lost": [why for _, _, why in lost], "count": len(batches), **shared}
 
 
 def _percent(part: int, whole: int) -> float:

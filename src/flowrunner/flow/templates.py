@@ -69,7 +69,10 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """What a node's task is called with. `params` still have their expressions; `more` is added to the input, the actions `failing` fail the task."""
+    """What a node's task is called with. `params` still have their expressions; `more` is added to the input.
+
+    The actions `failing` fail the task. With `reads_shared` a script must not write to ``shared``.
+    """
 
     node: FlowNode
     params: JSONObject
@@ -77,6 +80,7 @@ class Called:
     more: Template | None = None
     names: tuple[str, ...] = ()
     failing: tuple[str, ...] = ()
+    reads_shared: bool = False
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The parameters of the task."""
@@ -96,6 +100,8 @@ class Called:
             called["names"] = list(self.names)
         if self.failing:
             called["failing"] = list(self.failing)
+        if self.reads_shared:
+            called["reads_shared"] = True
         called["language"] = "flow"
         return called
 
