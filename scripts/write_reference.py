@@ -728,7 +728,7 @@ It ends behind a node whose action has no edge, and then it is completed. A node
 
 The input of a node is the input of the execution with what the nodes before it returned: the members of an object join it, a later one of the
 same name replaces an earlier one, and any other value stands under the name of its node. An input that is no object is its member `input`.
-`results.NODE` is what a node returned by itself, `shared` is one object for the whole execution, `variables` are constants.
+`results.NODE` is what a node returned by itself (a `delay`, `wait` or `merge` that only waits: its input), `shared` is one object for the whole execution, `variables` are constants.
 
 ## Actions
 
@@ -757,8 +757,10 @@ Scripts are JavaScript as it is: what looks like an expression in them is theirs
 
 Each batch is a task of its own, with the node's `retry` and the `timeout` of its parameters. Its script finds the node's input with `items` and
 `batch` (the items of this batch) and `batch_index`; where a batch is one item also `item` and `index`. A batch that fails for good is lost, not the others.
+A node that ends with the action `client_error`, `server_error`, `not_found` or `error` has failed for its batch, and its `retry` tries again.
+Batches one after another may write to `shared`: each sees what the ones before it wrote. Those that run at once can only read it; writing is a `FlowRunner.ScriptError`.
 The node succeeds when one batch did or there was none. It fails when all are lost: by `States.Timeout` when each was out of time, else by
-`FlowRunner.BatchFailed`; its edge finds the members below as well.
+`FlowRunner.BatchFailed`; with `fail_fast` as soon as one is lost, by the error of that one. Its edge finds the members below as well.
 
 | Member | Meaning |
 | --- | --- |
@@ -768,6 +770,7 @@ The node succeeds when one batch did or there was none. It fails when all are lo
 | `success_count`, `failed_count` | Items of batches that succeeded, and of those that are lost. |
 | `success_rate` | The share of items that succeeded, in percent. |
 | `batch_size` | Items of one batch. |
+| `skipped_items` | With `fail_fast`, behind a failure: items of batches that were not begun or were given up. |
 | `total_count` | Items there were, unless the input says so already. |
 
 ## Progress

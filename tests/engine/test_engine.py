@@ -8,8 +8,9 @@ import pytest
 from enginebench import ACCOUNT, Bench
 
 from flowrunner.core import facts
+from flowrunner.engine.children import MOST_NESTED
 from flowrunner.engine.live import ExecutionAlreadyExists
-from flowrunner.errors import InvalidToken, NotFound, StoreUnavailable, TaskTokenTimedOut
+from flowrunner.errors import InvalidToken, LimitExceeded, NotFound, StoreUnavailable, TaskTokenTimedOut
 from flowrunner.ports.tasks import ChildStart, Succeeded
 from flowrunner.stores.open import open_store
 from flowrunner.testing.clock import ManualClock
@@ -226,6 +227,26 @@ async def test_a_child_reports_to_its_parent(bench):
     described = json.loads(ended.output)
     assert (described["Status"], described["Output"], described["Input"]) == ("SUCCEEDED", {"x": 1}, {"x": 1})
     assert not await bench.store.executions.undelivered(10)
+
+
+async def test_flows_nest_only_so_deep(bench):
+    """A flow that starts itself comes to an end; a state machine may, as with AWS, but is counted."""
+    arn = "arn:aws:states:us-east-1:000000000000:stateMachine:"
+    parent = await bench.engine.start_execution(await bench.machine(WAIT, name="flow/self"))
+    await bench.machine(WAIT, name="machine")
+
+    async def child(of, machine="flow/self"):
+        start = ChildStart(account=ACCOUNT, machine_arn=arn + machine, name=None, input="{}", key=f"{of}/1", parent=of, attempt=1, wait=None)
+        return await bench.engine.start_child(start)
+
+    last = parent.id
+    for level in range(MOST_NESTED):
+        last = (await child(last, "machine" if level == 3 else "flow/self")).id
+    with pytest.raises(LimitExceeded, match=f"{MOST_NESTED} levels"):
+        await child(last)
+    beyond = await child(last, "machine")
+    with pytest.raises(LimitExceeded, match="flow 'self'"):
+        await child(beyond.id)
 
 
 SYNC = {

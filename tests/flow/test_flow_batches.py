@@ -159,10 +159,46 @@ def test_without_a_list_of_items_the_node_fails(given):
     assert "'b' needs a list of items" in played.called("e")[0]["input"]["error"]["message"]
 
 
+def test_a_failed_node_tells_what_happened_to_each_batch():
+    """Each has its own reason, also where the items were computed."""
+
+    def task(call):
+        raise Fails("X", f"lost {call['input']['batch_index']}")
+
+    for params in ({}, {"items": "${ input.items.map((x) => x + 0) }"}):
+        given = play(flow(batch(batch_size=2, **params)), {"items": [1, 2, 3]}, {"b (batch)": task}, default=JavaScript()).called("e")[0]["input"]
+        assert [(one["item"], one["error"]) for one in given["failed_items"]] == [(1, "lost 0"), (2, "lost 0"), (3, "lost 1")]
+        assert [one["cause"] for one in given["failed_batches"]] == ["lost 0", "lost 1"]
+        assert (given["batch_results"], given["success_rate"], given["failed_count"], given["total_count"]) == ([], 0.0, 3, 3)
+
+
 def test_the_first_failure_may_end_the_rest():
-    """With `fail_fast` the others are given up."""
+    """With `fail_fast` the others are given up; the edge is told which is which."""
     played = play(flow(batch("batch", batch_size=1, fail_fast=True)), {"items": [1, 2, 3]}, losing(1))
     assert (played.path, len(played.called("b (batch)"))) == (["b", "e"], 2)
+    given = played.called("e")[0]["input"]
+    assert given["error"] == {"error": "FlowRunner.ScriptError", "cause": "lost", "node": "b", "message": "lost"}
+    assert (given["batch_results"], given["failed_items"], given["skipped_items"]) == ([10], [{"item": 2, "error": "lost"}], [3])
+    assert (given["success_count"], given["failed_count"], given["total_count"]) == (1, 1, 3)
+
+
+def test_the_first_failure_gives_up_what_runs_beside_it():
+    """What had ended counts, what was running or waiting is skipped."""
+
+    def task(call):
+        if (index := call["input"]["batch_index"]) == 1:
+            raise Fails("States.Timeout", "late")
+        if index == 2:
+            raise Hangs
+        return {"output": [index], "action": "success"}
+
+    played = play(flow(batch("parallel_batch", batch_size=1, max_parallel=3, fail_fast=True)), {"items": [1, 2, 3, 4, 5]}, {"b (batch)": task})
+    assert (played.path, played.milliseconds) == (["b", "t"], 0)
+    given = played.called("t")[0]["input"]
+    assert (given["success_count"], given["failed_count"]) == (1, 1)
+    assert 3 in given["skipped_items"]
+    played = play(flow(batch("batch", batch_size=1, fail_fast=True)), {"items": [1, 2, 3]}, losing())
+    assert (played.path, played.output["success_rate"]) == (["b", "s"], 100.0)
 
 
 def test_a_bound_that_is_computed_is_refused():
@@ -177,3 +213,61 @@ def test_what_scripts_log_in_a_batch_belongs_to_the_node():
     played = play(flow({**batch(batch_size=1), "retry": {"max_retries": 2, "wait": "1s"}}), {"items": [1, 2]}, losing(0))
     assert played.path == ["b", "s"]
     assert sorted(played.times("b (batch)")) == [0, 0, 1000, 2000]
+
+
+def test_an_answer_that_is_an_error_loses_its_item():
+    """It is tried again like any other failure, and takes its part in the rate."""
+    node = {"type": "http.request", "params": {"url": "${ item }"}, "batch": {"items": ["a", "b"]}, "retry": {"max_retries": 2, "wait": "1s"}}
+
+    def answer(call):
+        if call["input"]["item"] == "a" and "server_error" in call["failing"]:
+            raise Fails("FlowRunner.NodeFailed", "status 500")
+        return {"output": {"status_code": 200}, "action": "success"}
+
+    played = play(flow(node), {}, {"b (batch)": answer})
+    assert (played.path, len(played.called("b (batch)"))) == (["b", "s"], 4)
+    assert (played.output["success_rate"], played.output["failed_items"]) == (50.0, [{"item": "a", "error": "status 500"}])
+    assert played.called("b (batch)")[0]["failing"] == ["client_error", "server_error", "not_found", "error"]
+    assert "failing" not in play(flow({"type": "transform"}), {}).called("b")[0]
+
+
+def test_an_edge_that_no_batch_takes_is_told():
+    """A batch node takes success, error or timeout."""
+    node = {"type": "http.request", "params": {"url": "${ item }"}, "batch": {"items": []}, "next": {"server_error": "s", "default": "s"}}
+    text = json.dumps({"metadata": {"name": "test"}, "nodes": {"b": node, "s": {"type": "transform"}}})
+    [told] = parse_flow(text, BUILT_IN).diagnostics
+    assert (told.code, told.severity, told.pointer) == ("HAS_NO_EFFECT", "WARNING", "/nodes/b/next/server_error")
+    assert "success, error or timeout" in told.message
+
+
+def counting(call):
+    """What the script ``shared.n += 1; return items`` gives; the batch of the item 13 fails."""
+    if call["input"]["items"] == [13]:
+        raise Fails("X", "no")
+    return {"output": call["input"]["items"], "action": "success", "shared": {"n": call["shared"]["n"] + 1}}
+
+
+def sharing(node):
+    nodes = {
+        "b": {**node, "next": {"success": "s", "error": "e"}},
+        "s": {"type": "transform", "params": {"script": "return shared.n"}},
+        "e": {"type": "transform"},
+    }
+    return json.dumps({"metadata": {"name": "test"}, "shared": {"n": 0}, "nodes": nodes})
+
+
+@pytest.mark.parametrize("kind", ["batch", "async_batch", "transform"])
+def test_batches_one_after_another_write_what_is_shared(kind):
+    """Each sees what the ones before it wrote, and the next node what all have; what a lost one wrote is lost with it."""
+    script = "shared.n += 1; return items"
+    node = {"type": "transform", "params": {"script": script}, "batch": {}} if kind == "transform" else batch(kind, batch_size=1, processor_script=script)
+    played = play(sharing(node), {"items": [1, 13, 2, 3]}, {"b (batch)": counting})
+    assert [call["shared"]["n"] for call in played.called("b (batch)")] == [0, 1, 1, 2]
+    assert played.called("s")[0]["shared"] == {"n": 3}
+    assert "reads_shared" not in played.called("b (batch)")[0]
+
+
+def test_batches_at_once_can_only_read_what_is_shared():
+    """Who wrote last would be chance: writing fails the batch."""
+    node = batch("parallel_batch", batch_size=1, processor_script="shared.n += 1; return items")
+    assert play(sharing(node), {"items": [1]}, {"b (batch)": counting}).called("b (batch)")[0]["reads_shared"] is True

@@ -250,6 +250,23 @@ def test_a_wait_takes_its_time_and_passes_its_input_on(node, milliseconds):
     assert (played.path, played.milliseconds, played.output) == (["w", "z"], milliseconds, given)
 
 
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"type": "delay", "params": {"duration": 1}},
+        {"type": "delay", "params": {"duration": "${ '1' + 's' }"}},
+        {"type": "wait", "params": {"until_time": "${ new Date(0).toISOString() }"}},
+        {"type": "merge"},
+    ],
+)
+def test_what_only_waits_gives_its_input(node):
+    """The result that scripts find is the one that is told, however the parameters were computed."""
+    text = flow({"w": {**node, "next": {"success": "z"}}, "z": {"type": "transform", "params": {"script": "return results.w"}}})
+    played = play(text, {"d": 1}, default=JavaScript())
+    [told] = [json.loads(note["output"]) for note in played.notes("StepCompleted") if note["stepId"] == "w"]
+    assert (told, played.called("z")[0]["results"]) == ({"d": 1}, {"w": {"d": 1}})
+
+
 def test_a_delay_that_is_none_takes_the_error_edge():
     """An expression that gives no duration is a failure like others."""
     text = flow({"w": {"type": "delay", "params": {"duration": "${ input.pause }"}, "next": {"error": "e"}}, "e": transform()})

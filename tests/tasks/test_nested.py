@@ -5,7 +5,7 @@ import json
 import pytest
 from task_calls import ACCOUNT, REGION, call
 
-from flowrunner.errors import AccessDenied, Conflict, InvalidToken, NotFound, StoreUnavailable, TaskTokenTimedOut
+from flowrunner.errors import AccessDenied, Conflict, InvalidToken, LimitExceeded, NotFound, StoreUnavailable, TaskTokenTimedOut
 from flowrunner.ports.tasks import ChildStart, Succeeded
 
 MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:child"
@@ -38,6 +38,22 @@ async def test_a_flow_started_as_a_task_has_the_id_that_rest_takes(registry, sta
     """AWS has no such execution; without the id nobody could look up one that is not waited for."""
     outcome = await outcome_of(registry, START, {"StateMachineArn": MACHINE.replace(":child", ":flow/child")})
     assert json.loads(outcome.output)["ExecutionId"] == "c0ffee"
+
+
+@pytest.mark.parametrize(
+    ("machine", "error", "cause"),
+    [
+        ("flow/f", NotFound("state machine", "x"), "There is no flow 'f'."),
+        ("workflow/w", NotFound("state machine", "x"), "There is no workflow 'w'."),
+        ("test/t", NotFound("state machine", "x"), "There is no test case 't'."),
+        ("flow/f", LimitExceeded("too deep"), "too deep"),
+    ],
+)
+async def test_what_aws_does_not_know_fails_in_plain_words(registry, starter, machine, error, cause):
+    """By the error that the kinds name."""
+    starter.error = error
+    outcome = await outcome_of(registry, START + ".sync:2", {"StateMachineArn": MACHINE.replace(":child", f":{machine}")})
+    assert (outcome.error, outcome.cause, outcome.phase) == ("States.TaskFailed", cause, "submit")
 
 
 @pytest.mark.parametrize(

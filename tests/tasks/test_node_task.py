@@ -46,7 +46,7 @@ class Echo(NodeKind):
             raise AttemptLost
         if error:
             raise NodeFailed("as told", error=error)
-        return NodeResult({"params": dict(call.params), "input": call.input})
+        return NodeResult({"params": dict(call.params), "input": call.input, **call.params.get("more", {})}, call.params.get("action", "success"))
 
 
 def echo():
@@ -216,3 +216,25 @@ def test_every_kind_is_documented():
 def test_values_name_edges(given, action):
     """Texts, booleans, and objects with a branch."""
     assert action_of(given) == action
+
+
+async def test_an_action_may_count_as_a_failure(handle):
+    """Of a batch: what the node would only tell by its edge. The status of an answer is said."""
+    failing = ["server_error", "error"]
+    assert value(await handle({"action": "client_error"}, failing=failing))["action"] == "client_error"
+    outcome = await handle({"action": "server_error", "more": {"status_code": 503}}, failing=failing)
+    assert isinstance(outcome, Failed)
+    assert (outcome.error, outcome.cause) == ("FlowRunner.NodeFailed", "The node ended with the action 'server_error' (status 503).")
+    outcome = await handle({}, failing=failing, hooks={"exec": "return null", "post": "return 'error'"})
+    assert isinstance(outcome, Failed)
+
+
+async def test_what_is_shared_may_only_be_read(handle):
+    """Of batches that run at once: a script that writes to it fails, and is told why."""
+    hooks = {"exec": "shared.n += 1"}
+    assert value(await handle({}, shared={"n": 1}, hooks=hooks))["shared"] == {"n": 2}
+    outcome = await handle({}, shared={"n": 1}, hooks=hooks, reads_shared=True)
+    assert isinstance(outcome, Failed)
+    assert outcome.error == "FlowRunner.ScriptError"
+    assert "'shared' can only be read in batches that run at once" in outcome.cause
+    assert isinstance(await handle({}, shared={"n": 1}, hooks={"exec": "return shared.n"}, reads_shared=True), Succeeded)

@@ -81,7 +81,8 @@ def _fail(run: Run, scope: Scope) -> None:
     assert isinstance(work, FailWork)  # noqa: S101
     error = _text(run, scope, work.error)
     cause = _text(run, scope, work.cause)
-    raise StateFailed(Failure(error, cause))
+    detail = None if work.detail is None else field_value(run, scope, work.detail, scope.input.value)
+    raise StateFailed(Failure(error, cause, detail=detail))
 
 
 def _text(run: Run, scope: Scope, field: Field | None) -> str | None:

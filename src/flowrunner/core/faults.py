@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from flowrunner.jsonvalue import JSONValue
+
 ALL = "States.ALL"
 TASK_FAILED = "States.TaskFailed"
 TIMEOUT = "States.Timeout"
@@ -33,7 +35,8 @@ class Failure:
     `location` is the field of a failed JSONata evaluation; `evaluated` tells that the evaluation itself failed
     (``EvaluationFailed`` follows the event before the state in the causal chain), not the check of its result.
     `alias` is a second name that Retry and Catch may use: the history calls a missed heartbeat ``States.Timeout``, as AWS
-    recorded it, while the documentation catches ``States.HeartbeatTimeout``.
+    recorded it, while the documentation catches ``States.HeartbeatTimeout``. `detail` is what a flow's own Fail state
+    tells the catcher besides.
     """
 
     error: str | None
@@ -42,6 +45,7 @@ class Failure:
     evaluated: bool = True
     alias: str | None = None
     recorded: bool = False  # EvaluationFailed stands in the history already: the scope around it does not repeat it
+    detail: JSONValue = None
 
 
 class StateFailed(Exception):

@@ -182,6 +182,13 @@ def settle(run: Run, ended: Ended) -> None:
         return
     if isinstance(work, MapWork):
         succeeded = _iteration_event(run, parent, child, "MapIterationSucceeded")
+        handed = {name: child.variables[name] for name in work.hands_on if name in child.variables}
+        if handed:
+            run.assign(parent, handed, {name: dumps(value) for name, value in handed.items()})
+        if _is_enough(run, parent, work, ended.output):
+            cancel_children(run, parent)
+            finish(run, parent, group)
+            return
         open_next(run, parent)
     elif isinstance(work, GraphWork):
         graphs.open_ready(run, parent, work, effective_input(run, parent))
@@ -189,6 +196,13 @@ def settle(run: Run, ended: Ended) -> None:
         # An iteration follows the last event in the one before it; what follows the whole Map, the end of its last iteration.
         group.last_event = succeeded if group.map_run is None else group.last_event
         finish(run, parent, group)
+
+
+def _is_enough(run: Run, parent: Scope, work: MapWork, output: Payload | None) -> bool:
+    """Whether a Map ends with this iteration."""
+    if work.stop_when is None or output is None:
+        return False
+    return bool(fill(parent, work.stop_when, run.environment(parent, None, result=output.value), "stop_when"))
 
 
 def _iteration_event(run: Run, parent: Scope, child: Scope, event_type: str) -> int:
@@ -261,7 +275,9 @@ def finish(run: Run, scope: Scope, group: Group) -> None:
     if isinstance(work, LoopWork):
         result = loops.result_of(run, scope, group)
     else:
-        results = [result.value for result in group.results if result is not None]
+        whole = isinstance(work, MapWork) and work.stop_when is not None
+        ended = group.results[: group.total] if whole else [result for result in group.results if result is not None]
+        results = [None if result is None else result.value for result in ended]
         result = Payload(value=(results[0] if results else None) if isinstance(work, SwitchWork) else results)
     succeed(run, scope, result)
 

@@ -13,7 +13,7 @@ from flowrunner.core.retry import Again, Caught, decide
 from flowrunner.core.run import Run
 from flowrunner.core.scope import Pause, Scope
 from flowrunner.errors import FlowRunnerError
-from flowrunner.jsonvalue import Payload, dumps
+from flowrunner.jsonvalue import JSONObject, Payload, dumps
 
 RESULT_KINDS = frozenset({"Task", "Parallel", "Map"})
 
@@ -121,7 +121,11 @@ def _record_evaluation(run: Run, scope: Scope, failure: Failure) -> None:
 
 
 def _catch(run: Run, scope: Scope, catcher: Catcher, failure: Failure) -> None:
-    caught = {"Error": failure.error or "", "Cause": failure.cause} if failure.cause is not None else {"Error": failure.error or ""}
+    caught: JSONObject = {"Error": failure.error or ""}
+    if failure.cause is not None:
+        caught["Cause"] = failure.cause
+    if failure.detail is not None:
+        caught["Detail"] = failure.detail
     result = Payload(value=caught)
     if scope.state.language == "JSONata":
         made = exit_with(run, scope, result, has_result=False, assign=catcher.assign, output=catcher.output, error_output=caught)

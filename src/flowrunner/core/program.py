@@ -146,10 +146,11 @@ class WaitWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailWork:
-    """Error and Cause, constants or expressions."""
+    """Error and Cause, constants or expressions. What catches it in a flow finds `detail` as ``$states.errorOutput.Detail``."""
 
     error: Field | None = None
     cause: Field | None = None
+    detail: Field | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +165,9 @@ class MapWork:
     """One run of `processor` per item.
 
     `items` None means the effective input itself. `reader`, `batcher` and `writer` belong to the distributed mode and
-    keep their compiled Parameters/Arguments beside the plain fields.
+    keep their compiled Parameters/Arguments beside the plain fields. `stop_when` is looked at when an iteration has succeeded, with its output as
+    ``$states.result``: true ends the Map, which then has null in place of what was not begun or given up. The variables `hands_on` that an iteration
+    has assigned when it succeeds are those of the state's own branch from then on.
     """
 
     processor: Branch
@@ -174,6 +177,8 @@ class MapWork:
     max_concurrency: Field | None = None
     tolerated_failure_count: Field | None = None
     tolerated_failure_percentage: Field | None = None
+    stop_when: Template | None = None
+    hands_on: tuple[str, ...] = ()
     distributed: bool = False
     execution_type: Literal["STANDARD", "EXPRESS"] = "STANDARD"
     label: str | None = None

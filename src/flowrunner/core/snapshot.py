@@ -61,6 +61,8 @@ class _Shared:
 
 def _pack_ended(scope: int, output: Payload | None, failure: Any, shared: _Shared) -> list[Any]:
     told = None if failure is None else [failure.error, failure.cause, failure.location, failure.evaluated, failure.alias, failure.recorded]
+    if told is not None and failure.detail is not None:
+        told.append(failure.detail)
     return [scope, None if output is None else shared.place(output), told]
 
 

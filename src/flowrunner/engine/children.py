@@ -13,7 +13,7 @@ from flowrunner.core import facts
 from flowrunner.core.commands import Outcome
 from flowrunner.engine.live import ExecutionAlreadyExists, Live, arn_of, extra_of, name_of
 from flowrunner.engine.patience import surely
-from flowrunner.errors import Conflict, FlowRunnerError, NotFound
+from flowrunner.errors import Conflict, FlowRunnerError, LimitExceeded, NotFound
 from flowrunner.ids import Arn, machine_arn, parse_arn
 from flowrunner.jsonvalue import JSONValue, Payload, dumps, loads
 from flowrunner.ports.executions import Delivery, Head
@@ -21,6 +21,7 @@ from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import Child, ChildStart
 
 _NAMESPACE = uuid.UUID("6f1b0b0e-5f4e-4a53-9a5c-6a54c7f7d9a1")  # ours; makes a child's name from its attempt's key
+MOST_NESTED = 32  # levels of executions above a flow or workflow that another execution starts
 
 
 class Children:
@@ -64,8 +65,12 @@ class Children:
             raise NotFound("state machine", start.machine_arn)
         if start.wait is not None and machine.type == "EXPRESS":  # nobody could tell its end after a crash; AWS refuses it too
             raise Conflict(f"The state machine {start.machine_arn} is of type EXPRESS, which '.sync' cannot wait for.")
+        depth = await self._depth_below(start.parent)
+        if depth > MOST_NESTED and "/" in machine.name:
+            kind, _, name = machine.name.partition("/")
+            raise LimitExceeded(f"The {kind} '{name}' was not started: there are {MOST_NESTED} levels of executions above it already. Does it start itself?")
         try:
-            head = await self._start_execution(machine, name=child_name(start), input=start.input, extra=child_extra(start))
+            head = await self._start_execution(machine, name=child_name(start), input=start.input, extra=child_extra(start, depth))
         except ExecutionAlreadyExists as taken:
             if not is_same_child(taken.head, start):
                 raise
@@ -73,6 +78,12 @@ class Children:
         if start.wait is not None and not is_same_child(head, start):  # somebody else's: its end would never be told here
             raise ExecutionAlreadyExists(head, arn_of(head, self._region))
         return Child(arn_of(head, self._region), head.started_at, head.id)
+
+    async def _depth_below(self, parent: str) -> int:
+        """How many executions are above one that `parent` starts; those that started before this was counted are one."""
+        head = await self._store.executions.head(parent)
+        above = None if head is None else extra_of(head).get("parent")
+        return 1 if above is None else int(above.get("depth", 1)) + 1
 
     async def _stop_started(self, starting: asyncio.Future[Child]) -> None:
         with contextlib.suppress(FlowRunnerError):
@@ -97,9 +108,9 @@ def child_name(start: ChildStart) -> str:
     return start.name if start.name is not None else str(uuid.uuid5(_NAMESPACE, start.key))
 
 
-def child_extra(start: ChildStart) -> dict[str, JSONValue]:
-    """What the child remembers of its parent."""
-    return {"parent": {"execution": start.parent, "attempt": start.attempt, "key": start.key, "wait": start.wait}}
+def child_extra(start: ChildStart, depth: int) -> dict[str, JSONValue]:
+    """What the child remembers of its parent; `depth` executions are above it."""
+    return {"parent": {"execution": start.parent, "attempt": start.attempt, "key": start.key, "wait": start.wait, "depth": depth}}
 
 
 def is_same_child(head: Head, start: ChildStart) -> bool:

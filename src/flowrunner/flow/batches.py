@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flowrunner.core.program import Branch, Catcher, FailWork, Field, MapWork, PassWork, Route, State, TaskWork
-from flowrunner.flow.batchresults import BatchAction, Batches, Lost, LostItems, Summary, WhyLost
-from flowrunner.flow.lower import EVERYTHING, RESOURCE, TIMED_OUT, Lowering, inner_branch, inner_name, node_state, source_of
+from flowrunner.flow.batchresults import BatchAction, Batches, FirstLost, IsLost, Lost, Summary, Told, WhyLost
+from flowrunner.flow.lower import EFFECTLESS, EVERYTHING, RESOURCE, TIMED_OUT, Lowering, inner_branch, inner_name, node_state, source_of
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
-from flowrunner.flow.templates import Accumulated, Action, Called, Kept, accumulated, states_of
+from flowrunner.flow.templates import SHARED, Accumulated, Action, Called, Kept, accumulated, states_of
 from flowrunner.flow.values import is_open
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_milliseconds
@@ -22,6 +22,8 @@ ALL_LOST = "FlowRunner.BatchFailed"
 STRATEGY = {"batch": "serial", "async_batch": "async", "parallel_batch": "parallel", "worker_pool": "worker_pool"}
 AT_ONCE = {"serial": 1, "async": 1, "parallel": 4, "worker_pool": 64}  # unless the node says otherwise; 64 is what the flows' older runner had
 BATCH_SIZE = 10  # of the batch kinds
+FAILING = ("client_error", "server_error", "not_found", "error")  # actions of a task that lose its batch
+TAKEN = ("success", "error", "timeout")
 SCRIPTS = ("processor_script", "item_script", "script")
 
 
@@ -41,9 +43,11 @@ class _Plan:
 def lower_batch(lowering: Lowering, node: FlowNode) -> State:
     """A batch of anything."""
     plan = _of_kind(lowering, node) if node.kind.name in STRATEGY else _of_member(node)
+    _warn_untaken(lowering, node)
     run, done, lost, late = (inner_name(node, part) for part in ("batches", "batch", "failed", "timed out"))
-    source = source_of(node, plan.params, run)
+    source, fails_fast = source_of(node, plan.params, run), node.params.get("fail_fast") is True
     batches = Batches(node.name, source.template, plan.size)
+    hands_on = SHARED in node.mentions and plan.at_once == 1
     mapping = State(
         name=run,
         kind="Map",
@@ -52,12 +56,14 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
             items=Field(name="items", template=batches),
             selector=_Selected(single=plan.single),
             max_concurrency=Field(name="max_parallel", constant=plan.at_once),
+            stop_when=IsLost() if fails_fast else None,
+            hands_on=(SHARED,) if hands_on else (),
         ),
         language="JSONata",
-        output=Summary(batches),
-        route=Route(action=BatchAction(), edges={"error": lost, "timeout": late}),
+        output=Summary(batches, hands_on=hands_on),
+        route=Route(action=BatchAction(fails_fast=fails_fast), edges={"error": lost, "timeout": late}),
     )
-    states = [mapping, _failing(lost, ALL_LOST), _failing(late, "States.Timeout")]
+    states = [mapping, _failing(lost, ALL_LOST, fails_fast=fails_fast), _failing(late, "States.Timeout", fails_fast=fails_fast)]
     return node_state(
         lowering,
         node,
@@ -67,14 +73,24 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
         assign=Kept(node.name),
         action=Action(),
         retriers=(),
-        lost=None if source.task is not None else LostItems(batches),
     )
 
 
-def _failing(name: str, error: str) -> State:
-    return State(
-        name=name, kind="Fail", work=FailWork(error=Field(name="Error", constant=error), cause=Field(name="Cause", template=WhyLost())), language="JSONata"
+def _warn_untaken(lowering: Lowering, node: FlowNode) -> None:
+    for edge in node.edges:
+        if edge not in (*TAKEN, "default"):
+            said = f"The edge '{edge}' of '{node.name}' is never taken: a node that works on batches takes success, error or timeout."
+            lowering.found.warning((*node.place, "next", edge), said, EFFECTLESS)
+
+
+def _failing(name: str, error: str, *, fails_fast: bool) -> State:
+    """The failure of the node: that all are lost, or what the first one was lost by."""
+    work = FailWork(
+        error=Field(name="Error", template=FirstLost("error")) if fails_fast else Field(name="Error", constant=error),
+        cause=Field(name="Cause", template=FirstLost("cause") if fails_fast else WhyLost()),
+        detail=Field(name="Detail", template=Told()),
     )
+    return State(name=name, kind="Fail", work=work, language="JSONata")
 
 
 def _processor(node: FlowNode, plan: _Plan, name: str, lost: str) -> Branch:
@@ -86,10 +102,17 @@ def _processor(node: FlowNode, plan: _Plan, name: str, lost: str) -> Branch:
         kind="Task",
         work=TaskWork(resource=f"{RESOURCE}{plan.task}", timeout_milliseconds=plan.timeout),
         language="JSONata",
-        arguments=Called(node, plan.called, names=("batch", "items", "batch_index", *(("item", "index") if plan.single else ()))),
+        arguments=Called(
+            node,
+            plan.called,
+            names=("batch", "items", "batch_index", *(("item", "index") if plan.single else ())),
+            failing=FAILING,
+            reads_shared=SHARED in node.mentions and plan.at_once > 1,
+        ),
         output=_Returned(),
+        assign=_Shared(),
         retriers=node.retriers,
-        catchers=() if node.params.get("fail_fast") is True else (timeouts, others),
+        catchers=(timeouts, others),
     )
     return Branch(start_at=name, states={name: task, lost: State(name=lost, kind="Pass", work=PassWork(), language="JSONata")})
 
@@ -113,6 +136,15 @@ class _Returned:
     def evaluate(self, environment: Environment) -> JSONValue:
         result = states_of(environment).get("result")
         return {"output": result["output"] if isinstance(result, dict) and "output" in result else result}
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What a batch assigns: ``shared`` if its script has changed it."""
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        result = states_of(environment).get("result")
+        return {SHARED: result[SHARED]} if isinstance(result, dict) and isinstance(result.get(SHARED), dict) else {}
 
 
 # --- how

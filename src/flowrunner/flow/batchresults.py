@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flowrunner.core.program import Template
 from flowrunner.errors import ExpressionError
-from flowrunner.flow.templates import SUCCESS, accumulated, states_of
+from flowrunner.flow.templates import SHARED, SUCCESS, accumulated, states_of
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.environment import Environment
 from flowrunner.reading.wording import shown
@@ -50,31 +50,36 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The result of the node: what its batches have come to."""
+    """The result of the node: what its batches have come to. With `hands_on` it gives ``shared`` as they have left it."""
 
     batches: Batches
+    hands_on: bool = False
 
     def evaluate(self, environment: Environment) -> JSONValue:
-        """``{"output", "action", "lost"}``."""
+        """``{"output", "action", "lost", "count"}``, and ``shared``."""
         states = states_of(environment)
-        ended: list[JSONObject] = states["result"]
+        ended: list[JSONObject | None] = states["result"]
         batches: list[list[JSONValue]] = self.batches.evaluate(environment)
         pairs = list(zip(batches, ended, strict=True))
-        good = [(batch, end["output"]) for batch, end in pairs if "lost" not in end]
-        lost = [(place, batch, end["lost"]) for place, (batch, end) in enumerate(pairs) if "lost" in end]
+        good = [(batch, end["output"]) for batch, end in pairs if end is not None and "lost" not in end]
+        lost = [(place, batch, end["lost"]) for place, (batch, end) in enumerate(pairs) if end is not None and "lost" in end]
+        skipped = [item for batch, end in pairs if end is None for item in batch]
         total, succeeded = sum(map(len, batches)), sum(len(batch) for batch, _ in good)
         output: JSONObject = {
             RESULTS: [result for _, returned in good for result in _flat(returned)],
             "failed_items": [_failed(item, why) for _, batch, why in lost for item in batch],
             "failed_batches": [{"batch_index": place, "items": len(batch), "error": why["error"], "cause": why["cause"]} for place, batch, why in lost],
             "success_count": succeeded,
-            "failed_count": total - succeeded,
+            "failed_count": total - succeeded - len(skipped),
             "batch_size": self.batches.size,
             "success_rate": _percent(succeeded, total),
         }
+        if skipped:
+            output["skipped_items"] = skipped
         if "total_count" not in accumulated(states["input"]):
             output["total_count"] = total
-        return {"output": output, "action": SUCCESS, "lost": [why for _, _, why in lost], "count": len(batches)}
+        shared = {SHARED: environment.variables[SHARED]} if self.hands_on and SHARED in environment.variables else {}
+        return {"output": output, "action": SUCCESS, "lost": [why for _, _, why in lost], "count": len(batches), **shared}
 
 
 def _percent(part: int, whole: int) -> float:
@@ -96,13 +101,15 @@ def _failed(item: JSONValue, why: JSONObject) -> JSONValue:
 
 @dataclass(frozen=True, slots=True)
 class BatchAction:
-    """Whether all batches are lost: ``timeout`` when each timed out, else ``error``."""
+    """Whether all batches are lost, or one where that ends the rest: ``timeout`` when each of them timed out, else ``error``."""
+
+    fails_fast: bool = False
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The name of an edge."""
-        ended: list[JSONObject] = states_of(environment)["result"]
-        lost = [end["lost"] for end in ended if "lost" in end]
-        if not lost or len(lost) < len(ended):
+        ended: list[JSONObject | None] = states_of(environment)["result"]
+        lost = [end["lost"] for end in ended if end is not None and "lost" in end]
+        if not lost or (len(lost) < len(ended) and not self.fails_fast):
             return SUCCESS
         return "timeout" if all(why["timed_out"] for why in lost) else "error"
 
@@ -119,18 +126,31 @@ class WhyLost:
 
 
 @dataclass(frozen=True, slots=True)
-class LostItems:
-    """What the node says when it failed: nothing was done for any item."""
+class FirstLost:
+    """The `member` of what happened to the first batch that is lost: ``error`` or ``cause``."""
 
-    batches: Batches
+    member: str
 
     def evaluate(self, environment: Environment) -> JSONValue:
-        """The members of a result without success."""
-        try:
-            items = self.batches.items(environment)
-        except ExpressionError:
-            return {}
-        failed = states_of(environment)["errorOutput"]
-        why = {"error": failed.get("Error", ""), "cause": failed.get("Cause")}
-        counts = {"success_count": 0, "failed_count": len(items), "batch_size": self.batches.size, "success_rate": 0.0}
-        return {RESULTS: [], "failed_items": [_failed(item, why) for item in items], **counts}
+        """A text, null for a cause that there is not."""
+        lost: list[JSONObject] = states_of(environment)["input"]["lost"]
+        return lost[0][self.member]
+
+
+@dataclass(frozen=True, slots=True)
+class IsLost:
+    """Whether the batch that has just ended is lost."""
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """True or false."""
+        return "lost" in states_of(environment)["result"]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a failed node tells: the summary of its batches."""
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The members."""
+        summary: JSONObject = states_of(environment)["input"]
+        return summary["output"]

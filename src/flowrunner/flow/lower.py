@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flowrunner.core.program import Branch, Catcher, Kind, Label, ParallelWork, PassWork, Retrier, Route, State, TaskWork, Template, Work
 from flowrunner.flow.node import FlowNode
-from flowrunner.flow.templates import Accumulated, Action, AfterFailure, Called, Constant, Given, Kept
+from flowrunner.flow.templates import Accumulated, Action, AfterFailure, Called, Constant, Given, Kept, KeptInput
 from flowrunner.flow.values import Computed, Followed, Keep, is_followed
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.reading.findings import Findings
@@ -40,7 +40,6 @@ def node_state(
     assign: Template | None = None,
     action: Template | None = None,
     retriers: tuple[Retrier, ...] | None = None,
-    lost: Template | None = None,
 ) -> State:
     """The state of a node: its edges, its retries, its label."""
     return State(
@@ -52,15 +51,15 @@ def node_state(
         output=output,
         assign=assign,
         retriers=node.retriers if retriers is None else retriers,
-        catchers=catchers(node, lost),
+        catchers=catchers(node),
         route=Route(action=action or Constant("success"), edges=node.edges),
         label=Label(id=node.name, name=node.name, type=node.kind.name, progress=node.progress, remaining=lowering.remaining[node.name]),
     )
 
 
-def catchers(node: FlowNode, lost: Template | None = None) -> tuple[Catcher, ...]:
+def catchers(node: FlowNode) -> tuple[Catcher, ...]:
     """The edges of a failed node: ``timeout`` if it timed out, else ``error``."""
-    output = AfterFailure(node.name, lost)
+    output = AfterFailure(node.name)
     edges = (("timeout", TIMED_OUT), ("error", EVERYTHING))
     return tuple(Catcher(error_equals=names, next=node.edges[edge], output=output) for edge, names in edges if edge in node.edges)
 
@@ -86,7 +85,7 @@ def lower_task(lowering: Lowering, node: FlowNode) -> State:
 
 def lower_merge(lowering: Lowering, node: FlowNode) -> State:
     """A place where ways meet: in a flow one of them comes, and there is nothing to wait for."""
-    return node_state(lowering, node, "Pass", PassWork(), output=Given(), retriers=())
+    return node_state(lowering, node, "Pass", PassWork(), output=Given(), assign=KeptInput(node.name), retriers=())
 
 
 # --- states within a node's own

@@ -69,13 +69,18 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """What a node's task is called with. `params` still have their expressions; `more` is added to the input."""
+    """What a node's task is called with. `params` still have their expressions; `more` is added to the input.
+
+    The actions `failing` fail the task. With `reads_shared` a script must not write to ``shared``.
+    """
 
     node: FlowNode
     params: JSONObject
     hooks: bool = True
     more: Template | None = None
     names: tuple[str, ...] = ()
+    failing: tuple[str, ...] = ()
+    reads_shared: bool = False
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The parameters of the task."""
@@ -93,6 +98,10 @@ class Called:
             called["hooks"] = self.node.hooks
         if self.names:
             called["names"] = list(self.names)
+        if self.failing:
+            called["failing"] = list(self.failing)
+        if self.reads_shared:
+            called["reads_shared"] = True
         called["language"] = "flow"
         return called
 
@@ -137,6 +146,17 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptInput:
+    """What a node assigns that only waits: its input is its result."""
+
+    name: str
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The variable and its value."""
+        return {f"{RESULTS}{self.name}": accumulated(states_of(environment)["input"])}
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
     """The action of a node: what its task says; a condition's is in what it returned."""
 
@@ -166,15 +186,14 @@ def decided(value: JSONValue) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AfterFailure:
-    """The input of the node that an error or timeout edge leads to. `lost` tells more of what failed."""
+    """The input of the node that an error or timeout edge leads to. A batch node that failed tells more of it."""
 
     name: str
-    lost: Template | None = None
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The input with ``error``."""
         states = states_of(environment)
-        error, cause = states["errorOutput"].get("Error", ""), states["errorOutput"].get("Cause")
-        more = {} if self.lost is None else self.lost.evaluate(environment)
+        failed: JSONObject = states["errorOutput"]
+        error, cause, more = failed.get("Error", ""), failed.get("Cause"), failed.get("Detail", {})
         told = {"error": error, "cause": cause, "node": self.name, "message": cause or error}
         return {**accumulated(states["input"]), **more, "error": told}

@@ -9,7 +9,7 @@ from flowrunner.core.program import ChoiceWork, Field, PassWork, Rule, State, Ta
 from flowrunner.errors import ExpressionError
 from flowrunner.flow.lower import RESOURCE, Lowering, inner_branch, inner_name, node_state, only, source_of, warn_unused
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
-from flowrunner.flow.templates import Accumulated, Action, Called, Given, Kept, states_of
+from flowrunner.flow.templates import Accumulated, Action, Called, Given, Kept, KeptInput, states_of
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.lang.environment import Environment
@@ -80,9 +80,9 @@ def _pausing(lowering: Lowering, node: FlowNode, params: JSONObject, name: str) 
     template: Template = Duration(source.template) if name == "Milliseconds" else Moment(source.template)
     work = WaitWork(until=Field(name=name, template=template))
     if source.task is None:
-        return node_state(lowering, node, "Wait", work, output=Given())
+        return node_state(lowering, node, "Wait", work, output=Given(), assign=KeptInput(node.name))
     pause = State(name=pause_name, kind="Wait", work=work, language="JSONata")
-    return node_state(lowering, node, "Parallel", inner_branch(source.task, pause), output=Given())
+    return node_state(lowering, node, "Parallel", inner_branch(source.task, pause), output=Given(), assign=KeptInput(node.name))
 
 
 # --- until a condition holds

@@ -21,6 +21,8 @@ _OUTPUTS = fields(
     {
         "batch_results": listed("What the items gave, in their order; failed batches are left out."),
         "failed_items": listed("The items of failed batches, each with `error`."),
+        "failed_batches": listed("The failed batches: `{batch_index, items, error, cause}`."),
+        "skipped_items": listed("With `fail_fast`: items of batches that were not begun or were given up."),
         "success_count": integer("Items that succeeded."),
         "total_count": integer("Items there were."),
         "success_rate": number("Their share in percent."),

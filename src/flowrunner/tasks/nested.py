@@ -28,6 +28,8 @@ from flowrunner.ports.tasks import ChildStart, ExecutionStarter, Failed, Succeed
 from flowrunner.tasks.answers import UUIDs, bad_parameters, failed, http_date, metadata, missing_field, sdk_cause, service_cause
 
 _FIELDS = frozenset({"StateMachineArn", "Input", "Name", "TraceHeader"})
+TASK_FAILED = "States.TaskFailed"
+_OWN = {"test": "test case"}  # by the part of a machine's name before the slash, where it is no word
 _WAITS: dict[str, Literal["text", "json"] | None] = {"sync": "text", "sync:2": "json"}
 
 
@@ -105,6 +107,12 @@ def _child(call: TaskCall, parameters: JSONObject) -> ChildStart | Failed:
     )
 
 
+def _own(machine: str) -> str | None:
+    """What AWS does not know, in words: ``flow 'f'``; None for a state machine."""
+    kind, _, name = machine.rpartition(":")[2].partition("/")
+    return f"{_OWN.get(kind, kind)} '{name}'" if name else None
+
+
 def _phase(call: TaskCall) -> Literal["submit", "run"]:
     return "submit" if call.resource.is_submitted else "run"
 
@@ -137,7 +145,7 @@ class StartExecutionTask(TaskHandler):
 
         A flow or workflow, which AWS does not know, also gets ``ExecutionId``, the id that REST takes.
 
-        Errors: ``StepFunctions.StateMachineDoesNotExistException``, ``...ExecutionAlreadyExistsException``, ``...InvalidExecutionInputException``.
+        Errors: ``States.TaskFailed`` for those, else ``StepFunctions.StateMachineDoesNotExistException``, ``...ExecutionAlreadyExistsException``, ``...InvalidExecutionInputException``.
         """
         parameters = _parameters(call)
         if isinstance(parameters, Failed):
@@ -150,6 +158,8 @@ class StartExecutionTask(TaskHandler):
             loads(start.input)
             child = await self._starter.start_child(start)
         except FlowRunnerError as error:
+            if (named := _own(start.machine_arn)) is not None:
+                return failed(TASK_FAILED, f"There is no {named}." if isinstance(error, NotFound) else error.message, _phase(call))
             problem = _problem(error, parameters)
             cause = service_cause(problem.message, "AWSStepFunctions", problem.status, problem.code, request_id)
             return failed(f"StepFunctions.{problem.code}Exception", cause, _phase(call))

@@ -1,7 +1,9 @@
 """``arn:aws:states:::flowrunner:KIND``: the handler of every node and step that acts outside.
 
 Parameters: ``{"params", "input", "results", "shared", "variables", "execution", "hooks", "language"}``; the result is
-``{"output", "action"}``, and ``"shared"`` when a script changed it. The parameters of a flow's node have expressions, which are evaluated here, where secrets can be read.
+``{"output", "action"}``, and ``"shared"`` when a script changed it. Actions that are listed in ``"failing"`` fail the attempt, and so does
+a change of ``"shared"`` with ``"reads_shared"``.
+The parameters of a flow's node have expressions, which are evaluated here, where secrets can be read.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from flowrunner.kinds import BUILT_IN
 from flowrunner.kinds.info import TIMEOUT
 from flowrunner.ports.tasks import Succeeded, TaskCall, TaskHandler, TaskOutcome
 from flowrunner.tasks.answers import bad_parameters, failed
-from flowrunner.tasks.javascript.calls import ScriptOutcome
+from flowrunner.tasks.javascript.calls import SCRIPT_ERROR, ScriptOutcome
 from flowrunner.tasks.nodes.kind import INVALID_PARAMETERS, NodeCall, NodeFailed, NodeKind, NodeResult
 from flowrunner.tasks.nodes.scripting import Scripting
 from flowrunner.tasks.nodes.table import NodeTable
@@ -44,7 +46,7 @@ class NodeTask(TaskHandler):
         if parameters is None:
             return bad_parameters(call.parameters, "Parameters must be a JSON object with the object 'params'")
         try:
-            result = await self._node(kind, _node_call(call, parameters))
+            result = _judged(await self._node(kind, _node_call(call, parameters)), parameters)
             shared = {} if result.shared is None else {"shared": result.shared}
             return Succeeded(dumps({"output": result.output, "action": result.action, **shared}))
         except NodeFailed as error:
@@ -89,6 +91,18 @@ class NodeTask(TaskHandler):
         there = ", ".join(one.name for one in self._table.infos if self._table.get(one.name) is not None)
         said = "is not to be had on this server" if info is not None else "does not exist"
         return f"The kind {name!r} {said}. There are: {there}."
+
+
+def _judged(result: NodeResult, parameters: JSONObject) -> NodeResult:
+    """The result. Raises NodeFailed when its action is one that counts as a failure, or when it changed what it may only read."""
+    failing = parameters.get("failing")
+    if result.shared is not None and parameters.get("reads_shared") is True:
+        said = "'shared' can only be read in batches that run at once, for the last one would win. Return the value, or take a strategy of one after another."
+        raise NodeFailed(said, error=SCRIPT_ERROR)
+    if not isinstance(failing, list) or result.action not in failing:
+        return result
+    status = result.output.get("status_code") if isinstance(result.output, dict) else None
+    raise NodeFailed(f"The node ended with the action '{result.action}'{'' if status is None else f' (status {status})'}.")
 
 
 def _with_shared(call: NodeCall, changed: JSONObject | None, before: JSONObject | None) -> tuple[NodeCall, JSONObject | None]:
