@@ -233,3 +233,13 @@ def test_forks_within_forks_have_an_end():
     long = {"a": task(config={"url": "{{n - 1}}" * 5000})}
     [(place, message)] = refusals({"steps": long}, "workflow", "asl")
     assert (place, "would not be sound" in message) == ("/", True)
+
+
+@pytest.mark.parametrize("given", [{}, {"variables": {"no": {"id": 5}}}])
+@pytest.mark.parametrize("member", ["config", "input"])
+def test_what_assertions_check_is_null_where_it_leads_nowhere(given, member):
+    """As in the workflow; what stands beside it stays as it was written."""
+    assertions = [{"type": "exists", "actual": "{{no.id}}", "message": "{{no.id}}"}, {"type": "notExists", "actual": "{{$prev.body.no}} {{no}}"}]
+    steps = {"a": task(), "b": {"type": "assert", "dependsOn": ["a"], member: {"assertions": assertions}}}
+    ran = same({"steps": steps}, "workflow", "asl", given, lambda *_: {"body": {}})
+    assert ran.calls[1][2]["params"]["assertions"][0]["actual"] == (5 if given else None)
