@@ -180,7 +180,11 @@ def test_what_looks_like_jsonata_stays_text():
         ({"a": task(timeout="1500ms")}, "/steps/a/timeout", "whole seconds"),
         ({"a": {"type": "delay", "config": {"duration": 20}}}, "/steps/a/config/duration", "whole seconds"),
         ({"a": {"type": "delay", "config": {"duration": "{{n}}"}}}, "/steps/a/config/duration", "constant"),
-        ({"a": task(), "b": task(), "c": {"type": "merge", "dependsOn": ["a", "b"], "config": {"mode": "any"}}}, "/steps/c/type", "the first of several"),
+        (
+            {"a": task(), "b": task(), "c": {"type": "merge", "dependsOn": ["a", "b"], "config": {"mode": "any"}}},
+            "/steps/c/type",
+            "the first of several has succeeded",
+        ),
         ({"a": {"type": "group", "children": [task(id="b")], "onError": "continue"}}, "/steps/a", "would be lost"),
         ({"a": {"type": "workflow", "config": {"workflowId": "w"}}}, "/steps/a/type", "account"),
         ({"a": task(when="{{n - 1}}", onError="continue")}, "/steps/a/when", "no Retry and no Catch"),
@@ -243,3 +247,13 @@ def test_what_assertions_check_is_null_where_it_leads_nowhere(given, member):
     steps = {"a": task(), "b": {"type": "assert", "dependsOn": ["a"], member: {"assertions": assertions}}}
     ran = same({"steps": steps}, "workflow", "asl", given, lambda *_: {"body": {}})
     assert ran.calls[1][2]["params"]["assertions"][0]["actual"] == (5 if given else None)
+
+
+@pytest.mark.parametrize("skipped", [True, False])
+def test_the_first_that_succeeds_one_after_the_other(skipped):
+    """Where the order of the steps is the same whichever succeeds, a merge of any can be said; else it is refused."""
+    merge = {"type": "merge", "dependsOn": ["a", "b"], "config": {"mode": "any"}}
+    steps = {"a": task(when="{{go}}"), "b": task(), "m": merge, "c": task(config={"url": "http://x/{{m}}"})}
+    same({"maxConcurrency": 1, "steps": steps}, "workflow", "asl", {"variables": {"go": not skipped}}, lambda state, called, attempt: state)
+    early = {name: steps[name] for name in ("a", "m", "b", "c")}
+    assert [place for place, _ in refusals({"maxConcurrency": 1, "steps": early}, "workflow", "asl")] == ["/steps/m/type"]

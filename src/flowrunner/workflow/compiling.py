@@ -51,7 +51,7 @@ class Step:
 
     @property
     def waits_for_any(self) -> bool:
-        """Whether the first of its needs that ends is enough."""
+        """Whether the first of its needs that succeeds is enough."""
         return self.type == "merge" and self.member("mode")[0] == "any"
 
     def at(self, *names: str) -> Place:

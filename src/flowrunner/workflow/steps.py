@@ -13,7 +13,7 @@ from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
 from flowrunner.workflow.fields import DUPLICATE_ID, INVALID_VALUE, MISSING_FIELD, RETRY, STEP, read_object
 from flowrunner.workflow.order import check_order, needs_of
 from flowrunner.workflow.paths import Path, read_path
-from flowrunner.workflow.templates import Constant, Failed, Kept
+from flowrunner.workflow.templates import Constant, Failed, Kept, Succeeded
 
 UNKNOWN_KIND = "UNKNOWN_KIND"
 ID_CHARACTERS = 128
@@ -34,6 +34,7 @@ def graph_of(compiling: Compiling, value: JSONValue, place: Place, *, limit: int
             branch=branch_of(compiling.after(step.needs[-1] if step.needs else None), step),
             needs=tuple(order[name] for name in step.needs),
             any=step.waits_for_any,
+            counts=Succeeded(step.id),
         )
         for step in steps
     )

@@ -197,6 +197,18 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Succeeded:
+    """Whether a step that has ended was neither skipped nor failed."""
+
+    step: str
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """True or false."""
+        kept = environment.variables.get(f"{NODES}{self.step}")
+        return not isinstance(kept, dict) or kept.get("status") not in ("skipped", "failed")
+
+
+@dataclass(frozen=True, slots=True)
 class Constant:
     """Always this value."""
 
