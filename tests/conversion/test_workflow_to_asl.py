@@ -177,6 +177,7 @@ def test_what_looks_like_jsonata_stays_text():
         ({"a": task(output={"x": "v"}), "b": {"type": "script", "config": {"script": "return {...variables}"}}}, "/steps/b", "share 'results'"),
         ({"a": task(retry={"interval": 500})}, "/steps/a/retry/interval", "whole seconds"),
         ({"a": task(retry={"backoff": "linear"})}, "/steps/a/retry/backoff", "grows by the same"),
+        ({"a": task(output={"n": None})}, "/steps/a/output/n", "a variable cannot be deleted"),
         ({"a": task(timeout="1500ms")}, "/steps/a/timeout", "whole seconds"),
         ({"a": {"type": "delay", "config": {"duration": 20}}}, "/steps/a/config/duration", "whole seconds"),
         ({"a": {"type": "delay", "config": {"duration": "{{n}}"}}}, "/steps/a/config/duration", "constant"),

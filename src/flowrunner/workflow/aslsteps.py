@@ -18,7 +18,7 @@ from flowrunner.workflow.jsonata import Names, Untranslatable, Writer, expressio
 from flowrunner.workflow.paths import read_path
 from flowrunner.workflow.scopes import Where, may_fail
 from flowrunner.workflow.secrets import with_references
-from flowrunner.workflow.steps import retriers_of
+from flowrunner.workflow.steps import retriers_of, sources_of
 from flowrunner.workflow.tasks import RESOURCE, SEES_ALL, null_places
 
 CANNOT_CONVERT = "CANNOT_CONVERT"
@@ -97,16 +97,19 @@ class StepWriter:
 
     def _variables(self, writer: Writer, where: Where, step: Step, output: str) -> Iterator[tuple[str, JSONValue, str]]:
         """(name, source, an object of the variable or of nothing as JSONata) for each variable that the step sets."""
-        sources = [(name, source, member_) for member_ in ("outputs", "output") for name, source in step.given.get(member_, {}).items()]
-        for name, source, _ in sources:  # what expressions give stands over what is at paths
+        sources = list(sources_of(step))
+        for place, name, source in sources:
+            if source is None:
+                self._refuse(place, f"a variable cannot be deleted there, as '{name}' is", 'Set it to "{{null}}".')
+        for _, name, source in sources:  # what expressions give stands over what is at paths
             if isinstance(source, str) and not has_braces(source):
                 yield name, source, f"($x := {_at_path(writer, source, output)}; $exists($x) ? {{{literal(name)}: $x}})"
-        for name, source, member_ in sources:
-            if not isinstance(source, str) or has_braces(source):
+        for place, name, source in sources:
+            if source is not None and (not isinstance(source, str) or has_braces(source)):
                 try:
                     yield name, source, f"{{{literal(name)}: {part(writer, source, where.previous)}}}"
                 except Untranslatable as error:
-                    self._refuse(step.at(member_, name), str(error))
+                    self._refuse(place, str(error))
 
     # --- kinds
 

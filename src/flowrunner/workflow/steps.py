@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from flowrunner.core.program import Branch, Catcher, GraphNode, GraphWork, Kind, PassWork, Retrier, State, Template, Work
 from flowrunner.jsonvalue import JSONObject, JSONValue
@@ -167,18 +167,29 @@ def state_of(compiling: Compiling, step: Step, kind: Kind, work: Work, *, argume
 def _kept(compiling: Compiling, step: Step, shape: Template | None) -> Kept:
     paths: dict[str, Path] = {}
     templates: dict[str, Template] = {}
+    gone: dict[str, None] = {}
+    for place, name, source in sources_of(step):
+        if "." in name:
+            compiling.found.error(place, f"The name of a variable has no dots: '{name}'.", INVALID_VALUE)
+        if name.startswith("$"):
+            compiling.found.refuse(place, f"The name of a variable does not begin with $: '{name}'.", INVALID_VALUE)
+        gone.pop(name, None)
+        if source is None:
+            gone[name] = None
+        elif not isinstance(source, str) or has_braces(source):
+            templates[name] = compiling.template(source, place)
+        elif (path := read_path(source)) is None:
+            compiling.found.error(place, f"{shown(source)} is no path such as body.items[0].id.", INVALID_VALUE)
+        else:
+            paths[name] = path
+    return Kept(step.id, paths, templates, shape, tuple(gone))
+
+
+def sources_of(step: Step) -> Iterator[tuple[Place, str, JSONValue]]:
+    """(place, variable, source) for each variable that the step sets or, with the source null, deletes; the last of a name counts for that."""
     for member in ("outputs", "output"):
         for name, source in step.given.get(member, {}).items():
-            place = step.at(member, name)
-            if "." in name:
-                compiling.found.error(place, f"The name of a variable has no dots: '{name}'.", INVALID_VALUE)
-            if not isinstance(source, str) or has_braces(source):
-                templates[name] = compiling.template(source, place)
-            elif (path := read_path(source)) is None:
-                compiling.found.error(place, f"{shown(source)} is no path such as body.items[0].id.", INVALID_VALUE)
-            else:
-                paths[name] = path
-    return Kept(step.id, paths, templates, shape)
+            yield step.at(member, name), name, source
 
 
 def retriers_of(compiling: Compiling, step: Step) -> tuple[Retrier, ...]:
