@@ -178,6 +178,7 @@ def test_what_looks_like_jsonata_stays_text():
         ({"a": task(retry={"interval": 500})}, "/steps/a/retry/interval", "whole seconds"),
         ({"a": task(retry={"backoff": "linear"})}, "/steps/a/retry/backoff", "grows by the same"),
         ({"a": task(output={"n": None})}, "/steps/a/output/n", "a variable cannot be deleted"),
+        ({"a": {"type": "script", "config": {"script": "1", "returns": ["n"]}}, "b": task()}, "/steps/b", "share 'n'"),
         ({"a": task(timeout="1500ms")}, "/steps/a/timeout", "whole seconds"),
         ({"a": {"type": "delay", "config": {"duration": 20}}}, "/steps/a/config/duration", "whole seconds"),
         ({"a": {"type": "delay", "config": {"duration": "{{n}}"}}}, "/steps/a/config/duration", "constant"),
@@ -258,3 +259,11 @@ def test_the_first_that_succeeds_one_after_the_other(skipped):
     same({"maxConcurrency": 1, "steps": steps}, "workflow", "asl", {"variables": {"go": not skipped}}, lambda state, called, attempt: state)
     early = {name: steps[name] for name in ("a", "m", "b", "c")}
     assert [place for place, _ in refusals({"maxConcurrency": 1, "steps": early}, "workflow", "asl")] == ["/steps/m/type"]
+
+
+@pytest.mark.parametrize("loop", [{}, {"loop": {"type": "count", "count": 2}}])
+@pytest.mark.parametrize("result", [{"q": 1, "results": [2]}, {"body": {"q": 3}}, 5])
+def test_what_a_script_returns(loop, result):
+    """Its fields become variables, also of a step that is repeated."""
+    script = {"type": "script", "config": {"script": "return x", "returns": ["q", "results"]}, **loop}
+    same({"steps": {"a": script, "b": task(dependsOn=["a"], config={"url": "{{q}} {{results}}"})}}, "workflow", "asl", None, lambda *_: result)

@@ -97,7 +97,7 @@ class StepWriter:
 
     def _variables(self, writer: Writer, where: Where, step: Step, output: str) -> Iterator[tuple[str, JSONValue, str]]:
         """(name, source, an object of the variable or of nothing as JSONata) for each variable that the step sets."""
-        sources = list(sources_of(step))
+        sources = list(sources_of(self._compiling, step))
         for place, name, source in sources:
             if source is None:
                 self._refuse(place, f"a variable cannot be deleted there, as '{name}' is", 'Set it to "{{null}}".')

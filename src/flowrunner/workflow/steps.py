@@ -19,6 +19,7 @@ UNKNOWN_KIND = "UNKNOWN_KIND"
 ID_CHARACTERS = 128
 NAME_CHARACTERS = 256  # every note about the step has it
 IGNORED_FIELD = "IGNORED_FIELD"
+RETURNS = "returns"  # the parameter of a kind that names variables to set
 TASK = "task"  # the lower of all kinds that have none of their own
 OLDER_NAMES = {
     "sql": "database", "cmd": "command", "sub-workflow": "workflow", "subworkflow": "workflow", "sleep": "delay", "test_case": "test-case",
@@ -168,7 +169,7 @@ def _kept(compiling: Compiling, step: Step, shape: Template | None) -> Kept:
     paths: dict[str, Path] = {}
     templates: dict[str, Template] = {}
     gone: dict[str, None] = {}
-    for place, name, source in sources_of(step):
+    for place, name, source in sources_of(compiling, step):
         if "." in name:
             compiling.found.error(place, f"The name of a variable has no dots: '{name}'.", INVALID_VALUE)
         if name.startswith("$"):
@@ -185,11 +186,26 @@ def _kept(compiling: Compiling, step: Step, shape: Template | None) -> Kept:
     return Kept(step.id, paths, templates, shape, tuple(gone))
 
 
-def sources_of(step: Step) -> Iterator[tuple[Place, str, JSONValue]]:
+def sources_of(compiling: Compiling, step: Step) -> Iterator[tuple[Place, str, JSONValue]]:
     """(place, variable, source) for each variable that the step sets or, with the source null, deletes; the last of a name counts for that."""
+    for index, name in enumerate(_returned(compiling, step)):
+        yield (*step.at("config", RETURNS), index), name, name
     for member in ("outputs", "output"):
         for name, source in step.given.get(member, {}).items():
             yield step.at(member, name), name, source
+
+
+def _returned(compiling: Compiling, step: Step) -> list[str]:
+    """The variables that a step sets from fields of its output that have their names, if its kind knows of such."""
+    info = compiling.kinds.get(step.type)
+    if info is None or RETURNS not in info.parameters.get("properties", {}) or RETURNS not in step.config:
+        return []
+    names = step.config[RETURNS]
+    if isinstance(names, list) and all(isinstance(name, str) and read_path(name) == (name,) and not has_braces(name) for name in names):
+        return names
+    said = f"'{RETURNS}' must be a list of the names of fields, without expressions; {shown(names)} stands there."
+    compiling.found.refuse(step.at("config", RETURNS), said, INVALID_VALUE, hint="Use 'output' for paths and expressions.")
+    return []
 
 
 def retriers_of(compiling: Compiling, step: Step) -> tuple[Retrier, ...]:
