@@ -1,7 +1,7 @@
 """A workflow and the state machine it becomes do the same: the same tasks with the same inputs at the same moments, the same end."""
 
 import pytest
-from twice import Answer, converted, refusals, same
+from twice import START, Answer, converted, refusals, same
 
 from flowrunner.conversion import convert
 from flowrunner.jsonvalue import dumps
@@ -180,7 +180,7 @@ def test_what_looks_like_jsonata_stays_text():
         ({"a": task(output={"n": None})}, "/steps/a/output/n", "a variable cannot be deleted"),
         ({"a": {"type": "script", "config": {"script": "1", "returns": ["n"]}}, "b": task()}, "/steps/b", "share 'n'"),
         ({"a": task(timeout="1500ms")}, "/steps/a/timeout", "whole seconds"),
-        ({"a": {"type": "delay", "config": {"duration": 20}}}, "/steps/a/config/duration", "whole seconds"),
+        ({"a": {"type": "delay", "config": {"duration": 20, "unit": "ms"}}}, "/steps/a/config/duration", "whole seconds"),
         ({"a": {"type": "delay", "config": {"duration": "{{n}}"}}}, "/steps/a/config/duration", "constant"),
         (
             {"a": task(), "b": task(), "c": {"type": "merge", "dependsOn": ["a", "b"], "config": {"mode": "any"}}},
@@ -267,3 +267,11 @@ def test_what_a_script_returns(loop, result):
     """Its fields become variables, also of a step that is repeated."""
     script = {"type": "script", "config": {"script": "return x", "returns": ["q", "results"]}, **loop}
     same({"steps": {"a": script, "b": task(dependsOn=["a"], config={"url": "{{q}} {{results}}"})}}, "workflow", "asl", None, lambda *_: result)
+
+
+@pytest.mark.parametrize(("config", "seconds"), [({"duration": 2}, 2), ({"duration": 2, "unit": "h"}, 7200), ({"duration": 9_000_000, "unit": "ms"}, 9000)])
+def test_delays_there_and_back(config, seconds):
+    """A number is seconds where no unit is named."""
+    workflow = {"name": "d", "steps": {"a": {"type": "delay", "config": config}}}
+    assert same(workflow, "workflow", "asl").outcome.at == START + 1000 * seconds
+    assert converted(converted(workflow, "workflow", "asl"), "asl", "workflow")["steps"] == workflow["steps"]

@@ -20,6 +20,7 @@ from flowrunner.workflow.scopes import Where, may_fail
 from flowrunner.workflow.secrets import with_references
 from flowrunner.workflow.steps import retriers_of, sources_of
 from flowrunner.workflow.tasks import RESOURCE, SEES_ALL, null_places
+from flowrunner.workflow.waiting import UNITS
 
 CANNOT_CONVERT = "CANNOT_CONVERT"
 NAME_CHARACTERS = 80  # of a state, in the language
@@ -197,7 +198,7 @@ class StepWriter:
         if has_braces(value) or given.get("jitter"):
             self._refuse(place, "only a constant time can be waited for")
             value = 0
-        milliseconds = read_milliseconds(value, unit=given.get("unit", "ms"))
+        milliseconds = read_milliseconds(value, unit=given.get("unit", UNITS[0]))
         if milliseconds % 1000:
             self._refuse(place, _WHOLE_SECONDS, "Wait for whole seconds.")
         return {"Type": "Wait", "Seconds": milliseconds // 1000, "Assign": self.left(where, step, self._literal({"waited": value}, place), "success")}
