@@ -18,7 +18,7 @@ FLOW = {
     "nodes": {
         "a": {"type": "condition", "params": {"script": "x"}, "next": {"true": "b", "default": "c", "error": "c"}, "retry": {"max_retries": 1}},
         "b": {"type": "delay", "params": {"duration": 2}, "next": "c"},
-        "c": {"type": "http.request", "params": {"url": "u"}, "hooks": {"post": "x"}, "next": {"success": "d"}},
+        "c": {"type": "http.request", "params": {"url": "http://u"}, "hooks": {"post": "x"}, "next": {"success": "d"}},
         "d": {"type": "merge"},
     },
 }

@@ -1,7 +1,7 @@
 """A workflow and the state machine it becomes do the same: the same tasks with the same inputs at the same moments, the same end."""
 
 import pytest
-from twice import Answer, converted, refusals, same
+from twice import START, Answer, converted, refusals, same
 
 from flowrunner.conversion import convert
 from flowrunner.jsonvalue import dumps
@@ -177,10 +177,16 @@ def test_what_looks_like_jsonata_stays_text():
         ({"a": task(output={"x": "v"}), "b": {"type": "script", "config": {"script": "return {...variables}"}}}, "/steps/b", "share 'results'"),
         ({"a": task(retry={"interval": 500})}, "/steps/a/retry/interval", "whole seconds"),
         ({"a": task(retry={"backoff": "linear"})}, "/steps/a/retry/backoff", "grows by the same"),
+        ({"a": task(output={"n": None})}, "/steps/a/output/n", "a variable cannot be deleted"),
+        ({"a": {"type": "script", "config": {"script": "1", "returns": ["n"]}}, "b": task()}, "/steps/b", "share 'n'"),
         ({"a": task(timeout="1500ms")}, "/steps/a/timeout", "whole seconds"),
-        ({"a": {"type": "delay", "config": {"duration": 20}}}, "/steps/a/config/duration", "whole seconds"),
+        ({"a": {"type": "delay", "config": {"duration": 20, "unit": "ms"}}}, "/steps/a/config/duration", "whole seconds"),
         ({"a": {"type": "delay", "config": {"duration": "{{n}}"}}}, "/steps/a/config/duration", "constant"),
-        ({"a": task(), "b": task(), "c": {"type": "merge", "dependsOn": ["a", "b"], "config": {"mode": "any"}}}, "/steps/c/type", "the first of several"),
+        (
+            {"a": task(), "b": task(), "c": {"type": "merge", "dependsOn": ["a", "b"], "config": {"mode": "any"}}},
+            "/steps/c/type",
+            "the first of several has succeeded",
+        ),
         ({"a": {"type": "group", "children": [task(id="b")], "onError": "continue"}}, "/steps/a", "would be lost"),
         ({"a": {"type": "workflow", "config": {"workflowId": "w"}}}, "/steps/a/type", "account"),
         ({"a": task(when="{{n - 1}}", onError="continue")}, "/steps/a/when", "no Retry and no Catch"),
@@ -233,3 +239,39 @@ def test_forks_within_forks_have_an_end():
     long = {"a": task(config={"url": "{{n - 1}}" * 5000})}
     [(place, message)] = refusals({"steps": long}, "workflow", "asl")
     assert (place, "would not be sound" in message) == ("/", True)
+
+
+@pytest.mark.parametrize("given", [{}, {"variables": {"no": {"id": 5}}}])
+@pytest.mark.parametrize("member", ["config", "input"])
+def test_what_assertions_check_is_null_where_it_leads_nowhere(given, member):
+    """As in the workflow; what stands beside it stays as it was written."""
+    assertions = [{"type": "exists", "actual": "{{no.id}}", "message": "{{no.id}}"}, {"type": "notExists", "actual": "{{$prev.body.no}} {{no}}"}]
+    steps = {"a": task(), "b": {"type": "assert", "dependsOn": ["a"], member: {"assertions": assertions}}}
+    ran = same({"steps": steps}, "workflow", "asl", given, lambda *_: {"body": {}})
+    assert ran.calls[1][2]["params"]["assertions"][0]["actual"] == (5 if given else None)
+
+
+@pytest.mark.parametrize("skipped", [True, False])
+def test_the_first_that_succeeds_one_after_the_other(skipped):
+    """Where the order of the steps is the same whichever succeeds, a merge of any can be said; else it is refused."""
+    merge = {"type": "merge", "dependsOn": ["a", "b"], "config": {"mode": "any"}}
+    steps = {"a": task(when="{{go}}"), "b": task(), "m": merge, "c": task(config={"url": "http://x/{{m}}"})}
+    same({"maxConcurrency": 1, "steps": steps}, "workflow", "asl", {"variables": {"go": not skipped}}, lambda state, called, attempt: state)
+    early = {name: steps[name] for name in ("a", "m", "b", "c")}
+    assert [place for place, _ in refusals({"maxConcurrency": 1, "steps": early}, "workflow", "asl")] == ["/steps/m/type"]
+
+
+@pytest.mark.parametrize("loop", [{}, {"loop": {"type": "count", "count": 2}}])
+@pytest.mark.parametrize("result", [{"q": 1, "results": [2]}, {"body": {"q": 3}}, 5])
+def test_what_a_script_returns(loop, result):
+    """Its fields become variables, also of a step that is repeated."""
+    script = {"type": "script", "config": {"script": "return x", "returns": ["q", "results"]}, **loop}
+    same({"steps": {"a": script, "b": task(dependsOn=["a"], config={"url": "{{q}} {{results}}"})}}, "workflow", "asl", None, lambda *_: result)
+
+
+@pytest.mark.parametrize(("config", "seconds"), [({"duration": 2}, 2), ({"duration": 2, "unit": "h"}, 7200), ({"duration": 9_000_000, "unit": "ms"}, 9000)])
+def test_delays_there_and_back(config, seconds):
+    """A number is seconds where no unit is named."""
+    workflow = {"name": "d", "steps": {"a": {"type": "delay", "config": config}}}
+    assert same(workflow, "workflow", "asl").outcome.at == START + 1000 * seconds
+    assert converted(converted(workflow, "workflow", "asl"), "asl", "workflow")["steps"] == workflow["steps"]

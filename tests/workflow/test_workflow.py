@@ -165,10 +165,14 @@ def test_secrets_stay_references(play):
 
 def test_delay(play):
     """A durable wait with a unit."""
-    played = play(workflow({"n": 3}, a={"type": "delay", "config": {"duration": "{{n}}", "unit": "s"}}))
-    assert played.machine.wake_at - played.now == 3000
-    played.wake()
-    assert played.outcome.status == "SUCCEEDED"
+    for unit, milliseconds in ((None, 3000), ("s", 3000), ("ms", 3), ("m", 180_000), ("h", 10_800_000)):
+        for kind in ("delay", "wait"):
+            for duration in (3, "{{n}}"):
+                given = {} if unit is None else {"unit": unit}
+                played = play(workflow({"n": 3}, a={"type": kind, "config": {"duration": duration, **given}}))
+                assert played.machine.wake_at - played.now == milliseconds
+                played.wake()
+                assert played.outcome.status == "SUCCEEDED"
 
 
 def test_wait(play):
@@ -413,7 +417,7 @@ def test_levels_of_variables():
         (workflow(**{" ": command()}), "/steps/ ", "1 to 128 characters"), (workflow(**{"a" * 129: command()}), f"/steps/{'a' * 129}", "1 to 128 characters"),
         (workflow(a=command(name="n" * 257)), "/steps/a/name", "at most 256 characters"),
         (workflow(a={"type": "http", "config": {"method": "GET"}}), "/steps/a/config", "The parameter url is missing, or path: "), (workflow(a={"type": "script"}), "/steps/a/config", "script is missing, or function"),
-        (workflow(a={"type": "delay", "config": {"duration": 1, "unit": "h"}}), "/steps/a/config/unit", "ms, s or m"),
+        (workflow(a={"type": "delay", "config": {"duration": 1, "unit": "d"}}), "/steps/a/config/unit", "ms, s, m or h"),
         (workflow(a={"type": "delay", "config": {"duration": 1, "jitter": "much"}}), "/steps/a/config/jitter", "must be true, a share"),
         (workflow(a=command(dataMappers=[{"sourceStep": "x", "sourcePath": "y", "targetParam": "z"}])), "/steps/a/dataMappers/0/sourceStep", "no step 'x' to take"),
         (workflow(a={"type": "script", "config": {"script": "return '{{secrets.k}}'"}}), "/steps/a/config/script", "without braces"),

@@ -24,13 +24,21 @@ def open_ready(run: Run, scope: Scope, work: GraphWork, given: Payload) -> None:
     for index, node in enumerate(work.nodes):
         if len(group.open) >= group.limit:
             return
-        if index not in group.open and group.results[index] is None and _may_start(node, group):
+        if index not in group.open and group.results[index] is None and _may_start(run, scope, work, node):
             _open_child(run, scope, group, node.branch, given=given, index=index)
 
 
-def _may_start(node: GraphNode, group: Group) -> bool:
-    through = (group.results[need] is not None for need in node.needs)
-    return (any(through) if node.any else all(through)) if node.needs else True
+def _may_start(run: Run, scope: Scope, work: GraphWork, node: GraphNode) -> bool:
+    group = scope.wait
+    assert isinstance(group, Group)  # noqa: S101 - the caller looked
+    through = [need for need in node.needs if group.results[need] is not None]
+    if len(through) == len(node.needs):
+        return True
+    return node.any and any(_counts(run, scope, work.nodes[need]) for need in through)
+
+
+def _counts(run: Run, scope: Scope, ended: GraphNode) -> bool:
+    return ended.counts is None or bool(fill(scope, ended.counts, run.environment(scope, scope.input.value), "counts"))
 
 
 def open_switch(run: Run, scope: Scope, work: SwitchWork, given: Payload) -> None:

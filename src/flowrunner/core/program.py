@@ -191,12 +191,14 @@ class MapWork:
 class GraphNode:
     """One node of a graph: its branch is opened as soon as those of `needs` (places in the graph) have ended.
 
-    With `any` one of them is enough (a merge of the first that comes).
+    With `any` the first of them that counts is enough (a merge of the first that comes), and all when none does. `counts` tells of a node that has
+    ended whether it does; without it every node does.
     """
 
     branch: Branch
     needs: tuple[int, ...] = ()
     any: bool = False
+    counts: Template | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

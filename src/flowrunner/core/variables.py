@@ -44,7 +44,10 @@ def assign(run: Run, scope: Scope, made: Exit) -> None:
         for iteration in _side_by_side(scope) if shared else ():
             run.assign(iteration, values, made.texts)
     if isinstance(gone, list):
-        run.unassign(target, [name for name in gone if isinstance(name, str)])
+        names = [name for name in gone if isinstance(name, str)]
+        run.unassign(target, names)
+        for iteration in _side_by_side(scope) if shared else ():
+            run.unassign(iteration, names)
 
 
 def _side_by_side(scope: Scope) -> Iterator[Scope]:

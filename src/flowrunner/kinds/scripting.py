@@ -50,7 +50,7 @@ SCRIPT = KindInfo(
             "function": text("For Python: the name of a registered function; it is called with `args` or the input."),
             "args": anything("Seen by the script as `args`."),
             "env": mapping("Seen by the script as `env`."),
-            "returns": texts("In a workflow: the variables to set from the result's fields of the same names."),
+            "returns": texts("In a workflow: the variables to set from the result's fields of the same names, as `output: {name: name}` would."),
             "timeout": duration("The longest it may run.", "30s", limit=True),
             "strict": boolean("Whether a script that returns nothing fails.", default=False),
         },

@@ -27,7 +27,7 @@ WORKFLOW = KindInfo(
 MERGE = KindInfo(
     name="merge",
     title="Merge",
-    description="Waits for the steps it depends on: all of them, or any.",
+    description="Waits for the steps it depends on: all of them, or the first that succeeds (all when none does).",
     parameters=fields({"mode": choice("What is waited for.", "all", "any", default="all")}),
     outputs=anything("The outputs of the steps that have ended, by their ids."),
     pure=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -56,14 +56,19 @@ def arranged(needs: Mapping[str, Sequence[str]]) -> Arrangement:
     return _arranged(list(needs), before, 0)
 
 
-def in_turn(needs: Mapping[str, Sequence[str]]) -> list[str]:
-    """The steps as they run when only one runs at a time: always the first that waits for nothing any more."""
+def in_turn(needs: Mapping[str, Sequence[str]], *, first: Collection[str] = ()) -> list[str]:
+    """The steps as they run when only one runs at a time: always the first that waits for nothing any more; one of `first` for none but its first need."""
     waiting, done = list(needs), dict[str, None]()
     while waiting:
-        step = next(step for step in waiting if all(need in done for need in needs[step]))
+        step = next(step for step in waiting if _is_ready(needs[step], done, any_of=step in first))
         waiting.remove(step)
         done[step] = None
     return list(done)
+
+
+def _is_ready(needs: Sequence[str], done: Collection[str], *, any_of: bool) -> bool:
+    through = [need in done for need in needs]
+    return all(through) or (any_of and any(through))
 
 
 def width(of: Arrangement) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 from flowrunner.core.program import Retrier
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.kinds.durations import read_milliseconds
-from flowrunner.lang.braces.template import has_braces
+from flowrunner.kinds.info import KindInfo
+from flowrunner.lang.braces.template import Places, has_braces, nowhere
 from flowrunner.lang.jsonata.writing import as_it_is, literal, marked, member
 from flowrunner.reading.findings import Findings, Place
 from flowrunner.workflow.compiling import Compiling, Step
@@ -17,8 +18,9 @@ from flowrunner.workflow.jsonata import Names, Untranslatable, Writer, expressio
 from flowrunner.workflow.paths import read_path
 from flowrunner.workflow.scopes import Where, may_fail
 from flowrunner.workflow.secrets import with_references
-from flowrunner.workflow.steps import retriers_of
-from flowrunner.workflow.tasks import RESOURCE, SEES_ALL
+from flowrunner.workflow.steps import retriers_of, sources_of
+from flowrunner.workflow.tasks import RESOURCE, SEES_ALL, null_places
+from flowrunner.workflow.waiting import UNITS
 
 CANNOT_CONVERT = "CANNOT_CONVERT"
 NAME_CHARACTERS = 80  # of a state, in the language
@@ -96,16 +98,19 @@ class StepWriter:
 
     def _variables(self, writer: Writer, where: Where, step: Step, output: str) -> Iterator[tuple[str, JSONValue, str]]:
         """(name, source, an object of the variable or of nothing as JSONata) for each variable that the step sets."""
-        sources = [(name, source, member_) for member_ in ("outputs", "output") for name, source in step.given.get(member_, {}).items()]
-        for name, source, _ in sources:  # what expressions give stands over what is at paths
+        sources = list(sources_of(self._compiling, step))
+        for place, name, source in sources:
+            if source is None:
+                self._refuse(place, f"a variable cannot be deleted there, as '{name}' is", 'Set it to "{{null}}".')
+        for _, name, source in sources:  # what expressions give stands over what is at paths
             if isinstance(source, str) and not has_braces(source):
                 yield name, source, f"($x := {_at_path(writer, source, output)}; $exists($x) ? {{{literal(name)}: $x}})"
-        for name, source, member_ in sources:
-            if not isinstance(source, str) or has_braces(source):
+        for place, name, source in sources:
+            if source is not None and (not isinstance(source, str) or has_braces(source)):
                 try:
                     yield name, source, f"{{{literal(name)}: {part(writer, source, where.previous)}}}"
                 except Untranslatable as error:
-                    self._refuse(step.at(member_, name), str(error))
+                    self._refuse(place, str(error))
 
     # --- kinds
 
@@ -118,10 +123,11 @@ class StepWriter:
         elif step.given.get("dataMappers"):
             self._refuse(step.at("dataMappers"), "there are no data mappers", "Write {{STEP.PATH}} in the config.")
         else:
-            return self._called(where, step, info.name, info.scripts(), then)
+            return self._called(where, step, info, then)
         return {"Type": "Pass"}
 
-    def _called(self, where: Where, step: Step, kind: str, script_names: frozenset[str], then: str) -> JSONObject:
+    def _called(self, where: Where, step: Step, info: KindInfo, then: str) -> JSONObject:
+        kind, script_names, nulls = info.name, info.scripts(), null_places(info)
         scripts = {name: value for name, value in step.config.items() if name in script_names}
         config: Any = with_references(Findings(), {name: value for name, value in step.config.items() if name not in scripts}, ())
         if kind == "http.request" and "url" not in config and isinstance(config.get("path"), str):
@@ -129,7 +135,7 @@ class StepWriter:
         inputs: JSONObject = {**step.given.get("inputs", {}), **step.given.get("input", {})}
         names = where.names()
         member_ = "input" if "input" in step.given else "inputs"
-        given = self._filled(names, inputs, where.previous, step, (member_,))
+        given = self._filled(names, inputs, where.previous, step, (member_,), nulls=nowhere if config or scripts else nulls)
         for name, script in {**scripts, **({} if config or scripts else inputs)}.items():
             if isinstance(script, str) and name in script_names and _EXECUTION_ID.search(script):
                 self._refuse(step.at("config", name), "the id of an execution is an ARN there", "Read 'execution.name'.")
@@ -137,7 +143,8 @@ class StepWriter:
             self._refuse(step.at(member_), "each place where a part of the input stands would get a $uuid of its own", "Set a variable in a step before.")
         if config or scripts:
             own = {name: self._one(names, value, where.previous, step, (member_, name)) for name, value in inputs.items()}
-            params = {**self._filled(where.names(given=own), config, where.previous, step, ("config",)), **{n: as_it_is(s) for n, s in scripts.items()}}
+            filled = self._filled(where.names(given=own), config, where.previous, step, ("config",), nulls=nulls)
+            params = {**filled, **{name: as_it_is(script) for name, script in scripts.items()}}
         else:
             params = given
         arguments: JSONObject = {"params": params, "input": given}
@@ -154,9 +161,9 @@ class StepWriter:
             state["Catch"] = catch
         return {**state, "Assign": self.left(where, step, _OUTPUT, "success")}
 
-    def _filled(self, names: Names, value: JSONObject, previous: str | None, step: Step, place: Place) -> JSONObject:
+    def _filled(self, names: Names, value: JSONObject, previous: str | None, step: Step, place: Place, *, nulls: Places = nowhere) -> JSONObject:
         try:
-            made: JSONObject = template(names, value, previous)
+            made: JSONObject = template(names, value, previous, nulls=nulls)
         except Untranslatable as error:
             self._refuse(step.at(*map(str, place)), str(error))
             return {}
@@ -191,7 +198,7 @@ class StepWriter:
         if has_braces(value) or given.get("jitter"):
             self._refuse(place, "only a constant time can be waited for")
             value = 0
-        milliseconds = read_milliseconds(value, unit=given.get("unit", "ms"))
+        milliseconds = read_milliseconds(value, unit=given.get("unit", UNITS[0]))
         if milliseconds % 1000:
             self._refuse(place, _WHOLE_SECONDS, "Wait for whole seconds.")
         return {"Type": "Wait", "Seconds": milliseconds // 1000, "Assign": self.left(where, step, self._literal({"waited": value}, place), "success")}

@@ -17,12 +17,17 @@ from flowrunner.workflow.fields import ASSERTION, INVALID_VALUE, MISSING_FIELD, 
 
 STATUS, PATH, EXIT, STDOUT = "status_code", "json_path", "exit_code", "stdout_contains"
 TYPES = (STATUS, PATH, EXIT, STDOUT, *COMPARISONS)
-PLACE = "assertions"
+ASSERTIONS = "assertions"
 
 
 def has_exit_code(assertions: Sequence[JSONValue]) -> bool:
     """Whether anything is asserted of the exit code."""
     return any(isinstance(one, dict) and (one.get("type") == EXIT or one.get("path") == "exitCode") for one in assertions)
+
+
+def is_actual(place: Place) -> bool:
+    """Whether it is the place, in a config, of a value that is checked: there, what leads nowhere is null."""
+    return len(place) == 3 and place[0] == ASSERTIONS and place[2] == "actual"
 
 
 def for_request(found: Findings, assertions: Sequence[JSONValue]) -> list[JSONValue]:
@@ -54,7 +59,7 @@ def _read(found: Findings, assertions: Sequence[JSONValue]) -> list[tuple[JSONOb
     """The assertions of a known type, and where they stand."""
     read: list[tuple[JSONObject, Place]] = []
     for index, value in enumerate(assertions):
-        place: Place = (PLACE, index)
+        place: Place = (ASSERTIONS, index)
         given = read_object(found, value, place, ASSERTION)
         kind = given.get("type")
         if kind not in TYPES:

@@ -11,7 +11,7 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_limit, read_milliseconds
 from flowrunner.kinds.info import KindInfo
 from flowrunner.lang.braces import compile_braces, compile_condition
-from flowrunner.lang.braces.template import place_of
+from flowrunner.lang.braces.template import Places, nowhere, place_of
 from flowrunner.reading.findings import Findings, Place
 from flowrunner.reading.wording import shown
 from flowrunner.workflow.fields import INVALID_VALUE
@@ -51,7 +51,7 @@ class Step:
 
     @property
     def waits_for_any(self) -> bool:
-        """Whether the first of its needs that ends is enough."""
+        """Whether the first of its needs that succeeds is enough."""
         return self.type == "merge" and self.member("mode")[0] == "any"
 
     def at(self, *names: str) -> Place:
@@ -92,10 +92,10 @@ class Compiling:
             self.found.error(place, error.message, INVALID_EXPRESSION, hint=error.remedy or "")
             return None
 
-    def template(self, value: JSONValue, place: Place) -> Template:
-        """A compiled value."""
+    def template(self, value: JSONValue, place: Place, *, nulls: Places = nowhere) -> Template:
+        """A compiled value; what leads nowhere is null at the places of `nulls`."""
         try:
-            return compile_braces(value, previous=self.previous)
+            return compile_braces(value, previous=self.previous, nulls=nulls)
         except ExpressionError as error:
             self.found.error((*place, *place_of(error)), error.message, INVALID_EXPRESSION, hint=error.remedy or "")
             return Constant(None)

@@ -6,6 +6,7 @@ workflow that comes out does exactly what the machine does. Expressions are take
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from flowrunner.workflow.aslsteps import CANNOT_CONVERT
 from flowrunner.workflow.parse import parse_workflow
 from flowrunner.workflow.tasks import RESOURCE
 from flowrunner.workflow.toasl import GIVEN, asl_of
+from flowrunner.workflow.waiting import UNITS
 
 _BEFORE, _AFTER = (part.replace("{{", "{").replace("}}", "}") for part in GIVEN.split("{0}"))
 _LEFT = re.compile(r'\{% \$merge\(\[\$nodes\d*, \{("(?:[^"\\]|\\.)*"): \{\'output\': (.*), \'status\': \'(success|skipped)\'\}\}\]\) %\}', re.DOTALL)
@@ -158,11 +160,10 @@ class _Reader:
             output = json.loads(left[2])
             if "until" in output:
                 return {"type": "wait", "config": {"until_time": output["until"]}}
-            lengths = {unit: read_milliseconds(output["waited"], unit=unit) for unit in ("ms", "s", "m")}
+            unit = _unit(output["waited"], 1000 * state.get("Seconds", 0))
         except (ValueError, KeyError, TypeError):
             raise self._refused((*place, "Assign"), "a wait says how long it has waited", _REMEDY) from None
-        unit = next((unit for unit, length in lengths.items() if length == 1000 * state.get("Seconds", 0)), "ms")
-        return {"type": "delay", "config": {"duration": output["waited"], **({} if unit == "ms" else {"unit": unit})}}
+        return {"type": "delay", "config": {"duration": output["waited"], **({} if unit == UNITS[0] else {"unit": unit})}}
 
     def _pass(self, _state: JSONObject, left: re.Match[str], _place: Place) -> JSONObject:
         return {"type": "merge", "disabled": True} if left[3] == "skipped" else {"type": "merge", "dependsOn": _ids(left[2])}
@@ -214,6 +215,16 @@ def _ids(text: str) -> list[str]:
         return [str(json.loads(found)) for found in _ID.findall(text)]
     except ValueError:
         return []
+
+
+def _unit(value: JSONValue, milliseconds: float) -> str:
+    """The unit in which a duration is this long; the usual one where it is in none. Raises ValueError for what is no duration."""
+    read_milliseconds(value, unit="ms")
+    for unit in UNITS:
+        with contextlib.suppress(ValueError):  # longer than any wait
+            if read_milliseconds(value, unit=unit) == milliseconds:
+                return unit
+    return UNITS[0]
 
 
 def _retry(rule: JSONObject) -> JSONObject:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from flowrunner.jsonvalue import JSONValue
 from flowrunner.lang.braces.nodes import And, Binary, Call, Index, Literal, Member, Name, Negative, Node, Not, Or, Previous
-from flowrunner.lang.braces.template import has_braces, parts_of
+from flowrunner.lang.braces.template import Place, Places, has_braces, nowhere, parts_of
 from flowrunner.lang.braces.values import number_of
 from flowrunner.lang.jsonata.writing import as_it_is, literal, marked, member
 from flowrunner.workflow.bracefunctions import needed_by, with_functions
@@ -220,16 +220,16 @@ def _literal(value: JSONValue) -> str:
 # --- values with expressions in their texts
 
 
-def template(names: Names, value: JSONValue, previous: str | None = None) -> JSONValue:
-    """A value with ``{{ }}`` as a value with JSONata; raises Untranslatable."""
+def template(names: Names, value: JSONValue, previous: str | None = None, *, nulls: Places = nowhere, place: Place = ()) -> JSONValue:
+    """A value with ``{{ }}`` as a value with JSONata; raises Untranslatable. What leads nowhere is null at the places of `nulls`."""
     if not has_braces(value):
         return as_it_is(value)
     if isinstance(value, dict):
-        return {name: template(names, part, previous) for name, part in value.items()}
+        return {name: template(names, part, previous, nulls=nulls, place=(*place, name)) for name, part in value.items()}
     if isinstance(value, list):
-        return [template(names, part, previous) for part in value]
+        return [template(names, part, previous, nulls=nulls, place=(*place, index)) for index, part in enumerate(value)]
     writer = Writer(names)
-    made = text(writer, value, previous)
+    made = text(writer, value, previous, null=nulls(place))
     return as_it_is(value) if made is None else writer.whole(made, value)
 
 
@@ -261,11 +261,13 @@ def _list(writer: Writer, items: list[JSONValue], previous: str | None) -> str:
     return joined
 
 
-def text(writer: Writer, value: str, previous: str | None) -> str | None:
-    """A text with expressions; None when it has none after all (references to secrets)."""
+def text(writer: Writer, value: str, previous: str | None, *, null: bool = False) -> str | None:
+    """A text with expressions; None when it has none after all (references to secrets). With `null`, one expression that leads nowhere gives null."""
     parts = list(parts_of(value, previous))
     if not any(isinstance(part, tuple) for part in parts):
         return None
+    if null and len(parts) == 1 and isinstance(parts[0], tuple):
+        return writer.known(parts[0][1])
     written = [_literal(part) if isinstance(part, str) else _filled(writer, *part) for part in parts]
     if len(parts) == 1:
         return written[0]

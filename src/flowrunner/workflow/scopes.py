@@ -13,6 +13,7 @@ from flowrunner.lang.braces.parse import parse
 from flowrunner.lang.braces.template import has_braces, parts_of
 from flowrunner.reading.findings import Place
 from flowrunner.workflow.jsonata import Names, nodes_in
+from flowrunner.workflow.steps import RETURNS
 
 CONDITIONS = frozenset({"when", "condition", "loopCondition", "breakCondition", "continueCondition"})
 NAMED = frozenset({"source", "items", "loopOver", "count"})  # a text there that is no expression is the name of a variable
@@ -88,6 +89,8 @@ def touched(given: JSONObject, ids: frozenset[str]) -> Touched:
             sets.update(value)
         if not isinstance(value, str):
             continue
+        if key == RETURNS:
+            sets.add(value)
         mentions = _MENTION.findall(value) if key in SCRIPTS else []
         everything = everything or "" in mentions
         reads.update(mentions)

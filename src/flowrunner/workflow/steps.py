@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from flowrunner.core.program import Branch, Catcher, GraphNode, GraphWork, Kind, PassWork, Retrier, State, Template, Work
 from flowrunner.jsonvalue import JSONObject, JSONValue
@@ -13,12 +13,13 @@ from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
 from flowrunner.workflow.fields import DUPLICATE_ID, INVALID_VALUE, MISSING_FIELD, RETRY, STEP, read_object
 from flowrunner.workflow.order import check_order, needs_of
 from flowrunner.workflow.paths import Path, read_path
-from flowrunner.workflow.templates import Constant, Failed, Kept
+from flowrunner.workflow.templates import Constant, Failed, Kept, Succeeded
 
 UNKNOWN_KIND = "UNKNOWN_KIND"
 ID_CHARACTERS = 128
 NAME_CHARACTERS = 256  # every note about the step has it
 IGNORED_FIELD = "IGNORED_FIELD"
+RETURNS = "returns"  # the parameter of a kind that names variables to set
 TASK = "task"  # the lower of all kinds that have none of their own
 OLDER_NAMES = {
     "sql": "database", "cmd": "command", "sub-workflow": "workflow", "subworkflow": "workflow", "sleep": "delay", "test_case": "test-case",
@@ -34,6 +35,7 @@ def graph_of(compiling: Compiling, value: JSONValue, place: Place, *, limit: int
             branch=branch_of(compiling.after(step.needs[-1] if step.needs else None), step),
             needs=tuple(order[name] for name in step.needs),
             any=step.waits_for_any,
+            counts=Succeeded(step.id),
         )
         for step in steps
     )
@@ -166,18 +168,44 @@ def state_of(compiling: Compiling, step: Step, kind: Kind, work: Work, *, argume
 def _kept(compiling: Compiling, step: Step, shape: Template | None) -> Kept:
     paths: dict[str, Path] = {}
     templates: dict[str, Template] = {}
+    gone: dict[str, None] = {}
+    for place, name, source in sources_of(compiling, step):
+        if "." in name:
+            compiling.found.error(place, f"The name of a variable has no dots: '{name}'.", INVALID_VALUE)
+        if name.startswith("$"):
+            compiling.found.refuse(place, f"The name of a variable does not begin with $: '{name}'.", INVALID_VALUE)
+        gone.pop(name, None)
+        if source is None:
+            gone[name] = None
+        elif not isinstance(source, str) or has_braces(source):
+            templates[name] = compiling.template(source, place)
+        elif (path := read_path(source)) is None:
+            compiling.found.error(place, f"{shown(source)} is no path such as body.items[0].id.", INVALID_VALUE)
+        else:
+            paths[name] = path
+    return Kept(step.id, paths, templates, shape, tuple(gone))
+
+
+def sources_of(compiling: Compiling, step: Step) -> Iterator[tuple[Place, str, JSONValue]]:
+    """(place, variable, source) for each variable that the step sets or, with the source null, deletes; the last of a name counts for that."""
+    for index, name in enumerate(_returned(compiling, step)):
+        yield (*step.at("config", RETURNS), index), name, name
     for member in ("outputs", "output"):
         for name, source in step.given.get(member, {}).items():
-            place = step.at(member, name)
-            if "." in name:
-                compiling.found.error(place, f"The name of a variable has no dots: '{name}'.", INVALID_VALUE)
-            if not isinstance(source, str) or has_braces(source):
-                templates[name] = compiling.template(source, place)
-            elif (path := read_path(source)) is None:
-                compiling.found.error(place, f"{shown(source)} is no path such as body.items[0].id.", INVALID_VALUE)
-            else:
-                paths[name] = path
-    return Kept(step.id, paths, templates, shape)
+            yield step.at(member, name), name, source
+
+
+def _returned(compiling: Compiling, step: Step) -> list[str]:
+    """The variables that a step sets from fields of its output that have their names, if its kind knows of such."""
+    info = compiling.kinds.get(step.type)
+    if info is None or RETURNS not in info.parameters.get("properties", {}) or RETURNS not in step.config:
+        return []
+    names = step.config[RETURNS]
+    if isinstance(names, list) and all(isinstance(name, str) and read_path(name) == (name,) and not has_braces(name) for name in names):
+        return names
+    said = f"'{RETURNS}' must be a list of the names of fields, without expressions; {shown(names)} stands there."
+    compiling.found.refuse(step.at("config", RETURNS), said, INVALID_VALUE, hint="Use 'output' for paths and expressions.")
+    return []
 
 
 def retriers_of(compiling: Compiling, step: Step) -> tuple[Retrier, ...]:

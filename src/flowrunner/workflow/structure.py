@@ -15,7 +15,7 @@ from flowrunner.reading.findings import Place
 from flowrunner.reading.wording import shown
 from flowrunner.workflow.compiling import Compiling, Step
 from flowrunner.workflow.fields import BRANCH, INVALID_VALUE, LOOP, MISSING_FIELD, read_object
-from flowrunner.workflow.steps import branch_of, graph_of, state_of
+from flowrunner.workflow.steps import RETURNS, branch_of, graph_of, state_of
 from flowrunner.workflow.templates import Kept, LoopEnded, Outputs, Returned
 
 DEFAULT = "default"
@@ -215,4 +215,4 @@ def around(step: Step) -> Step:
     for member in ("output", "outputs"):
         if member in kept:
             kept[member] = {name: source for name, source in kept[member].items() if isinstance(source, str) and not has_braces(source)}
-    return replace(step, given=kept)
+    return replace(step, given=kept, config={name: value for name, value in step.config.items() if name != RETURNS})

@@ -8,8 +8,10 @@ from flowrunner.core.program import Branch, Catcher, FailWork, Field, GraphNode,
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.check import findings as parameter_findings
 from flowrunner.kinds.info import KindInfo
+from flowrunner.lang.braces.template import Places, nowhere
 from flowrunner.reading.findings import Place
 from flowrunner.reading.wording import meant, shown
+from flowrunner.workflow.checks import ASSERTIONS, is_actual
 from flowrunner.workflow.compiling import Compiling, Step
 from flowrunner.workflow.fields import INVALID_VALUE, MAPPER, MISSING_FIELD, read_object
 from flowrunner.workflow.paths import read_path
@@ -27,10 +29,15 @@ _IN_BRACES = re.compile(r"\{\{\s*(\$?[A-Za-z_][\w.$\[\]-]*)\s*\}\}")
 _MAPPED = "{{mapped}}"  # an expression: anything may come of it
 
 
-def inputs_of(compiling: Compiling, step: Step) -> tuple[JSONObject, Template]:
-    """What a step is given, as written and compiled."""
+def inputs_of(compiling: Compiling, step: Step, nulls: Places = nowhere) -> tuple[JSONObject, Template]:
+    """What a step is given, as written and compiled; what leads nowhere is null at the places of `nulls`."""
     given = {**step.given.get("inputs", {}), **step.given.get("input", {})}
-    return given, compiling.template(given, step.at("input" if "input" in step.given else "inputs"))
+    return given, compiling.template(given, step.at("input" if "input" in step.given else "inputs"), nulls=nulls)
+
+
+def null_places(info: KindInfo) -> Places:
+    """Where in the parameters of a kind null stands for what leads nowhere: in the values that its assertions check."""
+    return is_actual if ASSERTIONS in info.parameters.get("properties", {}) else nowhere
 
 
 def _mappers(compiling: Compiling, step: Step) -> tuple[Mapper, ...]:
@@ -71,15 +78,15 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
     if step.config or "actionTemplateId" not in step.given:
         _check(compiling, step, info, {**config, **scripts})
     timeout = step.given.get("timeout")
-    secrets = places_in(config)
+    secrets, nulls = places_in(config), null_places(info)
     work = TaskWork(
         resource=f"{RESOURCE}{info.name}",
         timeout_milliseconds=None if timeout is None else compiling.milliseconds(timeout, step.at("timeout"), unit="s", limit=True),
         secrets=secrets,
     )
     called = Called(
-        config=compiling.template(config, step.at("config")),
-        inputs=inputs_of(compiling, step)[1],
+        config=compiling.template(config, step.at("config"), nulls=nulls),
+        inputs=inputs_of(compiling, step, nowhere if config or scripts else nulls)[1],
         mappers=_mappers(compiling, step),
         scripts=scripts,
         whole=info.name in SEES_ALL,

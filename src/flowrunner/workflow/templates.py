@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from flowrunner.core.dataflow import UNSET
 from flowrunner.core.program import Template
 from flowrunner.errors import ExpressionError
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
@@ -146,7 +147,7 @@ def merged(params: JSONObject, more: JSONObject) -> JSONObject:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a step assigns when it has ended: its output for others, and the variables that its ``output`` names.
+    """What a step assigns when it has ended: its output for others, and the variables that its ``output`` names; those of `gone` it deletes.
 
     A path is looked for in the output, then in a response's body: its own top-level keys are reachable without their way.
     """
@@ -155,6 +156,7 @@ class Kept:
     paths: Mapping[str, Path]
     templates: Mapping[str, Template]
     shape: Template | None = None
+    gone: tuple[str, ...] = ()
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The variables by name."""
@@ -170,6 +172,8 @@ class Kept:
         if self.templates:
             environment.states = {**states, "result": output}
             kept |= {name: template.evaluate(environment) for name, template in self.templates.items()}
+        if self.gone:
+            kept = {name: value for name, value in kept.items() if name not in self.gone} | {UNSET: list(self.gone)}
         return kept
 
 
@@ -194,6 +198,18 @@ class Failed:
         error = states_of(environment).get("errorOutput") or {}
         told = {"error": error.get("Error"), "cause": error.get("Cause")}
         return {f"{NODES}{self.step}": {"output": None, "status": "failed", "error": told}}
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """Whether a step that has ended was neither skipped nor failed."""
+
+    step: str
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """True or false."""
+        kept = environment.variables.get(f"{NODES}{self.step}")
+        return not isinstance(kept, dict) or kept.get("status") not in ("skipped", "failed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,9 +113,10 @@ class MachineWriter:
         needs = {step.id: step.needs for step in steps}
         if not steps:
             return then, {}
-        for step in steps:
-            if step.waits_for_any and len(step.needs) > 1 and limit != 1:
-                refuse(self.found, step.at("type"), "no state goes on as soon as the first of several has ended", "Use the mode 'all'.")
+        early = [step for step in steps if step.waits_for_any and len(step.needs) > 1]
+        if limit != 1 or in_turn(needs) != in_turn(needs, first={step.id for step in early}):
+            for step in early:
+                refuse(self.found, step.at("type"), "no state goes on as soon as the first of several has succeeded", "Use the mode 'all'.")
         if limit == 1:
             return self.part(where, Chain(tuple(map(One, in_turn(needs)))), by_id, then)
         try:

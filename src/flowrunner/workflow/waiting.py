@@ -18,17 +18,18 @@ from flowrunner.workflow.polling import poll
 from flowrunner.workflow.steps import state_of
 from flowrunner.workflow.templates import Constant, Outputs
 
+UNITS = ("s", "ms", "m", "h")  # of a number; the first where none is named
 JITTER = 0.5  # the share of the duration that `jitter: true` adds at most
 
 
 def delay(compiling: Compiling, step: Step) -> State:
     """Waits: an execution that waits is a row in the store."""
     given = {**step.config, **step.given.get("delay", {})}
-    value, unit = given.get("duration"), given.get("unit", "ms")
+    value, unit = given.get("duration"), given.get("unit", UNITS[0])
     place = step.at("config", "duration")
-    if unit not in ("ms", "s", "m"):
-        compiling.found.error(step.at("config", "unit"), f"'unit' must be ms, s or m; {shown(unit)} stands there.", INVALID_VALUE)
-        unit = "ms"
+    if unit not in UNITS:
+        compiling.found.error(step.at("config", "unit"), f"'unit' must be ms, s, m or h; {shown(unit)} stands there.", INVALID_VALUE)
+        unit = UNITS[0]
     if value is None:
         compiling.found.error(step.place, "'duration' is missing: how long the step waits.", MISSING_FIELD)
     elif not has_braces(value):

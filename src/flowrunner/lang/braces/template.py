@@ -1,7 +1,7 @@
 """JSON values with ``{{ }}`` in their texts.
 
 A text that is one expression gives the expression's value, with its type; within a longer text values are put in as text. What leads nowhere
-stays as it was written. Values are not looked at again, so data cannot smuggle in an expression.
+stays as it was written, or is null where that is asked for. Values are not looked at again, so data cannot smuggle in an expression.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from flowrunner.errors import ExpressionError, ExpressionSyntaxError
 from flowrunner.jsonvalue import JSONValue
-from flowrunner.lang.braces.nodes import CHARACTERS_PER_STEP, Node, pay
+from flowrunner.lang.braces.nodes import CHARACTERS_PER_STEP, Node, known_or_null, pay
 from flowrunner.lang.braces.parse import parse
 from flowrunner.lang.braces.values import Unresolved, text_of
 from flowrunner.lang.dynamic import OPENING as SECRET
@@ -21,6 +21,7 @@ OPENING, CLOSING = "{{", "}}"
 MOST_PARTS = 10_000
 Filler = Callable[[Environment], JSONValue]
 Place = tuple[str | int, ...]
+Places = Callable[[Place], bool]  # whether a place in a value is one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +53,42 @@ def has_braces(value: JSONValue) -> bool:
     return isinstance(value, list) and any(map(has_braces, value))
 
 
-def compile_braces(value: JSONValue, *, previous: str | None = None) -> BraceTemplate:
-    """Compile a value; `previous` is the step that ``$prev`` means. Raises BraceSyntaxError with the place."""
-    return BraceTemplate(value, _compile(value, (), previous))
+def nowhere(place: Place) -> bool:
+    """No place at all."""
+    del place
+    return False
 
 
-def _compile(value: JSONValue, place: Place, previous: str | None) -> Filler:
+def compile_braces(value: JSONValue, *, previous: str | None = None, nulls: Places = nowhere) -> BraceTemplate:
+    """Compile a value; `previous` is the step that ``$prev`` means. Raises BraceSyntaxError with the place.
+
+    At the places of `nulls`, a text that is one expression gives null when it leads nowhere.
+    """
+    return BraceTemplate(value, _compile(value, (), previous, nulls))
+
+
+def _compile(value: JSONValue, place: Place, previous: str | None, nulls: Places) -> Filler:
     if not has_braces(value):
         return lambda _: value
     if isinstance(value, str):
         try:
-            return _text(value, previous)
+            return _text(value, previous, null=nulls(place))
         except ExpressionSyntaxError as error:
             raise BraceSyntaxError(error.message, place) from None
     if isinstance(value, list):
-        items = [_compile(item, (*place, index), previous) for index, item in enumerate(value)]
+        items = [_compile(item, (*place, index), previous, nulls) for index, item in enumerate(value)]
         return lambda environment: [item(environment) for item in items]
-    members = [(key, _compile(child, (*place, key), previous)) for key, child in value.items()]
+    members = [(key, _compile(child, (*place, key), previous, nulls)) for key, child in value.items()]
     return lambda environment: {key: member(environment) for key, member in members}
 
 
-def _text(text: str, previous: str | None) -> Filler:
+def _text(text: str, previous: str | None, *, null: bool) -> Filler:
     parts = list(parts_of(text, previous))
     if len(parts) > MOST_PARTS:
         raise ExpressionSyntaxError(f"A text has at most {MOST_PARTS} expressions.")
     if len(parts) == 1 and isinstance(parts[0], tuple):
         [(whole, tree)] = [part for part in parts if isinstance(part, tuple)]
-        return lambda environment: _value(environment, tree, whole)
+        return lambda environment: known_or_null(tree, environment) if null else _value(environment, tree, whole)
     return lambda environment: _joined(environment, parts)
 
 

@@ -243,7 +243,7 @@ STEPS = Flow(
         "variables": {"items": [1, 2, 3], "shipped": 0, "paid": False},
         "steps": {
             "reserve": calls("reserve"),
-            "rest": {"type": "delay", "config": {"duration": 300}, "dependsOn": ["reserve"]},
+            "rest": {"type": "delay", "config": {"duration": "300ms"}, "dependsOn": ["reserve"]},
             "charge": calls("charge", dependsOn=["reserve"], output={"paid": "done"}),
             "refused": {**calls("notify", {"refuse": True}, dependsOn=["reserve"], onError="continue"), "retryCount": 0},
             "each": {
@@ -252,7 +252,7 @@ STEPS = Flow(
                 "loop": {"source": "{{items}}", "itemVar": "item"},
                 "children": {
                     "ship": calls("ship", {"item": "{{item}}"}, output={"shipped": "{{shipped + item}}"}),
-                    "pause": {"type": "delay", "config": {"duration": 50}, "dependsOn": ["ship"]},
+                    "pause": {"type": "delay", "config": {"duration": "50ms"}, "dependsOn": ["ship"]},
                 },
             },
             "either": {"type": "merge", "dependsOn": ["rest", "charge"], "config": {"mode": "any"}},
