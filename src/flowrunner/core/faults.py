@@ -44,6 +44,11 @@ class Failure:
     recorded: bool = False  # EvaluationFailed stands in the history already: the scope around it does not repeat it
 
 
+def too_long(what: str, milliseconds: int) -> str:
+    """The cause of a timeout."""
+    return f"{what} took longer than {milliseconds / 1000:.12g} s."
+
+
 class StateFailed(Exception):
     """Carries a Failure from where it happens to where the machine decides."""
 
