@@ -234,6 +234,8 @@ class Edge:
             if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
                 if message.get("status", 200) >= 400 and (code := refusal_of(message["status"], message.get("headers", ()))) is not None:
                     self._observer.on_refused(code)
+                if message["type"] == "websocket.http.response.start":
+                    self._observer.on_socket_error("refused")
                 message["headers"] = [*message.get("headers", ()), *added, *scope.get("quotas", ())]
             await send(message)
 
