@@ -540,7 +540,7 @@ def permissions() -> str:
 _RULES = """`/openapi.json` is the whole contract as OpenAPI 3.1, written from the same routes: bodies, parameters, answers and every status; `/docs` shows it as a page
 that loads nothing from elsewhere.
 
-- **Problems** are `application/problem+json` with a stable `code`; `errors[]` say what is wrong and where: a JSON `pointer`, for texts `line` and `column`, `code`, `severity`, `detail`, and in `hint` what would mend it. See [errors](errors.md).
+- **Problems** are `application/problem+json` with a stable `code`; `errors[]` say what is wrong and where: a JSON `pointer` into the body, `line` and `column` of the body as it was sent (of a definition that was sent as a text: of that text; 0 where the body does not have what is wrong), `code`, `severity`, `detail`, and in `hint` what would mend it. See [errors](errors.md).
 - **Pages**: `?limit=` (1 to 1000) with `?cursor=`, which the answer before gave (`next_cursor`, `Link: rel="next"`), or with `?offset=`.
 - **`ETag`** is the version of a flow, workflow, schedule or secret (of a schedule: what its author changed, not that it came about); with `If-Match: "3"` a write that finds another version is answered 412 (409 for secrets) and changes nothing.
 - **`Idempotency-Key`** (up to 255 visible characters) on a POST that makes or begins something: sent again within 24 hours, the request is answered as the first time, with

@@ -30,6 +30,7 @@ class Counts(NullObserver):
 
     def __init__(self):
         self.opened = self.messages = self.errors = 0
+        self.reasons = []
         self.closed = asyncio.Queue()
 
     def on_socket_opened(self):
@@ -38,9 +39,12 @@ class Counts(NullObserver):
     def on_socket_messages(self, count):
         self.messages += count
 
-    def on_socket_closed(self, seconds, *, error):
-        self.errors += error
+    def on_socket_closed(self, seconds):
         self.closed.put_nowait(seconds)
+
+    def on_socket_error(self, reason):
+        self.errors += 1
+        self.reasons.append(reason)
 
 
 async def _aws(scope, receive, send):

@@ -57,6 +57,18 @@ async def test_one_is_active(ask, made):
     await ask("POST", "/environments/none/activate", status=404)
 
 
+async def test_a_parent_stays(ask, made):
+    """What others inherit from is not deleted: they would lose variables, the active one too. Each of them is named."""
+    await ask("POST", "/environments", {"envId": "child", "name": "Child", "parentId": "dev"}, 201)
+    await ask("POST", "/environments/child/activate")
+    problem = (await ask("DELETE", "/environments/dev", status=409)).json()
+    assert problem["code"] == "conflict"
+    assert "child" in problem["detail"]
+    assert (await ask("GET", "/environments/child/variables")).json()["variables"]["url"] == "http://dev"
+    await ask("PUT", "/environments/child", {"parentId": None})
+    await ask("DELETE", "/environments/dev")
+
+
 async def test_concurrent_activation(ask):
     """Whoever activates at once, exactly one is active; what is deleted at once is not."""
     names = [f"e{number}" for number in range(8)]

@@ -113,6 +113,7 @@ async def test_a_real_socket(answers):
             assert await raw.receive() is None
             await world.observer.closed.get()
             assert world.heartbeat.sockets == 0
+            assert world.observer.reasons == ["no_pong"]
 
 
 async def test_a_library_answers_by_itself():

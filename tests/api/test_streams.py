@@ -38,9 +38,11 @@ class Closings(NullObserver):
     def on_socket_messages(self, count):
         self.messages += count
 
-    def on_socket_closed(self, seconds, *, error):
-        self.errors += error
+    def on_socket_closed(self, seconds):
         self.closed.set()
+
+    def on_socket_error(self, reason):
+        self.errors += 1
 
 
 async def _aws(scope, receive, send):

@@ -60,11 +60,11 @@ async def test_life_of_a_workflow(ask):
 
 
 async def test_definition_as_text(ask):
-    """A definition may be JSON text: its errors have lines; those of an object have places only."""
+    """A definition may be JSON text: its errors have its lines; those of an object have the lines of the body."""
     made = (await ask("POST", "/workflows", {"definition": json.dumps(DEFINITION)}, 201)).json()
     assert (made["definition"], made["name"]) == (DEFINITION, "Orders")
     wrong = {"StartAt": "B", "States": {"A": {"Type": "Pass", "End": True}}}
-    for given, line in ((json.dumps(wrong, indent=1), 2), (wrong, 0)):
+    for given, line in ((json.dumps(wrong, indent=1), 2), (wrong, 1)):
         problem = (await ask("POST", "/workflows", {"definition": given}, 400)).json()
         assert problem["code"] == "invalid_definition"
         assert (problem["errors"][0]["pointer"], problem["errors"][0]["line"]) == ("/definition/StartAt", line)

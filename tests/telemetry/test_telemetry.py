@@ -39,7 +39,8 @@ def test_every_metric_of_the_table_is_shown():
     metrics.on_store_operation("commit", 0.001)
     metrics.on_socket_opened()
     metrics.on_socket_messages(3)
-    metrics.on_socket_closed(1.0, error=True)
+    metrics.on_socket_closed(1.0)
+    metrics.on_socket_error("no_pong")
     metrics.on_refused("too_large")
     metrics.on_refused("something new")
     text = metrics.render().decode()
@@ -53,7 +54,7 @@ def test_every_metric_of_the_table_is_shown():
         'flowrunner_retries_total{error="other"} 1.0',
         "flowrunner_ws_messages_total 3.0",
         "flowrunner_ws_connections 0.0",
-        "flowrunner_ws_errors_total 1.0",
+        'flowrunner_ws_errors_total{reason="no_pong"} 1.0',
         'flowrunner_refusals_total{code="too_large"} 1.0',
         'flowrunner_refusals_total{code="other"} 1.0',
     ):

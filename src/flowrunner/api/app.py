@@ -39,6 +39,7 @@ from flowrunner.api import (
 from flowrunner.api import secrets as secret_routes
 from flowrunner.api.arnpaths import in_one_piece
 from flowrunner.api.authoring import Authoring
+from flowrunner.api.bodies import place_at_once
 from flowrunner.api.denials import Denials
 from flowrunner.api.fanout import Channels, Follower
 from flowrunner.api.idempotency import Idempotency
@@ -49,7 +50,7 @@ from flowrunner.api.proxies import Proxies
 from flowrunner.api.ratelimits import RateLimiter, headers_of, retry_after
 from flowrunner.api.sessions import SEND_SECONDS, Sessions
 from flowrunner.clock import Clock
-from flowrunner.errors import AccessDenied, FlowRunnerError
+from flowrunner.errors import AccessDenied, FlowRunnerError, InvalidDocument
 from flowrunner.identity.principal import Principal
 from flowrunner.identity.service import Identity
 from flowrunner.ports.observe import Observer
@@ -233,6 +234,8 @@ class Edge:
             if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
                 if message.get("status", 200) >= 400 and (code := refusal_of(message["status"], message.get("headers", ()))) is not None:
                     self._observer.on_refused(code)
+                if message["type"] == "websocket.http.response.start":
+                    self._observer.on_socket_error("refused")
                 message["headers"] = [*message.get("headers", ()), *added, *scope.get("quotas", ())]
             await send(message)
 
@@ -314,6 +317,8 @@ def _refused(request: Request[Any, Any, Any], error: Refused) -> Response[bytes]
 def _ours(request: Request[Any, Any, Any], error: FlowRunnerError) -> Response[bytes]:
     if error.status >= 500:
         _log.error("request_failed", path=request.scope["path"], error=error.code, trace_id=_trace(request), exc_info=error)
+    if isinstance(error, InvalidDocument):
+        place_at_once(request.scope, error)
     return _answer(request, of_error(error))
 
 

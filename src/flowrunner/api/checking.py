@@ -6,10 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
+from litestar import Request
 
+from flowrunner.api.bodies import object_of, places_in
 from flowrunner.api.problems import ProblemError, as_error
 from flowrunner.core.diagnostics import Diagnostic
+from flowrunner.definitions.entries import Format
+from flowrunner.definitions.service import invalid
 from flowrunner.errors import InvalidDefinition
+from flowrunner.reading.document import Pointers
 from flowrunner.reading.parsed import Parsed
 
 
@@ -21,20 +26,36 @@ class Checked(msgspec.Struct):
     warnings: list[ProblemError]
 
 
-def checked(parsed: Parsed, given: dict[str, Any] | str | None = None) -> Checked:
-    """The findings; with `given` at their places in the request whose member ``definition`` that is."""
-    found = parsed.diagnostics if given is None else tuple(placed(one, given) for one in parsed.diagnostics)
-    told = [(one.severity, ProblemError(**as_error(one))) for one in found]
+def checked(parsed: Parsed, found: tuple[Diagnostic, ...] | None = None) -> Checked:
+    """The findings of a definition that was sent as a text; `found` are the same at other places."""
+    told = [(one.severity, ProblemError(**as_error(one))) for one in (parsed.diagnostics if found is None else found)]
     errors, warnings = ([error for severity, error in told if (severity == "ERROR") is wanted] for wanted in (True, False))
     return Checked(parsed.program is not None, errors, warnings)
 
 
-def placed(found: Diagnostic, given: dict[str, Any] | str) -> Diagnostic:
-    """A finding with its place in the request; lines and columns are those of a text."""
-    place = replace(found, pointer=f"/definition{'' if found.pointer == '/' else found.pointer}")
-    return place if isinstance(given, str) else replace(place, line=0, column=0)
+async def checked_in(request: Request[Any, Any, Any], parsed: Parsed) -> Checked:
+    """The findings of the body's member ``definition``, at their places in the body."""
+    return checked(parsed, await _placed(request, parsed.diagnostics, "/definition"))
 
 
-def all_placed(error: InvalidDefinition, given: dict[str, Any] | str) -> InvalidDefinition:
-    """The error with each finding at its place in the request."""
-    return InvalidDefinition(error.message, tuple(placed(one, given) for one in error.diagnostics if isinstance(one, Diagnostic)))
+async def refused(request: Request[Any, Any, Any], form: Format, error: InvalidDefinition, member: str = "") -> InvalidDefinition:
+    """The error with each finding at its place in the body, whose `member` (a pointer, or all of the body) the definition is."""
+    return invalid(form, await _placed(request, tuple(one for one in error.diagnostics if isinstance(one, Diagnostic)), member))
+
+
+async def _placed(request: Request[Any, Any, Any], found: tuple[Diagnostic, ...], member: str) -> tuple[Diagnostic, ...]:
+    """Findings with pointers into the body; line and column are those there, but in a definition that is a text those of that text."""
+    if not found:
+        return ()
+    body = await object_of(request)
+    is_text = isinstance(body, dict) and isinstance(body.get(member.removeprefix("/")), str)
+    places = None if is_text else await places_in(request)
+    return tuple(_at(one, f"{member}{'' if one.pointer == '/' else one.pointer}", places, is_text=is_text) for one in found)
+
+
+def _at(found: Diagnostic, pointer: str, places: Pointers | None, *, is_text: bool) -> Diagnostic:
+    if is_text:
+        return replace(found, pointer=pointer)
+    # What the body does not have was there before, or was left out: that has no line.
+    line, column = places(pointer) if places is not None and places.begins(pointer) else (0, 0)
+    return replace(found, pointer=pointer, line=line, column=column)

@@ -231,7 +231,7 @@ def routes(authoring: Authoring) -> list[HTTPRouteHandler]:
         contract=Contract(gives={200: Said}, fails=(404, 409, 412), tagged=True),
     )
     async def delete_environment(request: Caller, environment: FromPath[str]) -> Response[bytes]:
-        """Remove an environment; 409 for the active one."""
+        """Remove an environment; 409 for the active one, and for one that others inherit from."""
         await environments.delete(request.user.account, environment, expected=expected_of(request))
         return answer(Said("Environment deleted successfully"))
 

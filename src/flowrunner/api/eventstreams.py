@@ -20,7 +20,7 @@ from flowrunner.api.identify import RUNS_READ, address_of
 from flowrunner.api.messages import Renderer, kind_for
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.api.runs import ENDED, locate
-from flowrunner.api.sessions import FAILED, LET_OUT, NORMAL, RESTARTING, TOO_SLOW, Sessions
+from flowrunner.api.sessions import ERRORS, FAILED, LET_OUT, NORMAL, RESTARTING, TOO_SLOW, Sessions
 from flowrunner.api.streams import STREAM, asked_for, beyond, sequence_number
 from flowrunner.errors import NotFound
 from flowrunner.identity.principal import Principal
@@ -163,7 +163,7 @@ class _Streams:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            sessions.observer.on_socket_closed(sessions.clock.monotonic() - opened, error=code in (FAILED, TOO_SLOW))
+            sessions.closed(sessions.clock.monotonic() - opened, ERRORS.get(code))
         return code
 
 

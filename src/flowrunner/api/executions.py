@@ -17,7 +17,7 @@ from flowrunner.api.runs import locate
 from flowrunner.identity.permissions import Permission
 from flowrunner.ports.executions import Head
 from flowrunner.views.flow import V1_LEVELS, V1_STATUS, read_log_entries, read_status
-from flowrunner.views.records import failure_text, moment, shown_definition
+from flowrunner.views.records import ended_by, failure_text, moment, shown_definition
 
 EXECUTIONS = "/api/v1/executions"
 EXECUTION = f"{EXECUTIONS}/{{execution:str}}"
@@ -70,7 +70,7 @@ def _info(head: Head) -> ExecutionInfo:
         status=V1_STATUS[head.status],  # type: ignore[arg-type]  # the table's values are these
         start_time=moment(head.started_at),
         end_time=None if head.stopped_at is None else moment(head.stopped_at),
-        error=failure_text(head.error, head.cause),
+        error=failure_text(*ended_by(head)),
     )
 
 

@@ -14,7 +14,7 @@ import orjson
 from flowrunner.api.wire import frame
 from flowrunner.core.records import Record, details_key
 from flowrunner.ports.executions import Head
-from flowrunner.views.records import at, has_notes, moment
+from flowrunner.views.records import at, ended_by, has_notes, moment
 from flowrunner.views.stream import V2_STATUS, Message, note_message
 
 VERSION = 1
@@ -97,7 +97,8 @@ class Renderer:
     def last(self, head: Head) -> bytes:
         """The last message of an ended run. It is not a record, so it has no ``seq`` of its own; `lastSeq` is the last record's."""
         payload: dict[str, Any] = {"status": V2_STATUS[head.status], "executionStatus": head.status, "lastSeq": head.last_seq}
-        payload |= {name: value for name, value in (("output", head.output), ("error", head.error), ("cause", head.cause)) if value is not None}
+        error, cause = ended_by(head)
+        payload |= {name: value for name, value in (("output", head.output), ("error", error), ("cause", cause)) if value is not None}
         ts = {} if head.stopped_at is None else {"ts": moment(head.stopped_at)}
         return orjson.dumps({"runId": head.id, "type": "end", "payload": payload, **ts, "v": VERSION})
 

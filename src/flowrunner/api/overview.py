@@ -18,7 +18,7 @@ from flowrunner.clock import Clock
 from flowrunner.ports.executions import Chunk, Head
 from flowrunner.ports.observe import Observer
 from flowrunner.views.flow import V1_STATUS
-from flowrunner.views.records import moment, shown_definition
+from flowrunner.views.records import ended_by, moment, shown_definition
 
 EVERYTHING = "*"
 
@@ -144,7 +144,7 @@ def _status(head: Head, reached: dict[str, Any]) -> bytes | None:
         "status": V1_STATUS[head.status],
         "start_time": moment(head.started_at),
         "end_time": None if head.stopped_at is None else moment(head.stopped_at),
-        "error": head.error,
+        "error": ended_by(head)[0],
         **reached,
     }
     if head.status == "SUCCEEDED":

@@ -34,7 +34,7 @@ _REFUSALS = frozenset({401, 403, 413, 415, 429, 503})
 
 
 class ProblemError(msgspec.Struct, kw_only=True):
-    """One thing that is wrong with a request or a definition: what, where (a JSON pointer; line and column from 1, 0 when unknown), and what would mend it (empty when unknown)."""
+    """One thing that is wrong with a request or a definition: what, where (a JSON pointer; line and column in the body, or in the text that it has there, from 1, 0 when unknown), and what would mend it (empty when unknown)."""
 
     pointer: str
     line: int

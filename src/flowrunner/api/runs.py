@@ -24,7 +24,7 @@ from flowrunner.jsonvalue import loads
 from flowrunner.ports.definitions import DefinitionStore
 from flowrunner.ports.executions import ExecutionStore, Head
 from flowrunner.views.lines import LEVELS
-from flowrunner.views.records import has_notes, moment, shown_definition
+from flowrunner.views.records import ended_by, has_notes, moment, shown_definition
 from flowrunner.views.run import read_context, read_logs, read_steps
 from flowrunner.views.stream import V2_STATUS
 
@@ -92,6 +92,7 @@ class RunPage(msgspec.Struct, kw_only=True):
 
 def run_of(head: Head, region: str, *, whole: bool) -> Run:
     """A head as a run; `whole` adds input and output."""
+    error, cause = ended_by(head)
     return Run(
         run_id=head.id,
         workflow_id=shown_definition(head.machine),
@@ -103,8 +104,8 @@ def run_of(head: Head, region: str, *, whole: bool) -> Run:
         last_seq=head.last_seq,
         end_time=None if head.stopped_at is None else moment(head.stopped_at),
         duration=None if head.stopped_at is None else head.stopped_at - head.started_at,
-        error=head.error,
-        cause=head.cause,
+        error=error,
+        cause=cause,
         input=msgspec.Raw(head.input.encode()) if whole and head.input else msgspec.UNSET,
         output=msgspec.Raw(head.output.encode()) if whole and head.output is not None else msgspec.UNSET,
     )

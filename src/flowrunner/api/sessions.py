@@ -27,6 +27,7 @@ REASONS = {
     TOO_SLOW: "Read faster, then come back with ?after=.",
     RESTARTING: "The server stops; come back with ?after=.",
 }
+ERRORS = {FAILED: "failed", BAD_REQUEST: "bad_request", LET_OUT: "let_out", UNKNOWN_RUN: "unknown_run", TOO_SLOW: "too_slow"}  # of SOCKET_ERRORS
 Socket = WebSocket[Principal, Any, Any]
 
 
@@ -69,6 +70,11 @@ class Session:
             room = asyncio.get_running_loop().create_future()
             self._rooms.append(room)
             await room
+
+    @property
+    def failure(self) -> str | None:
+        """Why the protocol has closed it, where that was an error."""
+        return self._wire.failure
 
     def close(self, code: int, reason: str | None = None) -> None:
         """Send nothing more, and let whoever serves the socket close it; the first call counts."""
@@ -172,7 +178,19 @@ class Sessions:
                 await _close(socket, code, "")
             finally:
                 session.end()
-                self.observer.on_socket_closed(self.clock.monotonic() - opened, error=code in (FAILED, TOO_SLOW))
+                self.closed(self.clock.monotonic() - opened, ERRORS.get(code) or session.failure)
+
+    def closed(self, seconds: float, error: str | None) -> None:
+        """Note that a subscriber has gone after this time, and for which error."""
+        self.observer.on_socket_closed(seconds)
+        if error is not None:
+            self.observer.on_socket_error(error)
+
+    async def refuse(self, socket: Socket, code: int, reason: str) -> None:
+        """Open a socket only to tell why it is closed."""
+        self.observer.on_socket_error(ERRORS[code])
+        await socket.accept()
+        await socket.close(code, reason)
 
     @contextlib.contextmanager
     def _entered(self, session: Session) -> Iterator[None]:

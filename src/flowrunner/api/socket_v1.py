@@ -143,6 +143,8 @@ class _Desk:
             found.cancel()
 
     def _say(self, session: Session, kind: str, execution: str, **more: Any) -> None:
+        if kind == "error":
+            self._channels.observer.on_socket_error("message")
         session.write(message_of(kind, execution, moment(self._overview.clock.now()), **more))
         self._channels.observer.on_socket_messages(1)
 

@@ -33,8 +33,7 @@ def routes(sessions: Sessions, channels: Channels, executions: ExecutionStore) -
             head = await locate(executions, socket.user, run)
             after = sequence_number(socket.query_params.get("after"))
         except (NotFound, Refused, StoreError) as error:
-            await socket.accept()
-            await socket.close(*_closing(error))
+            await sessions.refuse(socket, *_closing(error))
             return
         if problem := beyond(head, after):
             scope: Any = socket.scope

@@ -13,6 +13,7 @@ from litestar.params import FromPath
 from flowrunner.api.accounts import answer
 from flowrunner.api.authoring import Authoring, Caller, by_of, offset_of
 from flowrunner.api.bodies import body_of
+from flowrunner.api.checking import refused
 from flowrunner.api.contract import LIMIT, OFFSET, Contract, Parameter
 from flowrunner.api.page import MAX_LIMIT, limit_of
 from flowrunner.api.preconditions import expected_of, tag
@@ -38,7 +39,7 @@ from flowrunner.clock import DAY
 from flowrunner.definitions.entries import machine_name
 from flowrunner.definitions.records import Records, Stored
 from flowrunner.definitions.testcases import FLAKY, LONG_MILLISECONDS, PREFIX, TEST, Result, Score, Test, result_of, score_of, text_of
-from flowrunner.errors import InvalidDocument, NotFound
+from flowrunner.errors import InvalidDefinition, InvalidDocument, NotFound
 from flowrunner.identity.permissions import Permission
 from flowrunner.ports.definitions import Machine
 from flowrunner.ports.documents import DocumentStore
@@ -95,13 +96,16 @@ def routes(authoring: Authoring) -> list[HTTPRouteHandler]:
     return [*_collection(authoring), *_statistics(authoring), *_one(authoring), *_results(authoring)]
 
 
-async def _checked(authoring: Authoring, account: str, test: Test) -> Test:
+async def _checked(authoring: Authoring, request: Caller, test: Test) -> Test:
     """Raise InvalidDocument or InvalidDefinition for a test case that could not be executed."""
     if not test.name or not test.group:
         raise InvalidDocument("A test case has a name and a group.", pointer="/name")
     if not 0 <= test.timeout <= 100_000:
         raise InvalidDocument("timeout is 0 to 100000 seconds.", pointer="/timeout")
-    await authoring.cases.accept(account, text_of(test))
+    try:
+        await authoring.cases.accept(request.user.account, text_of(test))
+    except InvalidDefinition as error:
+        raise await refused(request, "test", error) from None
     return test
 
 
@@ -166,7 +170,7 @@ def _collection(authoring: Authoring) -> list[HTTPRouteHandler]:
         members = members_of(given)
         members["owner"] = members["owner"] or by_of(request.user)
         tests.check_id(given.test_id)
-        test = await _checked(authoring, request.user.account, Test(id=given.test_id, created_at=now, updated_at=now, **members))
+        test = await _checked(authoring, request, Test(id=given.test_id, created_at=now, updated_at=now, **members))
         stored = await tests.create(request.user.account, test.id, test)
         await _follow(authoring, request.user.account, test.id)
         return _told(stored, 201)
@@ -253,7 +257,7 @@ def _one(authoring: Authoring) -> list[HTTPRouteHandler]:
             raise InvalidDocument("The id of a test case does not change.", pointer="/testId")
         stored, expected = await tests.get(request.user.account, test), expected_of(request)
         changed = msgspec.structs.replace(stored.entry, **members_of(given), updated_at=authoring.clock.now())
-        await _checked(authoring, request.user.account, changed)
+        await _checked(authoring, request, changed)
         kept = await tests.change(request.user.account, test, lambda _: changed, expected=stored.tag if expected is None else expected)
         await _follow(authoring, request.user.account, test)
         return _told(kept)

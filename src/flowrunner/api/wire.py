@@ -35,6 +35,7 @@ class Wire(Protocol):
 
     paused: Callable[[], None]  # called when more is kept than the transport likes
     resumed: Callable[[], None]  # called when that is sent, or the connection is lost
+    failure: str | None  # one of ports.observe.SOCKET_ERRORS, once the protocol has closed it for that
 
     @property
     def writable(self) -> bool:
@@ -58,6 +59,7 @@ class Relay:
         self._texts: deque[str] = deque()
         self._stirred = asyncio.Event()
         self._close: tuple[int, str] | None = None
+        self.failure: str | None = None
         self.paused: Callable[[], None] = _nothing
         self.resumed: Callable[[], None] = _nothing
 

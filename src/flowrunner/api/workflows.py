@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from flowrunner.api.accounts import answer
 from flowrunner.api.authoring import Authoring, Caller, after_id, by_of, next_link, offset_of, page_of
 from flowrunner.api.bodies import body_of
-from flowrunner.api.checking import Checked, all_placed, checked
+from flowrunner.api.checking import Checked, checked_in, refused
 from flowrunner.api.contract import PAGED, Contract, Parameter
 from flowrunner.api.filters import statuses_of
 from flowrunner.api.page import cursor, limit_of
@@ -175,7 +175,7 @@ def _collection(authoring: Authoring) -> list[HTTPRouteHandler]:
         try:
             kept = await workflows.create(request.user.account, text, by=by_of(request.user), about=_about(given), name=given.workflow_id)
         except InvalidDefinition as error:
-            raise all_placed(error, given.definition) from None
+            raise await refused(request, "workflow", error, "/definition") from None
         made = _tagged(kept, text, 201)
         made.headers["location"] = f"{WORKFLOWS}/{kept.definition.id}"
         return made
@@ -185,7 +185,7 @@ def _collection(authoring: Authoring) -> list[HTTPRouteHandler]:
         """Say what is wrong with a definition, without keeping it."""
         given = await body_of(request, ToCheck)
         parsed = await workflows.check(request.user.account, text_of(given.definition))
-        return answer(checked(parsed, given.definition))
+        return answer(await checked_in(request, parsed))
 
     return [list_workflows, create_workflow, validate_workflow]
 
@@ -214,7 +214,7 @@ def _one(authoring: Authoring) -> list[HTTPRouteHandler]:
         try:
             await workflows.update(request.user.account, workflow, by=by_of(request.user), text=text, about=_about(given), expected=expected_of(request))
         except InvalidDefinition as error:
-            raise all_placed(error, given.definition or "") from None
+            raise await refused(request, "workflow", error, "/definition") from None
         kept, _, revision = await workflows.revision(request.user.account, workflow)
         return _tagged(kept, revision.definition)
 

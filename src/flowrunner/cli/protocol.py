@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame
+from websockets.frames import CloseCode, Frame
 
 from flowrunner.api.wire import CLOSE, EXTENSION
 from flowrunner.cli.door import Door
@@ -34,11 +34,12 @@ def _nothing() -> None:
 class Wire:
     """How the application writes to a socket past ASGI's messages: `flowrunner.api.wire.Wire`."""
 
-    __slots__ = ("_protocol", "paused", "resumed", "write")
+    __slots__ = ("_protocol", "failure", "paused", "resumed", "write")
 
     def __init__(self, protocol: SocketProtocol) -> None:
         self._protocol = protocol
         self.write: Callable[[bytes], None] = protocol.write
+        self.failure: str | None = None
         self.paused: Callable[[], None] = _nothing
         self.resumed: Callable[[], None] = _nothing
 
@@ -118,6 +119,12 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             return
         super().handle_cont(event)
 
+    def handle_parser_exception(self) -> None:
+        """Close over what no client may send; too much, or what is no WebSocket."""
+        sent = self.conn.close_sent
+        self.wire.failure = "too_large" if sent is not None and sent.code == CloseCode.MESSAGE_TOO_BIG else "protocol"
+        super().handle_parser_exception()
+
     # --- pings
 
     def start_keepalive(self) -> None:
@@ -145,6 +152,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         """Close, and cut a connection that does not even take that."""
         if self.close_sent or self.transport.is_closing():
             return
+        self.wire.failure = "no_pong"
         self.conn.fail(1011, "no pong in time")
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True

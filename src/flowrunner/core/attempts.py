@@ -9,7 +9,7 @@ from flowrunner.core import facts
 from flowrunner.core.commands import CancelAttempt
 from flowrunner.core.dataflow import effective_input, runtime
 from flowrunner.core.enter import EVENT_PREFIX
-from flowrunner.core.faults import DATA_LIMIT_EXCEEDED, HEARTBEAT_TIMEOUT, OUTCOME_UNKNOWN, TIMEOUT, Failure, StateFailed
+from flowrunner.core.faults import DATA_LIMIT_EXCEEDED, HEARTBEAT_TIMEOUT, OUTCOME_UNKNOWN, TIMEOUT, Failure, StateFailed, too_long
 from flowrunner.core.groups import fail_scope
 from flowrunner.core.leave import succeed
 from flowrunner.core.notes import logged
@@ -250,5 +250,8 @@ def _timed_out(run: Run, scope: Scope, *, missed_heartbeat: bool) -> None:
     run.command(CancelAttempt(attempt.number, attempt.job))
     run.attempts.pop(attempt.number)
     scope.wait = None
-    _ended(run, scope, "TimedOut", {"error": TIMEOUT})
-    fail_scope(run, scope, Failure(TIMEOUT, None, alias=HEARTBEAT_TIMEOUT if missed_heartbeat else None))
+    work, cause = scope.state.work, None
+    if run.program.notes and not missed_heartbeat and isinstance(work, TaskWork) and work.timeout_milliseconds is not None:  # AWS tells none
+        cause = too_long("The attempt", work.timeout_milliseconds)
+    _ended(run, scope, "TimedOut", failure_detail(TIMEOUT, cause))
+    fail_scope(run, scope, Failure(TIMEOUT, cause, alias=HEARTBEAT_TIMEOUT if missed_heartbeat else None))

@@ -48,6 +48,11 @@ class Failure:
     detail: JSONValue = None
 
 
+def too_long(what: str, milliseconds: int) -> str:
+    """The cause of a timeout."""
+    return f"{what} took longer than {milliseconds / 1000:.12g} s."
+
+
 class StateFailed(Exception):
     """Carries a Failure from where it happens to where the machine decides."""
 

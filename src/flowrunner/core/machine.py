@@ -13,7 +13,7 @@ from flowrunner.core.attempts import resource_of
 from flowrunner.core.commands import CancelAttempt, Outcome, RunAttempt, Step
 from flowrunner.core.enter import attempt_command, enter
 from flowrunner.core.facts import Fact
-from flowrunner.core.faults import RUNTIME, Failure
+from flowrunner.core.faults import RUNTIME, TIMEOUT, Failure, too_long
 from flowrunner.core.groups import open_more, settle
 from flowrunner.core.program import Program
 from flowrunner.core.records import failure_detail, text_detail
@@ -281,8 +281,11 @@ class Machine:
     def _time_out(self) -> None:
         run = self._run
         self._give_up()
-        run.record(None, "ExecutionTimedOut", "executionTimedOutEventDetails", {})
-        run.outcome = run.step.outcome = Outcome(status="TIMED_OUT", at=run.now)
+        error = cause = None
+        if run.program.notes and run.program.timeout_seconds is not None:  # AWS tells neither
+            error, cause = TIMEOUT, too_long("The execution", 1000 * run.program.timeout_seconds)
+        run.record(None, "ExecutionTimedOut", "executionTimedOutEventDetails", failure_detail(error, cause))
+        run.outcome = run.step.outcome = Outcome(status="TIMED_OUT", at=run.now, error=error, cause=cause)
 
 
 _ATTEMPT_FACTS: dict[type, Callable[[Run, Any], None]] = {

@@ -116,11 +116,16 @@ class Environments:
         raise Conflict("The active environment is changed by others all the time; try again.")
 
     async def delete(self, account: str, name: str, *, expected: int | None = None) -> None:
-        """Remove one that is not active; raises NotFound, Conflict, PreconditionFailed."""
+        """Remove one that is not active and that none inherits from; raises NotFound, Conflict, PreconditionFailed."""
         stored = await self._records.get(account, name)
         active = await self._documents.get(account, ACTIVE, _ONLY)
         if active is not None and active.body.decode() == name:
             raise Conflict(f"The environment {name!r} is the active one: activate another one first.")
+        heirs = [other.entry.id for other in await self._records.all(account) if other.entry.parent == name]
+        if heirs:
+            raise Conflict(
+                f"The environment {name!r} has heirs, which would lose its variables: {', '.join(heirs[:10])}. Take its id out of their parentId first."
+            )
         same: Change = Unchanged(account=account, kind=ACTIVE, id=_ONLY, version=0 if active is None else active.version)
         await self._records.delete(account, name, expected=expected, also=[same])
         await self._forget(account, name, stored.entry.secrets)

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from flowrunner.clock import Clock
+from flowrunner.core.diagnostics import Diagnostic
 from flowrunner.definitions.entries import About, Definition, Format, Kept, Version, machine_name, merged
 from flowrunner.definitions.search import Found, Search, cut, matches
 from flowrunner.errors import Conflict, DocumentConflict, InvalidDefinition, InvalidDocument, LimitExceeded, NotFound, PreconditionFailed
@@ -243,10 +244,7 @@ class Definitions:
     async def _accepted(self, account: str, text: str) -> tuple[Parsed, Around]:
         parsed, around = await self._checked(account, text)
         if parsed.program is None:
-            wrong = [found for found in parsed.diagnostics if found.severity == "ERROR"]
-            rest = len(wrong) - 1
-            more = "" if rest < 1 else " There is 1 more error." if rest == 1 else f" There are {rest} more errors."
-            raise InvalidDefinition(f"The {self.form} is not valid: {wrong[0] if wrong else 'no reason given'}.{more}", parsed.diagnostics)
+            raise invalid(self.form, parsed.diagnostics)
         return parsed, around
 
     async def _same_text(self, definition: Definition, text: str, around: Around) -> bool:
@@ -301,6 +299,14 @@ class Definitions:
                 pointer=f"/{self.form}Id",
             )
         return name
+
+
+def invalid(form: Format, diagnostics: tuple[Diagnostic, ...]) -> InvalidDefinition:
+    """The refusal of a text: its first error, and how many more there are."""
+    wrong = [found for found in diagnostics if found.severity == "ERROR"]
+    rest = len(wrong) - 1
+    more = "" if rest < 1 else " There is 1 more error." if rest == 1 else f" There are {rest} more errors."
+    return InvalidDefinition(f"The {form} is not valid: {wrong[0] if wrong else 'no reason given'}.{more}", diagnostics)
 
 
 def checked(values: dict[str, Any]) -> dict[str, Any]:

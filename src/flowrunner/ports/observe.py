@@ -6,6 +6,10 @@ from typing import Protocol
 
 from flowrunner.ports.executions import Head
 
+# What goes wrong with subscribers: closed by the server (4400, 4401, 4404, 4408, 1011), by the protocol (no pong, too large a message, what is no WebSocket),
+# refused before the upgrade, answered with an error.
+SOCKET_ERRORS = ("bad_request", "let_out", "unknown_run", "too_slow", "failed", "no_pong", "too_large", "protocol", "refused", "message")
+
 
 class Observer(Protocol):
     """Told of what happened, after it happened.
@@ -53,8 +57,12 @@ class Observer(Protocol):
         """Note messages sent to one subscriber."""
         ...
 
-    def on_socket_closed(self, seconds: float, *, error: bool) -> None:
-        """Note that a subscriber has gone after this time; `error` when it was cut or failed."""
+    def on_socket_closed(self, seconds: float) -> None:
+        """Note that a subscriber has gone after this time."""
+        ...
+
+    def on_socket_error(self, reason: str) -> None:
+        """Note what went wrong with a subscriber: one of SOCKET_ERRORS."""
         ...
 
     def on_refused(self, code: str) -> None:
@@ -95,7 +103,10 @@ class NullObserver:
     def on_socket_messages(self, count: int) -> None:
         """Do nothing."""
 
-    def on_socket_closed(self, seconds: float, *, error: bool) -> None:
+    def on_socket_closed(self, seconds: float) -> None:
+        """Do nothing."""
+
+    def on_socket_error(self, reason: str) -> None:
         """Do nothing."""
 
     def on_refused(self, code: str) -> None:

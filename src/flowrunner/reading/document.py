@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from flowrunner import jsonvalue
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import MAX_DEPTH, JSONValue
-from flowrunner.reading.findings import Locate, Place, pointer_of
+from flowrunner.reading.findings import Locate, Place, json_pointer, pointer_of
 
 MAX_BYTES = 1024 * 1024  # the definition quota of Step Functions: 1 MB
 Syntax = Literal["json", "yaml"]
@@ -203,6 +203,26 @@ def _all_positions(text: str) -> dict[Place, tuple[int, int]]:
         at = offset
         positions[place] = (line, offset - line_start + 1)
     return positions
+
+
+class Pointers:
+    """Line and column of the parts of JSON text, by their pointers of RFC 6901. The text must be valid."""
+
+    def __init__(self, text: str) -> None:
+        self._positions = {json_pointer(place): position for place, position in _all_positions(text).items()}
+
+    def __call__(self, pointer: str) -> tuple[int, int]:
+        """Line and column from 1; of what is not there those of the nearest part around it, (1, 1) for the whole."""
+        while pointer.strip("/"):
+            found = self._positions.get(pointer)
+            if found is not None:
+                return found
+            pointer = pointer.rpartition("/")[0]
+        return 1, 1
+
+    def begins(self, pointer: str) -> bool:
+        """Whether the member of the whole that it begins with is there."""
+        return not pointer.strip("/") or "/".join(pointer.split("/", 2)[:2]) in self._positions
 
 
 def _first_repeated(text: str) -> tuple[Place, int]:

@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import Metric as PrometheusMetric
 from prometheus_client.registry import Collector
 
 from flowrunner.ports.executions import Head
+from flowrunner.ports.observe import SOCKET_ERRORS
 from flowrunner.telemetry.names import METRICS, PREFIX, Metric
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -46,7 +47,8 @@ class Metrics:
         self._sockets = _gauge(made["ws_connections"])
         self._messages = _counter(made["ws_messages_total"])
         self._socket_seconds = _histogram(made["ws_connection_seconds"])
-        self._socket_errors = _counter(made["ws_errors_total"])
+        socket_errors = _counter(made["ws_errors_total"])
+        self._socket_errors = {reason: socket_errors.labels(reason) for reason in SOCKET_ERRORS}
         refusals = _counter(made["refusals_total"])
         self._refusals = {code: refusals.labels(code) for code in _REFUSALS}
 
@@ -108,12 +110,14 @@ class Metrics:
         """Count messages sent."""
         self._messages.inc(count)
 
-    def on_socket_closed(self, seconds: float, *, error: bool) -> None:
+    def on_socket_closed(self, seconds: float) -> None:
         """Count a subscriber's end."""
         self._sockets.dec()
         self._socket_seconds.observe(seconds)
-        if error:
-            self._socket_errors.inc()
+
+    def on_socket_error(self, reason: str) -> None:
+        """Count what went wrong with a subscriber."""
+        self._socket_errors[reason].inc()
 
     def on_refused(self, code: str) -> None:
         """Count a refusal."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from flowrunner.ports.observe import SOCKET_ERRORS
+
 PREFIX = "flowrunner_"
 
 
@@ -41,7 +43,13 @@ METRICS = (
     Metric(name="ws_connections", kind="gauge", meaning="Open subscribers of streams, WebSocket and SSE."),
     Metric(name="ws_messages_total", kind="counter", meaning="Messages sent to subscribers."),
     Metric(name="ws_connection_seconds", kind="histogram", unit="seconds", buckets=_LONG, meaning="How long subscribers stayed."),
-    Metric(name="ws_errors_total", kind="counter", meaning="Subscribers that were cut or failed."),
+    Metric(
+        name="ws_errors_total",
+        kind="counter",
+        labels=("reason",),
+        meaning="What went wrong with subscribers: refused before they were let in, closed by the server or by the protocol, answered with an error. "
+        f"Reasons: {', '.join(SOCKET_ERRORS)}.",
+    ),
     Metric(
         name="refusals_total",
         kind="counter",

@@ -52,6 +52,11 @@ def failure_text(error: str | None, cause: str | None) -> str | None:
     return ": ".join(part for part in (error, cause) if part) or None
 
 
+def ended_by(head: Head) -> tuple[str | None, str | None]:
+    """Error and cause of an execution; what timed out has an error, too, where the log names none."""
+    return "States.Timeout" if head.status == "TIMED_OUT" and head.error is None else head.error, head.cause
+
+
 def shown_definition(machine: str) -> str:
     """The id its author knows: without the format before it."""
     known, slash, name = machine.partition("/")

@@ -81,4 +81,6 @@ def _turn(record: Record) -> Message:
     elif record["type"] == "ExecutionStarted":
         payload["progress"] = 0.0
     told = details(record)
+    if status == "TIMED_OUT":
+        payload["error"] = "States.Timeout"
     return Message("status", payload | {name: told[name] for name in ("error", "cause") if name in told})
