@@ -43,6 +43,7 @@ from flowrunner.api import (
     testcases,
     testgroups,
     users,
+    webhooks,
     workflows,
 )
 from flowrunner.api.answer import AWS_CODES
@@ -497,6 +498,7 @@ def _handlers() -> list[Any]:
         *flows.routes(nothing),
         *executions.routes(nothing),
         *schedules.routes(nothing),
+        *webhooks.routes(nothing),
         *plugins.routes(nothing),
         *workflows.routes(nothing),
         *environments.routes(nothing),
