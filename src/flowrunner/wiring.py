@@ -101,7 +101,7 @@ class Application:
         self.feed: Feed = self.engine.feed
         has_test_case = self._tasks.mocks.has_case
         self.identity = _identity(settings, self.store, self.vault, clock)
-        self.identity.accounts.erase = Eraser(self.engine, self.store, clock).erase
+        self.identity.accounts.erase = self._erase
         self.first_run: FirstRun | None = None
         known = GateAuthenticator(self.identity.gate)
         service = Service(has_test_case=has_test_case, engine=self.engine, store=self.store, clock=clock, region=settings.region, limits=limits)
@@ -232,6 +232,10 @@ class Application:
         await self.identity.start(stack)
         if not self.settings.dev:
             self.first_run = await self.identity.first_run(self.settings.account)
+
+    async def _erase(self, account: str) -> None:
+        await self.webhooks.erase(account)
+        await Eraser(self.engine, self.store, self.engine.clock).erase(account)
 
     def _fatal(self, failure: StoreUnavailable) -> None:
         """The store is broken: nothing more is acknowledged, and `stopping` asks whoever serves to end the process."""

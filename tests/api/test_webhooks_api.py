@@ -10,8 +10,12 @@ import httpx
 import pytest
 from aiohttp import web
 
+from flowrunner import wiring
 from flowrunner.config import Settings
 from flowrunner.definitions.hookevents import LOOK_SECONDS
+from flowrunner.ports.executions import ExecutionQuery
+from flowrunner.ports.store import Capabilities
+from flowrunner.stores.memory.store import MemoryStore
 from flowrunner.testing.clock import ManualClock
 from flowrunner.wiring import build
 
@@ -95,6 +99,33 @@ async def world():
         yield made
 
 
+class Shared(MemoryStore):
+    """A store in memory that several servers of this process share."""
+
+    capabilities = Capabilities(durable=False, exclusive=False)
+
+
+@pytest.fixture
+async def shared_worlds(monkeypatch, tmp_path):
+    clock, receiver = ManualClock(), Receiver()
+    store, shared = Shared(clock=clock), f"sqlite:///{tmp_path}/shared.db"
+    monkeypatch.setattr(wiring, "open_store", lambda url, clock: store if url == shared else MemoryStore(clock=clock))
+    async with AsyncExitStack() as stack:
+        await receiver.start(stack)
+        worlds = []
+        for _ in range(2):
+            made = World()
+            made.clock, made.receiver = clock, receiver
+            made.application = build(Settings(store=shared, dev=True), clock=clock)
+            await made.application.start(stack)
+            made.client = await stack.enter_async_context(httpx.AsyncClient(transport=httpx.ASGITransport(made.application.asgi), base_url="http://localhost"))
+            worlds.append(made)
+        flow = (await worlds[0].ask("POST", "/flows", {"content": FLOW}, 201)).json()["id"]
+        for made in worlds:
+            made.flow = flow
+        yield worlds
+
+
 async def test_life_of_a_webhook(world):
     """What is made is shown, but for its secret; a version that was not read is not changed; a deleted one is gone."""
     made = await world.hook(secret=SECRET)
@@ -176,7 +207,7 @@ async def test_an_event_is_delivered_and_signed(world):
     assert (headers["X-Mine"], delivered["id"], delivered["execution_id"], delivered["event"]) == ("1", event["id"], run, "flow.completed")
     log = await world.ask("GET", f"/executions/{delivered['delivery_execution_id']}")
     assert SECRET not in log.text
-    assert [one["id"] for one in (await world.ask("GET", "/executions")).json()["executions"]] == [run]
+    assert [one["id"] for one in (await world.ask("GET", "/executions")).json()["items"]] == [run]
 
 
 async def test_every_event(world):
@@ -187,7 +218,7 @@ async def test_every_event(world):
     other = (await world.hook(flow_id=world.waiting)).json()["id"]
     good, bad = await world.run(), await world.run(bad=True)
     long = (await world.ask("POST", f"/flows/{world.waiting}/run", {}, 201)).json()["execution_id"]
-    await world.ask("POST", f"/executions/{long}/cancel")
+    await world.ask("DELETE", f"/executions/{long}", status=204)
     found = await world.deliveries(hook, 5)
     told = sorted((one["execution_id"] == good, one["event"]) for one in found)
     assert told == sorted([(True, "node.completed"), (True, "node.completed"), (True, "flow.completed"), (False, "node.failed"), (False, "flow.failed")])
@@ -222,7 +253,7 @@ async def test_what_runs_already_is_told(world):
     long = (await world.ask("POST", f"/flows/{world.waiting}/run", {}, 201)).json()["execution_id"]
     world.clock.jump(600)
     hook = (await world.hook(flow_id=world.waiting)).json()["id"]
-    await world.ask("POST", f"/executions/{long}/cancel")
+    await world.ask("DELETE", f"/executions/{long}", status=204)
     assert [one["execution_id"] for one in await world.deliveries(hook, 1)] == [long]
 
 
@@ -237,6 +268,18 @@ async def test_what_a_look_finds_is_told_once(world):
         world.clock.jump(LOOK_SECONDS)
         await asyncio.sleep(0.05)
     assert (one["execution_id"], len(world.receiver.got)) == (run, 1)
+
+
+async def test_a_run_of_another_server_is_told_once(shared_worlds):
+    """Two servers of one store look at the same executions; whoever is first starts the one delivery."""
+    one, other = shared_worlds
+    hook = (await one.hook()).json()["id"]
+    run = await other.run()
+    assert [found["execution_id"] for found in await one.deliveries(hook, 1)] == [run]
+    for _ in range(3):
+        one.clock.jump(LOOK_SECONDS)
+        await asyncio.sleep(0.05)
+    assert len(one.receiver.got) == 1
 
 
 @pytest.mark.parametrize("url", ["http://10.0.0.1/", "http://169.254.169.254/latest/meta-data/", "http://[::ffff:10.0.0.1]/", "http://192.168.1.1:8080/"])
@@ -258,6 +301,20 @@ async def test_a_disabled_webhook_tells_nothing(world):
     await world.ask("PUT", f"/webhooks/{hook}", {"url": world.receiver.url, "flow_id": world.flow})
     last = await world.run()
     assert [one["execution_id"] for one in await world.deliveries(hook, 1)] == [last]
+
+
+async def test_an_erased_account_tells_nothing(world):
+    """Its executions are stopped; nobody is told, and nothing is left."""
+    await world.hook(flow_id=world.waiting)
+    await world.ask("POST", f"/flows/{world.waiting}/run", {}, 201)
+    await world.application.identity.accounts.erase("000000000000")
+    for _ in range(3):
+        world.clock.jump(LOOK_SECONDS)
+        await asyncio.sleep(0.05)
+    store = world.application.store
+    assert not await store.executions.list(ExecutionQuery(account="000000000000"))
+    assert not await store.documents.page("999999999999", "webhook-open")
+    assert world.receiver.got == []
 
 
 async def test_runs_without_a_webhook_cost_nothing(world):

@@ -15,7 +15,7 @@ from flowrunner.api.idempotency import is_resumed, key_of
 from flowrunner.api.page import cursor, limit_of, place_of
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.clock import Clock
-from flowrunner.definitions.entries import DELIVERING, Format, machine_name
+from flowrunner.definitions.entries import Format, delivers, machine_name
 from flowrunner.definitions.environments import Environments
 from flowrunner.definitions.service import Definitions
 from flowrunner.definitions.testruns import TestRuns
@@ -160,7 +160,7 @@ async def page_of(
     rows.sort(key=lambda head: (head.started_at, head.id), reverse=True)
     rows = rows[passed:]
     last = rows[limit - 1] if len(rows) > limit else None
-    shown = [head for head in rows[:limit] if not head.machine.startswith(f"{DELIVERING}/")]  # deliveries have a list of their own
+    shown = [head for head in rows[:limit] if not delivers(head.machine)]  # deliveries have a list of their own
     return Heads(shown, None if last is None else cursor(last.started_at, last.id, question))
 
 

@@ -89,3 +89,8 @@ def machine_name(form: Format, definition: str) -> str:
 def is_ours(machine: str) -> bool:
     """Whether a machine of this name is a flow, a workflow, a test case, or what delivers events of these."""
     return machine.partition("/")[0] in (*FORMATS, DELIVERING) and "/" in machine
+
+
+def delivers(machine: str) -> bool:
+    """Whether executions of this machine deliver events, which lists of executions leave out."""
+    return machine.startswith(f"{DELIVERING}/")

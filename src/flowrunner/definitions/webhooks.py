@@ -202,6 +202,12 @@ class Webhooks:
         await self._forget(account, name)
         self.changed()
 
+    async def erase(self, account: str) -> None:
+        """Remove all of an account, before its executions end: nobody is told of these ends."""
+        while page := await self._store.documents.page(account, KIND, limit=CHANGES):
+            with contextlib.suppress(DocumentConflict):
+                await self._store.documents.write([Remove(account=account, kind=KIND, id=one.id, version=one.version) for one in page])
+
     async def _kept(self, account: str, webhook: Webhook) -> Webhook:
         """The webhook with the text of what delivers stored."""
         number = str(uuid.UUID(bytes=os.urandom(16), version=4))
