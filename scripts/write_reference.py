@@ -43,6 +43,7 @@ from flowrunner.api import (
     testcases,
     testgroups,
     users,
+    webhooks,
     workflows,
 )
 from flowrunner.api.answer import AWS_CODES
@@ -497,6 +498,7 @@ def _handlers() -> list[Any]:
         *flows.routes(nothing),
         *executions.routes(nothing),
         *schedules.routes(nothing),
+        *webhooks.routes(nothing),
         *plugins.routes(nothing),
         *workflows.routes(nothing),
         *environments.routes(nothing),
@@ -542,7 +544,7 @@ that loads nothing from elsewhere.
 
 - **Problems** are `application/problem+json` with a stable `code`; `errors[]` say what is wrong and where: a JSON `pointer` into the body, `line` and `column` of the body as it was sent (of a definition that was sent as a text: of that text; 0 where the body does not have what is wrong), `code`, `severity`, `detail`, and in `hint` what would mend it. See [errors](errors.md).
 - **Pages**: `?limit=` (1 to 1000) with `?cursor=`, which the answer before gave (`next_cursor`, `Link: rel="next"`), or with `?offset=`.
-- **`ETag`** is the version of a flow, workflow, schedule or secret (of a schedule: what its author changed, not that it came about); with `If-Match: "3"` a write that finds another version is answered 412 (409 for secrets) and changes nothing.
+- **`ETag`** is the version of a flow, workflow, schedule, webhook or secret (of a schedule: what its author changed, not that it came about); with `If-Match: "3"` a write that finds another version is answered 412 (409 for secrets) and changes nothing.
 - **`Idempotency-Key`** (up to 255 visible characters) on a POST that makes or begins something: sent again within 24 hours, the request is answered as the first time, with
   `Idempotency-Replayed: true`; another request with the same key is answered 422, one that comes before the first is answered 409. Keys are the account's own.
   When a server dies before it has answered a start, the request that is sent again is answered with the execution that was begun, or begins it; never a second one. Of

@@ -24,13 +24,14 @@ from flowrunner.api.proxies import Proxies
 from flowrunner.api.ratelimits import Buckets, RateLimiter
 from flowrunner.clock import Clock, SystemClock
 from flowrunner.config import DEFAULT_STORE, Settings
-from flowrunner.config import Function as FunctionSetting
 from flowrunner.definitions.entries import Format
+from flowrunner.definitions.hookevents import HookEvents
 from flowrunner.definitions.scheduler import Scheduler
 from flowrunner.definitions.schedules import Schedules
 from flowrunner.definitions.service import Definitions
 from flowrunner.definitions.templates import around
 from flowrunner.definitions.testruns import TestRuns
+from flowrunner.definitions.webhooks import Webhooks
 from flowrunner.engine.engine import Engine
 from flowrunner.engine.erasing import Eraser
 from flowrunner.engine.feed import Feed
@@ -38,6 +39,7 @@ from flowrunner.engine.live import ExecutionAlreadyExists
 from flowrunner.engine.points import Point, no_point
 from flowrunner.errors import FlowRunnerError, NotFound, StoreRefused, StoreUnavailable
 from flowrunner.formats import compile_revision, reader
+from flowrunner.functiontable import functions_of
 from flowrunner.identity.jwt import ForeignIssuer
 from flowrunner.identity.sealed import AccessKeyResealer
 from flowrunner.identity.service import FirstRun, Identity
@@ -50,7 +52,7 @@ from flowrunner.ports.tasks import Child, ChildStart
 from flowrunner.stores.open import open_store
 from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.function_files import file_faults
-from flowrunner.tasks.functions import Function, read_functions
+from flowrunner.tasks.functions import Function
 from flowrunner.tasks.javascript.calls import ScriptLimits
 from flowrunner.tasks.mocks import read_mocks
 from flowrunner.tasks.nodes.command import Programs
@@ -89,7 +91,7 @@ class Application:
             resealers=(AccessKeyResealer(),),
             alone=self.store.capabilities.exclusive,
         )
-        self._functions = _functions(settings)
+        self._functions = functions_of(settings)
         self.schedules = Schedules(self.store.documents, _Scheduled(self), clock)
         self._scheduler = Scheduler(self.schedules, clock, self._report)
         self._tasks = _registry(settings, self._functions, limits, clock, self)
@@ -99,7 +101,7 @@ class Application:
         self.feed: Feed = self.engine.feed
         has_test_case = self._tasks.mocks.has_case
         self.identity = _identity(settings, self.store, self.vault, clock)
-        self.identity.accounts.erase = Eraser(self.engine, self.store, clock).erase
+        self.identity.accounts.erase = self._erase
         self.first_run: FirstRun | None = None
         known = GateAuthenticator(self.identity.gate)
         service = Service(has_test_case=has_test_case, engine=self.engine, store=self.store, clock=clock, region=settings.region, limits=limits)
@@ -113,6 +115,9 @@ class Application:
             denials=Denials(self.identity.audit),
         )
         self.testruns = TestRuns(self.store, Beginner(self.engine), ended=self.feed.ended, clock=clock, report=self._report)
+        self.webhooks = Webhooks(self.store, clock, self.vault.secrets)
+        self._hookevents = HookEvents(self.webhooks, self.store, Beginner(self.engine), clock, self._report)
+        self.feed.tap(self._hookevents.tap)
         self.authoring = self._authoring(limits, clock)
         self.asgi: ASGIApp = create_app(
             store=self.store,
@@ -150,6 +155,7 @@ class Application:
             cases=definitions("test", around=partial(around, self.store)),
             schedules=self.schedules,
             testruns=self.testruns,
+            webhooks=self.webhooks,
             clock=clock,
             region=self.settings.region,
             kinds=nodes.infos,
@@ -198,6 +204,7 @@ class Application:
             await engine.start(stack)
         await self._scheduler.start(stack)
         await self.testruns.start(stack)
+        await self._hookevents.start(stack)
         stack.push_async_callback(_ended, asyncio.create_task(self._finish_what_was_begun()))
 
     async def _finish_what_was_begun(self) -> None:
@@ -225,6 +232,10 @@ class Application:
         await self.identity.start(stack)
         if not self.settings.dev:
             self.first_run = await self.identity.first_run(self.settings.account)
+
+    async def _erase(self, account: str) -> None:
+        await self.webhooks.erase(account)
+        await Eraser(self.engine, self.store, self.engine.clock).erase(account)
 
     def _fatal(self, failure: StoreUnavailable) -> None:
         """The store is broken: nothing more is acknowledged, and `stopping` asks whoever serves to end the process."""
@@ -377,20 +388,3 @@ def _limiter(settings: Settings, clock: Clock, engine: Engine) -> RateLimiter | 
     asked = settings.requests_per_second
     every = Rate(BURST_SECONDS * asked, asked) if asked else None
     return Buckets(rates, monotonic=clock.monotonic, every=every, nodes=engine.nodes) if rates or every else None
-
-
-def _functions(settings: Settings) -> dict[str, Function]:
-    """Registered functions, from the settings' absolute targets."""
-    return read_functions({name: _function(function, settings) for name, function in settings.functions.items()}, Path.cwd())
-
-
-def _function(function: FunctionSetting, settings: Settings) -> dict[str, Any]:
-    timeout = function.timeout_seconds if function.timeout_seconds is not None else settings.function_timeout_seconds
-    kind = "url" if function.target.startswith(("http://", "https://")) else "handler"
-    return {
-        kind: function.target,
-        "idempotent": function.idempotent,
-        "timeout_seconds": timeout,
-        "environment": function.environment,
-        "headers": function.headers,
-    }

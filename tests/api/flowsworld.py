@@ -11,6 +11,7 @@ from flowrunner.asl.parse import parse_definition
 from flowrunner.definitions.schedules import Schedules
 from flowrunner.definitions.service import Definitions
 from flowrunner.definitions.testruns import TestRuns
+from flowrunner.definitions.webhooks import Webhooks
 from flowrunner.engine.engine import Engine
 from flowrunner.errors import InvalidDefinition
 from flowrunner.identity.permissions import Role
@@ -70,7 +71,7 @@ async def flows_world(**settings):
         authoring = Authoring(
             store=store, runner=engine, flows=flows, workflows=workflows, cases=cases, schedules=Schedules(store.documents, NoStarts(), clock), clock=clock,
             testruns=TestRuns(store, Beginner(engine), ended=engine.feed.ended, clock=clock, report=print),
-            region="us-east-1", kinds=KINDS, plugins={},
+            webhooks=Webhooks(store, clock), region="us-east-1", kinds=KINDS, plugins={},
         )  # fmt: skip
         made["authoring"] = authoring
         return {"authoring": authoring, "feed": engine.feed}

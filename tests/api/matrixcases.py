@@ -63,6 +63,8 @@ BODIES = {
     "updateGroup": {"name": "n"},
     "createSchedule": {"id": "another", "schedule": "0 0 1 1 *", "flow_id": "{flow}"},
     "replaceSchedule": {"schedule": "0 0 1 1 *", "flow_id": "{flow}"},
+    "createWebhook": {"url": "https://example.com/", "flow_id": "{flow}"},
+    "replaceWebhook": {"url": "https://example.com/", "flow_id": "{flow}"},
 }
 # More ways to name somebody's things than the path, by operation: a query, or a body.
 NAMED = {

@@ -195,6 +195,7 @@ async def _furnish(world, account):
         "POST", "/api/v1/flows", {"name": f"{name}-flow", "content": f"metadata: {{name: f, description: {mark}}}\nnodes: {{a: {{type: merge}}}}"}
     )
     await rest("POST", "/api/v1/schedules", {"id": f"{name}-schedule", "schedule": "0 0 1 1 *", "flow_id": flow["id"], "payload": {"said": mark}})
+    webhook = await rest("POST", "/api/v1/webhooks", {"url": f"https://{mark}.example/", "flow_id": flow["id"], "secret": mark})
     await rest("POST", "/api/v2/workflows", {"workflowId": f"{name}-steps", "name": mark, "definition": say})
     await rest("POST", "/api/v2/environments", {"envId": f"{name}-stage", "name": mark, "variables": {f"{name}-url": mark}})
     await rest("POST", "/api/v2/action-templates", {"templateId": f"{name}-template", "name": mark, "type": "delay", "config": {"duration": 1}})
@@ -206,7 +207,7 @@ async def _furnish(world, account):
         await world.application.feed.ended(begun)
     world.things[account] = {
         "flow": flow["id"], "workflow": f"{name}-steps", "environment": f"{name}-stage", "variable": f"{name}-url", "template": f"{name}-template",
-        "schedule": f"{name}-schedule",
+        "schedule": f"{name}-schedule", "webhook": webhook["id"],
         "test": f"{name}-test", "group": f"{name}-group", "result": tested["resultId"], "batch": together["runId"],
         "account": account, "user": scrap["id"], "token": token["id"], "access_key": key["id"], "secret": f"{name}/simple", "structured": f"{name}/whole",
         "run": head.id, "machine": f"{name}-payroll", "activity": f"{name}-approve", "execution": f"{name}-run1",

@@ -83,3 +83,17 @@ async def test_failures(post, server, params, error):
     outcome = await post(params)
     assert not isinstance(outcome, Succeeded)
     assert (outcome.error, server.requests) == (error, [])
+
+
+async def test_an_event_with_an_id_of_its_own(post, server):
+    """Every try has it, and the payload may be the whole body."""
+    for key in ("e1/1", "e1/2"):
+        await post({"payload": {"a": 1}, "id": "evt-1", "whole": True}, changes={"key": key})
+    assert [(request[2]["webhook-id"], request[3]) for request in server.requests] == [("evt-1", b'{"a":1}')] * 2
+
+
+@pytest.mark.parametrize("name", ["a b", "a\r\nx: y", "a" * 256])
+async def test_ids_that_cannot_be(post, server, name):
+    """What is no id is refused before anything is sent."""
+    outcome = await post({"id": name})
+    assert (outcome.error, server.requests) == ("FlowRunner.InvalidParameters", [])

@@ -34,6 +34,7 @@ from flowrunner.api import (
     testcases,
     testgroups,
     users,
+    webhooks,
     workflows,
 )
 from flowrunner.api import secrets as secret_routes
@@ -112,6 +113,7 @@ def create_app(
                 *flows.routes(authoring),
                 *executions.routes(authoring),
                 *schedules.routes(authoring),
+                *webhooks.routes(authoring),
                 *plugins.routes(authoring),
                 *workflows.routes(authoring),
                 *environments.routes(authoring),

@@ -15,10 +15,11 @@ from flowrunner.api.idempotency import is_resumed, key_of
 from flowrunner.api.page import cursor, limit_of, place_of
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.clock import Clock
-from flowrunner.definitions.entries import Format, machine_name
+from flowrunner.definitions.entries import Format, delivers, machine_name
 from flowrunner.definitions.environments import Environments
 from flowrunner.definitions.service import Definitions
 from flowrunner.definitions.testruns import TestRuns
+from flowrunner.definitions.webhooks import Webhooks
 from flowrunner.engine.feed import ENDED
 from flowrunner.engine.live import ExecutionAlreadyExists
 from flowrunner.errors import AlreadyEnded, LimitExceeded
@@ -84,6 +85,7 @@ class Authoring:
     cases: Definitions
     schedules: ScheduleService
     testruns: TestRuns
+    webhooks: Webhooks
     clock: Clock
     region: str
     kinds: Sequence[KindInfo] = ()
@@ -158,7 +160,8 @@ async def page_of(
     rows.sort(key=lambda head: (head.started_at, head.id), reverse=True)
     rows = rows[passed:]
     last = rows[limit - 1] if len(rows) > limit else None
-    return Heads(rows[:limit], None if last is None else cursor(last.started_at, last.id, question))
+    shown = [head for head in rows[:limit] if not delivers(head.machine)]  # deliveries have a list of their own
+    return Heads(shown, None if last is None else cursor(last.started_at, last.id, question))
 
 
 def offset_of(text: str | None) -> int:

@@ -15,6 +15,7 @@ import orjson
 from flowrunner.api.sessions import Session
 from flowrunner.api.wire import frame
 from flowrunner.clock import Clock
+from flowrunner.definitions.entries import delivers
 from flowrunner.ports.executions import Chunk, Head
 from flowrunner.ports.observe import Observer
 from flowrunner.views.flow import V1_STATUS
@@ -97,7 +98,7 @@ class Overview:
                 self._feed.untap(self._committed)
 
     def _committed(self, head: Head, chunk: Chunk | None) -> None:
-        if head.account not in self._watching:
+        if head.account not in self._watching or delivers(head.machine):
             return
         if not self._changed:
             asyncio.get_running_loop().call_soon(self._tell)

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 Format = Literal["flow", "workflow", "test"]
 Status = Literal["draft", "published", "archived"]
 FORMATS: tuple[Format, ...] = ("flow", "workflow", "test")
+DELIVERING = "webhook"  # machines named webhook/ID deliver events of executions; nobody but this server starts them
 STATUSES: tuple[Status, ...] = ("draft", "published", "archived")
 
 
@@ -86,5 +87,10 @@ def machine_name(form: Format, definition: str) -> str:
 
 
 def is_ours(machine: str) -> bool:
-    """Whether a machine of this name is a flow, a workflow or a test case."""
-    return machine.partition("/")[0] in FORMATS and "/" in machine
+    """Whether a machine of this name is a flow, a workflow, a test case, or what delivers events of these."""
+    return machine.partition("/")[0] in (*FORMATS, DELIVERING) and "/" in machine
+
+
+def delivers(machine: str) -> bool:
+    """Whether executions of this machine deliver events, which lists of executions leave out."""
+    return machine.startswith(f"{DELIVERING}/")

@@ -38,6 +38,9 @@ ACCOUNT_KINDS = (
     "request",
     "store",
     "schedule",
+    "webhook",
+    "webhook-run",
+    "webhook-done",
 )
 
 

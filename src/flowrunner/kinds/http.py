@@ -99,6 +99,8 @@ WEBHOOK = KindInfo(
             "url": address("Where to, `http://` or `https://`."),
             "payload": anything("The event's data. Default: the node's input."),
             "event": text("The event's type.", default="flow.node"),
+            "id": text("The event's id, `webhook-id`, the same however often it is sent: after a crash it is sent again. Default: the attempt's own."),
+            "whole": boolean("The payload is the whole body; else it is the member `data` of an event."),
             "secret": text("The signing key: `whsec_` and base64, or any text. Without one nothing is signed."),
             "headers": mapping("More headers."),
             "timeout": duration("The longest the request may take.", "30s", limit=True),

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from datetime import UTC, datetime
 
 from flowrunner.clock import Clock
@@ -13,13 +14,14 @@ from flowrunner.jsonvalue import dumps
 from flowrunner.kinds.http import WEBHOOK
 from flowrunner.tasks.client import GuardedClient
 from flowrunner.tasks.nodes.kind import NodeCall, NodeFailed, NodeKind, NodeResult
-from flowrunner.tasks.nodes.reading import bad, optional_text, seconds, text
+from flowrunner.tasks.nodes.reading import bad, flag, optional_text, seconds, text
 from flowrunner.tasks.nodes.sending import Request, headers_of, send
 from flowrunner.tasks.secrecy import expose, hidden
 
 REFUSED = "FlowRunner.WebhookRefused"
 _PREFIX = "whsec_"
 _SHOWN_CHARACTERS = 500
+_ID = re.compile(r"[!-~]{1,255}")
 
 
 class Webhook(NodeKind):
@@ -31,10 +33,16 @@ class Webhook(NodeKind):
         self._client = client
         self._clock = clock
 
+    def idempotent(self, call: NodeCall) -> bool:
+        """An event whose author names it may be sent twice: its receiver tells it by the name."""
+        return "id" in call.params
+
     async def run(self, call: NodeCall) -> NodeResult:
         """``{status, status_code, id, signed}``. Raises NodeFailed ``FlowRunner.WebhookRefused`` for a status outside 200-299."""
         now = self._clock.now()
-        key = f"msg_{hashlib.sha256(call.key.encode()).hexdigest()[:32]}"
+        key = optional_text(call.params, "id") or f"msg_{hashlib.sha256(call.key.encode()).hexdigest()[:32]}"
+        if not _ID.fullmatch(key):
+            raise bad("The parameter 'id' has 1 to 255 visible ASCII characters.")
         payload = call.params.get("payload", call.input)
         event = {
             "type": text(call.params, "event", default="flow.node"),
@@ -43,7 +51,7 @@ class Webhook(NodeKind):
             "node_id": call.state,
             "data": payload,
         }
-        body = dumps(event).encode()
+        body = dumps(payload if flag(call.params, "whole", default=False) else event).encode()
         headers = headers_of(call.params) | {"Content-Type": "application/json", "webhook-id": key, "webhook-timestamp": str(now // 1000)}
         secret = optional_text(call.params, "secret")
         if secret:
