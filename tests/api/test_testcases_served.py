@@ -224,4 +224,4 @@ async def test_a_workflow_runs_a_test_case(served, ask, shop):
     assert failed["status"] == "failed"
     assert "The test case 'inner' ended as failed: the status is 200; asserted: 404" in str(failed)
     await ask("DELETE", "/tests/inner")
-    assert "StateMachineDoesNotExist" in str(await ran())
+    assert "There is no test case 'inner'." in str(await ran())
