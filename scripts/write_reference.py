@@ -713,7 +713,11 @@ FLOW_TYPES = {
     "any": "any value",
 }
 FLOW_PARTS: tuple[tuple[str, str, fields_of_flows.Members], ...] = (
-    ("The flow", "Members whose names begin with `x-` are the author's own, for YAML anchors.", fields_of_flows.FLOW),
+    (
+        "The flow",
+        "Members whose names begin with `x-` are the author's own, for YAML anchors. An alias stands for a whole value: YAML 1.2 has no merge key `<<`.",
+        fields_of_flows.FLOW,
+    ),
     ("`metadata`", "", fields_of_flows.METADATA),
     ("A node", "", fields_of_flows.NODE),
     ("`retry`", "Every error is tried again but `States.Runtime` and `States.DataLimitExceeded`, which would come again.", fields_of_flows.RETRY),

@@ -247,3 +247,13 @@ async def test_a_run_is_named_by_its_arn(served, slash):
     assert (await client.get(f"/workflows/runs/{arn}/stream?wait=1ms")).json()["ended"] is True
     assert (await client.get(f"http://localhost/api/v1/executions/{arn}")).json()["id"] == run["runId"]
     assert (await client.get(f"/workflows/runs/{arn}0")).status_code == 404
+
+
+async def test_what_is_doubtful_about_a_new_flow_is_told(served):
+    """It is kept, and the answer says what has no effect."""
+    _, client = served
+    made = await client.post("/flows", json={"content": "metadata: {name: Meets}\nnodes: {a: {type: merge, hooks: {post: return 1}}}\n"})
+    assert made.status_code == 201
+    [warning] = made.json()["warnings"]
+    assert (warning["code"], warning["pointer"], warning["line"]) == ("HAS_NO_EFFECT", "/nodes/a/hooks", 2)
+    assert (await client.post("/flows", json={"content": FLOW})).json().keys() == {"id"}

@@ -238,3 +238,10 @@ async def test_what_is_shared_may_only_be_read(handle):
     assert outcome.error == "FlowRunner.ScriptError"
     assert "'shared' can only be read in batches that run at once" in outcome.cause
     assert isinstance(await handle({}, shared={"n": 1}, hooks={"exec": "return shared.n"}, reads_shared=True), Succeeded)
+
+
+async def test_hooks_of_work_that_is_done(handle):
+    """The kind does not run again; the hook sees what was made, and may name another edge."""
+    made = {"output": {"met": False}, "action": "timeout"}
+    assert value(await handle({"fail": "x"}, made=made, hooks={"post": "return output.met ? null : action + input.n"})) == {**made, "action": "timeout2"}
+    assert value(await handle({"fail": "x"}, made=made, hooks={"post": "return"})) == made

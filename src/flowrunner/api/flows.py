@@ -17,6 +17,7 @@ from flowrunner.api.checking import Checked, checked
 from flowrunner.api.contract import PAGED, YAML, Contract, Media
 from flowrunner.api.page import MAX_LIMIT, cursor, limit_of, place_of
 from flowrunner.api.preconditions import expected_of, tag
+from flowrunner.api.problems import ProblemError
 from flowrunner.api.secretshapes import time_of
 from flowrunner.definitions.entries import About, Definition, Kept, Status, Version
 from flowrunner.definitions.search import Found, Search
@@ -38,10 +39,11 @@ class NewFlow(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     name: str | None = None
 
 
-class FlowId(msgspec.Struct):
-    """The id of a new flow."""
+class FlowId(msgspec.Struct, omit_defaults=True):
+    """The id of a new flow, and what is doubtful about it."""
 
     id: str
+    warnings: list[ProblemError] = []
 
 
 class FlowContent(msgspec.Struct, forbid_unknown_fields=True):
@@ -191,7 +193,8 @@ def _collection(authoring: Authoring) -> list[HTTPRouteHandler]:
         given = await body_of(request, NewFlow)
         about = About() if given.name is None else About(name=given.name)
         kept = await flows.create(request.user.account, given.content, by=by_of(request.user), about=about)
-        made = answer(FlowId(kept.definition.id), 201)
+        doubtful = checked(await flows.check(request.user.account, given.content)).warnings
+        made = answer(FlowId(kept.definition.id, doubtful), 201)
         made.headers.update({"etag": tag(kept.tag), "location": f"{FLOWS}/{kept.definition.id}"})
         return made
 

@@ -12,7 +12,8 @@ from flowrunner.core.program import Branch, Catcher, FailWork, Field, MapWork, P
 from flowrunner.flow.batchresults import BatchAction, Batches, FirstLost, IsLost, Lost, Summary, Told, WhyLost
 from flowrunner.flow.lower import EFFECTLESS, EVERYTHING, RESOURCE, TIMED_OUT, Lowering, inner_branch, inner_name, node_state, source_of
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
-from flowrunner.flow.templates import SHARED, Accumulated, Action, Called, Kept, accumulated, states_of
+from flowrunner.flow.posting import POST, post_state, without_post
+from flowrunner.flow.templates import SHARED, SUCCESS, Accumulated, Action, Called, Kept, accumulated, states_of
 from flowrunner.flow.values import is_open
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_milliseconds
@@ -46,6 +47,7 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
     _warn_untaken(lowering, node)
     run, done, lost, late = (inner_name(node, part) for part in ("batches", "batch", "failed", "timed out"))
     source, fails_fast = source_of(node, plan.params, run), node.params.get("fail_fast") is True
+    post = post_state(node)
     batches = Batches(node.name, source.template, plan.size)
     hands_on = SHARED in node.mentions and plan.at_once == 1
     mapping = State(
@@ -60,15 +62,15 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
             hands_on=(SHARED,) if hands_on else (),
         ),
         language="JSONata",
-        output=Summary(batches, hands_on=hands_on),
-        route=Route(action=BatchAction(fails_fast=fails_fast), edges={"error": lost, "timeout": late}),
+        output=Summary(batches, hands_on=hands_on, gives_input=post is not None),
+        route=Route(action=BatchAction(fails_fast=fails_fast), edges={"error": lost, "timeout": late, **({} if post is None else {SUCCESS: post.name})}),
     )
-    states = [mapping, _failing(lost, ALL_LOST, fails_fast=fails_fast), _failing(late, "States.Timeout", fails_fast=fails_fast)]
+    states = [source.task, mapping, post, _failing(lost, ALL_LOST, fails_fast=fails_fast), _failing(late, "States.Timeout", fails_fast=fails_fast)]
     return node_state(
         lowering,
         node,
         "Parallel",
-        inner_branch(*states) if source.task is None else inner_branch(source.task, *states),
+        inner_branch(*(one for one in states if one is not None)),
         output=Accumulated(node.name),
         assign=Kept(node.name),
         action=Action(),
@@ -78,7 +80,7 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
 
 def _warn_untaken(lowering: Lowering, node: FlowNode) -> None:
     for edge in node.edges:
-        if edge not in (*TAKEN, "default"):
+        if edge not in (*TAKEN, "default") and POST not in node.hooks:
             said = f"The edge '{edge}' of '{node.name}' is never taken: a node that works on batches takes success, error or timeout."
             lowering.found.warning((*node.place, "next", edge), said, EFFECTLESS)
 
@@ -103,7 +105,7 @@ def _processor(node: FlowNode, plan: _Plan, name: str, lost: str) -> Branch:
         work=TaskWork(resource=f"{RESOURCE}{plan.task}", timeout_milliseconds=plan.timeout),
         language="JSONata",
         arguments=Called(
-            node,
+            without_post(node),
             plan.called,
             names=("batch", "items", "batch_index", *(("item", "index") if plan.single else ())),
             failing=FAILING,

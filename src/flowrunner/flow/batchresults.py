@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from flowrunner.core.program import Template
 from flowrunner.errors import ExpressionError
+from flowrunner.flow.posting import GIVEN
 from flowrunner.flow.templates import SHARED, SUCCESS, accumulated, states_of
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.environment import Environment
@@ -50,10 +51,11 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The result of the node: what its batches have come to. With `hands_on` it gives ``shared`` as they have left it."""
+    """The result of the node: what its batches have come to. With `hands_on` it gives ``shared`` as they have left it, with `gives_input` the node's input."""
 
     batches: Batches
     hands_on: bool = False
+    gives_input: bool = False
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """``{"output", "action", "lost", "count"}``, and ``shared``."""
@@ -78,8 +80,9 @@ class Summary:
             output["skipped_items"] = skipped
         if "total_count" not in accumulated(states["input"]):
             output["total_count"] = total
+        given = {GIVEN: accumulated(states["input"])} if self.gives_input else {}
         shared = {SHARED: environment.variables[SHARED]} if self.hands_on and SHARED in environment.variables else {}
-        return {"output": output, "action": SUCCESS, "lost": [why for _, _, why in lost], "count": len(batches), **shared}
+        return {"output": output, "action": SUCCESS, "lost": [why for _, _, why in lost], "count": len(batches), **shared, **given}
 
 
 def _percent(part: int, whole: int) -> float:

@@ -76,6 +76,6 @@ BATCH: Members = {
 HOOKS: Members = {
     "prep": Member("script", "Before the node: what it returns, unless nothing, is the node's input."),
     "exec": Member("script", "After the node, which it sees as `output`: what it returns, unless nothing, is the node's result."),
-    "post": Member("script", "At last, with `output` and `action`: what it returns, unless nothing, is the action."),
+    "post": Member("script", "At last, once for all batches or looks, with `output` and `action`: what it returns, unless nothing, is the action."),
 }
 EXTENSION = "x-"  # members of a flow with such names are the author's own: a place for YAML anchors

@@ -85,6 +85,7 @@ def lower_task(lowering: Lowering, node: FlowNode) -> State:
 
 def lower_merge(lowering: Lowering, node: FlowNode) -> State:
     """A place where ways meet: in a flow one of them comes, and there is nothing to wait for."""
+    warn_unused(lowering, node, hooks=node.hooks, timeout=node.timeout)
     return node_state(lowering, node, "Pass", PassWork(), output=Given(), assign=KeptInput(node.name), retriers=())
 
 

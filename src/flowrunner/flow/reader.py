@@ -13,6 +13,7 @@ from flowrunner.reading.wording import meant, shown
 UNKNOWN_FIELD = "UNKNOWN_FIELD"
 INVALID_VALUE = "INVALID_VALUE"
 MISSING_FIELD = "MISSING_FIELD"
+MERGE_KEY = "<<"  # of YAML 1.1; what it would bring is not said to be missing
 NOUNS = {
     "text": "a text",
     "script": "a text of JavaScript",
@@ -32,7 +33,10 @@ def read_members(found: Findings, value: JSONValue, place: Place, members: Membe
     good: JSONObject = {}
     for name, part in value.items():
         member = members.get(name)
-        if member is None:
+        if name == MERGE_KEY:
+            said = f"'{name}' is not known here: YAML 1.2 has no merge key."
+            found.error((*place, name), said, UNKNOWN_FIELD, hint="Write its members out, or give the whole object by its alias: 'params: *name'.")
+        elif member is None:
             if not (extensible and name.startswith(EXTENSION)):
                 found.error((*place, name), f"'{name}' is not known here.", UNKNOWN_FIELD, hint=meant(name, members))
         elif part is None and not member.required:
@@ -40,7 +44,7 @@ def read_members(found: Findings, value: JSONValue, place: Place, members: Membe
         else:
             _read(found, part, (*place, name), member, good)
     for name, member in members.items():
-        if member.required and name not in value:
+        if member.required and name not in value and MERGE_KEY not in value:
             found.error(place, f"'{name}' is missing: {member.meaning}", MISSING_FIELD, hint=f"Add '{name}'.")
     return good
 

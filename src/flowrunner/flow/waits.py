@@ -9,6 +9,7 @@ from flowrunner.core.program import ChoiceWork, Field, PassWork, Rule, State, Ta
 from flowrunner.errors import ExpressionError
 from flowrunner.flow.lower import RESOURCE, Lowering, inner_branch, inner_name, node_state, only, source_of, warn_unused
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
+from flowrunner.flow.posting import GIVEN, post_state, without_post
 from flowrunner.flow.templates import Accumulated, Action, Called, Given, Kept, KeptInput, states_of
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_milliseconds
@@ -98,7 +99,7 @@ def _polling(lowering: Lowering, node: FlowNode) -> State:
         kind="Task",
         work=TaskWork(resource=f"{RESOURCE}condition", timeout_milliseconds=node.timeout),
         language="JSONata",
-        arguments=Called(node, {"condition_script": node.params.get("condition")}, more=_Attempt(), names=("attempt",)),
+        arguments=Called(without_post(node), {"condition_script": node.params.get("condition")}, more=_Attempt(), names=("attempt",)),
         output=Given(),
         assign=_Asked(),
         retriers=node.retriers,
@@ -106,8 +107,9 @@ def _polling(lowering: Lowering, node: FlowNode) -> State:
     )
     looking = State(name=look, kind="Choice", work=ChoiceWork(rules=(Rule(next=end, condition=_IsOver(plan)),), default=rest), language="JSONata")
     resting = State(name=rest, kind="Wait", work=WaitWork(until=Field(name="Milliseconds", template=_Rest(plan))), language="JSONata", next=ask)
-    ending = State(name=end, kind="Pass", work=PassWork(), language="JSONata", output=_Outcome())
-    inner = (asking, looking, resting, ending) if source.task is None else (source.task, asking, looking, resting, ending)
+    post = post_state(node)
+    ending = State(name=end, kind="Pass", work=PassWork(), language="JSONata", output=_Outcome(), next=None if post is None else post.name)
+    inner = [one for one in (source.task, asking, looking, resting, ending, post) if one is not None]
     return node_state(lowering, node, "Parallel", inner_branch(*inner), output=Accumulated(node.name), assign=Kept(node.name), action=Action(), retriers=())
 
 
@@ -181,4 +183,8 @@ class _Rest:
 class _Outcome:
     def evaluate(self, environment: Environment) -> JSONValue:
         poll = _poll(environment)
-        return {"output": {"met": poll["met"], "attempts": poll["attempts"]}, "action": "success" if poll["met"] else "timeout"}
+        return {
+            "output": {"met": poll["met"], "attempts": poll["attempts"]},
+            "action": "success" if poll["met"] else "timeout",
+            GIVEN: states_of(environment)["input"],
+        }

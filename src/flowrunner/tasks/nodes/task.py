@@ -2,7 +2,7 @@
 
 Parameters: ``{"params", "input", "results", "shared", "variables", "execution", "hooks", "language"}``; the result is
 ``{"output", "action"}``, and ``"shared"`` when a script changed it. Actions that are listed in ``"failing"`` fail the attempt, and so does
-a change of ``"shared"`` with ``"reads_shared"``.
+a change of ``"shared"`` with ``"reads_shared"``. With ``"made"``, a result that there is already, only the hooks run.
 The parameters of a flow's node have expressions, which are evaluated here, where secrets can be read.
 """
 
@@ -66,7 +66,8 @@ class NodeTask(TaskHandler):
             call = replace(call, input=prepared.value) if prepared.defined else call
         if call.language == "flow":
             call = replace(call, params=await self._scripting.fill(call, dict(call.params), skip=kind.info.scripts()))
-        result = await kind.run(call)
+        made = call.raw.get("made")
+        result = NodeResult(made["output"], made["action"]) if isinstance(made, dict) else await kind.run(call)
         call, shared = _with_shared(call, result.shared, shared)
         output, action = result.output, result.action
         if hooks.get("exec") is not None:
