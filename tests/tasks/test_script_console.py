@@ -5,6 +5,7 @@ import re
 import pytest
 from script_calls import script
 
+from flowrunner.tasks.javascript.calls import ScriptFailed
 from flowrunner.tasks.javascript.scripts import Scripts
 
 
@@ -98,3 +99,12 @@ async def test_what_a_script_changes_changes_no_line(scripts):
         ("info", "(index) | Values\n0 | 1"),
         ("info", "2"),
     ]
+
+
+async def test_half_of_a_character(scripts):
+    """A line has a question mark for it; a result with it is refused, and told why."""
+    assert await said(scripts, r"console.log('a\ud800b')") == [("info", "a?b")]
+    for source in (r"return {a: '\ud800'}", r"return {'\udc00x': 1}"):
+        with pytest.raises(ScriptFailed, match="half of a character") as failed:
+            await scripts.run(script(source))
+        assert failed.value.error == "FlowRunner.ScriptOutput"
