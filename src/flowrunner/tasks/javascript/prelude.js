@@ -3,6 +3,7 @@
   /* The inside of one run. Everything it needs is taken here, before a script can change it. Lines are joined when it is loaded:
      its own frames stand in line 1, a script's begin in line 2. */
   const run = eval, parse = JSON.parse, stringify = JSON.stringify, text = String, apply = Reflect.apply, slice = String.prototype.slice;
+  const keys = Object.keys, now = Date.now, whole_number = parseInt, fraction = parseFloat;
   const Refusal = Error, Forbidden = TypeError;
   const MOST_MESSAGE = 8192;
   const cut = (words, most) => words.length > most ? apply(slice, words, [0, most]) : words;
@@ -44,18 +45,72 @@
     const json = stringify(value);
     return json === undefined ? "undefined" : json[0] === '"' ? parse(json) : json;
   };
-  const teller = (level) => (...values) => {
+  const UNSHOWN = "[something that cannot be shown]";
+  const attempt = (how, value) => { try { return how(value); } catch { return UNSHOWN; } };
+  const number = (value) => text(typeof value === "bigint" ? value : +value);
+  /* what stands for a value in the first text, as in browsers */
+  const shows = { __proto__: null, s: show, o: show, O: show, j: stringify, d: number, i: (value) => text(whole_number(value)), f: (value) => text(fraction(value)), c: () => "" };
+  const joined = (values, from) => {
+    let line = "", next = from;
+    if (typeof values[from] === "string" && values.length > from + 1) {
+      const pattern = cut(values[next++], width + 1);
+      for (let at = 0; at < pattern.length && line.length <= width; at++) {
+        const kind = pattern[at] === "%" ? pattern[at + 1] : undefined;
+        if (kind === "%") { line += "%"; at++; }
+        else if (kind !== undefined && kind in shows && next < values.length) { line += cut(text(attempt(shows[kind], values[next++])), width + 1); at++; }
+        else line += pattern[at];
+      }
+    }
+    for (; next < values.length && line.length <= width; next++) line += (next > from ? " " : "") + cut(attempt(show, values[next]), width + 1);
+    return line;
+  };
+  let indent = "";
+  const tell = (level, compose) => {
     if (lines > most) return;
     if (lines++ === most) return void ask("warn", stringify("Further lines are left out: the limit is " + most + " lines."));
-    let line = "";
-    for (let at = 0; at < values.length && line.length <= width; at++) {
-      let words;
-      try { words = show(values[at]); } catch { words = "[something that cannot be shown]"; }
-      line += (at ? " " : "") + cut(words, width + 1);
-    }
-    ask(level, stringify(cut(line, width + 1)));
+    ask(level, stringify(cut(indent + attempt(compose), width + 1)));
   };
-  const console = { log: teller("info"), info: teller("info"), warn: teller("warn"), error: teller("error"), debug: teller("debug"), trace: teller("debug") };
+  const teller = (level) => (...values) => tell(level, () => joined(values, 0));
+  const table = (data, only) => {
+    const rows = keys(data), columns = { __proto__: null }, named = [];
+    let plain = false;
+    for (let at = 0; at < rows.length; at++) {
+      const row = data[rows[at]];
+      if (typeof row !== "object" || row === null) { plain = true; continue; }
+      const own = keys(row);
+      for (let of = 0; of < own.length; of++) if (!(own[of] in columns)) { columns[own[of]] = true; named[named.length] = own[of]; }
+    }
+    const wanted = typeof only === "object" && only !== null ? only : named;
+    let words = "(index)";
+    for (let at = 0; at < wanted.length; at++) words += " | " + show(wanted[at]);
+    if (plain) words += " | Values";
+    for (let at = 0; at < rows.length && words.length <= width; at++) {
+      const row = data[rows[at]], inner = typeof row === "object" && row !== null;
+      words += "\n" + rows[at];
+      for (let of = 0; of < wanted.length; of++) words += " | " + (inner && wanted[of] in row ? show(row[wanted[of]]) : "");
+      if (plain) words += " | " + (inner ? "" : show(row));
+    }
+    return words;
+  };
+  const counts = { __proto__: null }, times = { __proto__: null };
+  const passed = (label, values) => tell(label in times ? "info" : "warn", () => label in times
+    ? label + ": " + (now() - times[label]) + " ms" + (values.length > 1 ? " " + joined(values, 1) : "") : "There is no timer '" + label + "'.");
+  const group = (...values) => {
+    if (values.length) tell("info", () => joined(values, 0));
+    if (indent.length < 64) indent += "  ";
+  };
+  const console = {
+    log: teller("info"), info: teller("info"), warn: teller("warn"), error: teller("error"), debug: teller("debug"), trace: teller("debug"), dirxml: teller("info"),
+    dir: (value) => tell("info", () => show(value)),
+    table: (data, only) => tell("info", () => typeof data === "object" && data !== null ? table(data, only) : show(data)),
+    assert: (holds, ...values) => { if (!holds) tell("error", () => "Assertion failed" + (values.length ? ": " + joined(values, 0) : "")); },
+    count: (label = "default") => { label = text(label); counts[label] = (counts[label] || 0) + 1; tell("info", () => label + ": " + counts[label]); },
+    countReset: (label = "default") => { delete counts[text(label)]; },
+    time: (label = "default") => { times[text(label)] = now(); },
+    timeLog: (...values) => passed(text(values.length ? values[0] : "default"), values),
+    timeEnd: (label = "default") => { passed(text(label), []); delete times[text(label)]; },
+    group, groupCollapsed: group, groupEnd: () => { indent = apply(slice, indent, [2]); }, clear: () => {},
+  };
 
   /* errors */
   const describe = (error, part) => {

@@ -208,11 +208,18 @@ def _read(reply: bytes, limits: ScriptLimits) -> Any:
         raise _too_large(limits)
     try:
         answer = loads(reply)
-    except InvalidDocument:
-        raise ScriptFailed(SCRIPT_OUTPUT, "What the script returned is no JSON that can be read: it is nested too deep.") from None
+    except InvalidDocument as error:
+        raise ScriptFailed(SCRIPT_OUTPUT, f"What the script returned is no JSON that can be read: {_why(error)}.") from None
     if depth(answer, MAX_DEPTH + 2) > MAX_DEPTH:
         raise ScriptFailed(SCRIPT_OUTPUT, f"What the script returned is nested more than {MAX_DEPTH} levels deep.")
     return answer
+
+
+def _why(error: InvalidDocument) -> str:
+    said = error.message.rpartition(": ")[2]
+    if "surrogate" in said:
+        return "a text in it has half of a character (a surrogate without its other half)"
+    return "it is nested too deep" if "depth" in said or "recursion" in said else said
 
 
 def _too_large(limits: ScriptLimits, place: str = "") -> ScriptFailed:

@@ -72,7 +72,8 @@ class Pipes:
         """What a script can reach of the host: lines go out, secrets and their names come in."""
         letter = _LETTERS.get(kind)
         if letter is None:
-            self.send(b"l", json.dumps([kind, json.loads(content)]).encode())
+            line = json.loads(content).encode("utf-8", "replace").decode()  # half of a character is none
+            self.send(b"l", json.dumps([kind, line]).encode())
             return None
         left = signal.setitimer(signal.ITIMER_REAL, 0)[0]  # waiting for the server is not the script's time
         self.send(letter, content.encode())
