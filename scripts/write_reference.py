@@ -586,6 +586,7 @@ _MEANINGS = {
     "step_log": "It said something: `debug`, `info`, `warn` or `error`. `detail`: `data`.",
     "variable_change": "A variable was set: `changeType` is `create`, `update` or `delete`; what was not there is null.",
     "retry_scheduled": "It failed and will be tried again: `stepId`, `stepName`, `attempt`, `delay` (milliseconds), `error`, `cause`.",
+    "waiting": "It waits: `stepId`, `stepName`, `for` (`time`, `execution`: another run, `callback`) and `until`, RFC 3339, after which it waits no longer; null without a bound.",
     "loop_start": "`stepId`, `loopType` and `source`, `condition` or `count`.",
     "iteration_start": "`stepId`, `index`, `item`, `total`.",
     "iteration_complete": "`stepId`, `index`, `status`, `duration`.",
@@ -647,6 +648,9 @@ def streams_page() -> str:
         "| `status` | `status`, `executionStatus` | The run as a whole has begun, goes on after a redrive, or is over; `progress`, `error` and `cause` where there are such. |\n"
         "| `end` | `status`, `executionStatus`, `lastSeq` | The last message; `output`, or `error` and `cause`. |\n\n"
         "`step_log` has its `timestamp`, RFC 3339 with milliseconds. `?history=1` adds the messages of state machines, which stand below.\n\n"
+        "Which step a run has come to is told by `step_start` with its `progress`; `status` tells only how the run as a whole stands. "
+        "There is no `snapshot` and no `gap`: a stream begins with the whole past, or with all of it after `?after=`, and leaves nothing out. "
+        "A client that reads too slowly is closed with 4408 and comes back with `?after=`.\n\n"
         "## Of state machines\n\n"
         "`payload` has `eventType`, `eventId`, `previousEventId`, `stateType` where there is a state, and the details of the history event.\n\n"
         f"{_table(('Type', 'History events'), rows)}"

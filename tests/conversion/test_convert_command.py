@@ -56,6 +56,13 @@ def test_what_is_printed_is_valid(tmp_path, capsys):
     assert (code, json.loads(out)) == (0, {"name": "w", "steps": {"a": {"type": "merge"}}})
 
 
+def test_steps_are_another_name_of_a_workflow(tmp_path, capsys):
+    """The format has two names, and converting to either gives the same."""
+    machine = told(capsys, WORKFLOW, "asl", tmp_path, "w.json")[1]
+    assert told(capsys, machine, "steps", tmp_path, "w.asl.json") == told(capsys, machine, "workflow", tmp_path, "w.asl.json")
+    assert told(capsys, WORKFLOW, "steps", tmp_path, "w.json")[0] == 2
+
+
 def test_places_are_those_of_the_file(tmp_path, capsys):
     """Also where a state machine is YAML."""
     code, out, err = told(capsys, MACHINE_YAML, "flow", tmp_path, "x.asl.yaml")

@@ -28,6 +28,7 @@ class Target(StrEnum):
     asl = "asl"
     flow = "flow"
     workflow = "workflow"
+    steps = "steps"
 
 
 class Drawing(StrEnum):
@@ -118,7 +119,7 @@ def schema(
 def convert(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A definition; - is standard input.")],
     *,
-    to: Annotated[Target, typer.Option("--to", help="The format to convert it to.")] = Target.asl,
+    to: Annotated[Target, typer.Option("--to", help="The format to convert it to; steps is another name of workflow.")] = Target.asl,
 ) -> None:
     """Write a definition in another format, on stdout, where the meaning is the same; what has no counterpart is told (exit code 3).
 
@@ -128,18 +129,19 @@ def convert(
     from flowrunner.kinds import BUILT_IN  # noqa: PLC0415  # as above
 
     source = read_source(file)
-    if source.format == to.value:
-        complain(f"{file} is {NAMED[to.value]} already: name another format with --to.")
+    form = "workflow" if to is Target.steps else to.value
+    if source.format == form:
+        complain(f"{file} is {NAMED[form]} already: name another format with --to.")
         raise Ended(USAGE)
     sound_program(source)
     if source.format in ("test", "suite"):
         complain(f"{file} is {NAMED[source.format]}: state machines, flows and workflows can be converted.")
         raise Ended(INVALID)
-    made = converted(source.written, source.format, to.value, BUILT_IN, source.name)
+    made = converted(source.written, source.format, form, BUILT_IN, source.name)
     for one in made.diagnostics:
         say(finding(one, file))
     if made.definition is None:
-        complain(f"{file} cannot be converted to {NAMED[to.value]}.")
+        complain(f"{file} cannot be converted to {NAMED[form]}.")
         raise Ended(INVALID)
     print_text(as_json(made.definition) + "\n")
 

@@ -25,7 +25,7 @@ from flowrunner.cli.output import (
     say,
     show_document,
 )
-from flowrunner.cli.progress import Kind, on_stderr
+from flowrunner.cli.progress import Kind, LiveTree, on_stderr
 from flowrunner.cli.source import Source, read_input, read_source, sound_program
 from flowrunner.cli.testruns import run_tests, tell
 from flowrunner.errors import InvalidDocument
@@ -138,9 +138,11 @@ async def _start(client: Client, source: Source, text: str, name: str | None) ->
 
 async def follow(application: Application, run_id: str, shown: Progress | None) -> None:
     """Wait for the end, showing every message on the way."""
-    from flowrunner.api.messages import Renderer  # noqa: PLC0415  # as above
+    from flowrunner.api.messages import Renderer, kind_for  # noqa: PLC0415  # as above
 
-    renderer = Renderer(run_id, "whole")
+    begun = await application.store.executions.head(run_id)
+    # Only the tree is made of history events; a flow's own messages tell each node once.
+    renderer = Renderer(run_id, "whole" if begun is None else kind_for(begun, history=isinstance(shown, LiveTree)))
     async for batch in application.feed.follow(run_id):
         for seq, record in batch:
             if shown is not None and (message := renderer.message(seq, record)) is not None:

@@ -12,7 +12,7 @@ from flowrunner.core.enter import EVENT_PREFIX
 from flowrunner.core.faults import DATA_LIMIT_EXCEEDED, HEARTBEAT_TIMEOUT, OUTCOME_UNKNOWN, TIMEOUT, Failure, StateFailed, too_long
 from flowrunner.core.groups import fail_scope
 from flowrunner.core.leave import succeed
-from flowrunner.core.notes import logged
+from flowrunner.core.notes import logged, waits
 from flowrunner.core.program import TaskWork
 from flowrunner.core.records import failure_detail, text_detail
 from flowrunner.core.resource import Resource, parse_resource
@@ -96,6 +96,8 @@ def on_submitted(run: Run, fact: facts.AttemptSubmitted) -> None:
     _beat(run, scope, attempt)
     if attempt.early is not None:
         _take_early(run, attempt)
+    else:
+        waits(run, scope, "execution" if resource_of(scope).pattern.startswith("sync") else "callback", attempt.due)
 
 
 def _take_early(run: Run, attempt: Attempt) -> None:

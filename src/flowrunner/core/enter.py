@@ -139,12 +139,17 @@ def _wait(run: Run, scope: Scope) -> None:
     name = work.until.name
     if name == MILLISECONDS:
         due = run.now + whole_number(run, scope, work.until, _wait_value(run, scope, work.until, given), least=0, most=1000 * LONGEST_WAIT_SECONDS)
-        scope.wait = Pause(due, "wait")
-        run.set_timer(due, scope.id, "wait")
+        _pause(run, scope, due)
         return
     due = _moment(run, scope, work.until, given) if name.startswith("Timestamp") else run.now + 1000 * _seconds(run, scope, work.until, given)
+    _pause(run, scope, due)
+
+
+def _pause(run: Run, scope: Scope, due: int) -> None:
     scope.wait = Pause(due, "wait")
     run.set_timer(due, scope.id, "wait")
+    if due > run.now:
+        notes.waits(run, scope, "time", due)
 
 
 def _seconds(run: Run, scope: Scope, field: Field, given: Payload) -> int:

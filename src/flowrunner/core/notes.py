@@ -79,6 +79,11 @@ def retried(run: Run, scope: Scope, failure: Failure, delay: int) -> None:
         run.note("StepRetried", {**_said_by(scope, label), "attempt": scope.retry_count, "delay": delay, "error": failure.error, "cause": failure.cause})
 
 
+def waits(run: Run, scope: Scope, what: str, until: int | None = None) -> None:
+    """The state waits: `what` is ``time``, ``execution`` or ``callback``; at `until`, milliseconds since 1970 UTC, it waits no longer."""
+    told(run, scope, "StepWaiting", {"for": what, "until": until})
+
+
 def logged(run: Run, scope: Scope, lines: Iterable[LogLine]) -> None:
     """An attempt of the scope's state said something."""
     said_by = nearest_label(scope)

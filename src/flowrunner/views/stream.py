@@ -35,6 +35,7 @@ NOTES: dict[str, tuple[str, Mapping[str, str] | None]] = {
     "StepLogged": ("step_log", _same("stepId", "level", "message")),  # and its time
     "VariableChanged": ("variable_change", {**_same("stepId"), "varName": "name", **_same("oldValue", "newValue", "changeType")}),
     "StepRetried": ("retry_scheduled", None),
+    "StepWaiting": ("waiting", None),
     "LoopStarted": ("loop_start", None),
     "IterationStarted": ("iteration_start", None),
     "IterationCompleted": ("iteration_complete", None),
@@ -64,7 +65,8 @@ def note_message(record: Record) -> Message | None:
     name, members = known
     told: dict[str, Any] = record["note"]
     if members is None:
-        return Message(name, told)
+        until = told.get("until")
+        return Message(name, told if until is None else {**told, "until": moment(until)})
     payload = {member: told.get(source) for member, source in members.items()}
     if kind == "StepLogged":
         payload["timestamp"] = moment(at(record))
