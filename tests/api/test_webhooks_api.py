@@ -8,11 +8,15 @@ from contextlib import AsyncExitStack
 
 import httpx
 import pytest
+from accountsworld import ONE
 from aiohttp import web
+from flowsworld import EDITOR, flows_world
 
 from flowrunner import wiring
 from flowrunner.config import Settings
 from flowrunner.definitions.hookevents import LOOK_SECONDS
+from flowrunner.identity.permissions import Permission
+from flowrunner.identity.principal import SERVER
 from flowrunner.ports.executions import ExecutionQuery
 from flowrunner.ports.store import Capabilities
 from flowrunner.stores.memory.store import MemoryStore
@@ -146,6 +150,18 @@ async def test_life_of_a_webhook(world):
     await world.ask("DELETE", path, status=204)
     for method, further in (("GET", ""), ("DELETE", ""), ("GET", "/deliveries")):
         await world.ask(method, f"{path}{further}", status=404)
+
+
+async def test_a_secret_needs_its_permission():
+    """Who may not set secrets sets none by way of a webhook; who may not read executions sees no deliveries."""
+    async with flows_world() as world:
+        issued = await world.identity.credentials.issue_token(ONE, world.users[EDITOR], SERVER, scopes=[Permission.MACHINES_WRITE, Permission.MACHINES_READ])
+        bearer = {"authorization": f"Bearer {issued.secret}"}
+        body = {"url": "https://example.com/", "flow_id": "none", "secret": "s"}
+        refused = await world.client.post("/api/v1/webhooks", json=body, headers=bearer)
+        assert (refused.status_code, "secrets:write" in refused.text) == (403, True)
+        assert (await world.client.get("/api/v1/webhooks/none/deliveries", headers=bearer)).status_code == 403
+        assert (await world.client.get("/api/v1/webhooks", headers=bearer)).json()["items"] == []
 
 
 async def test_a_repeated_request_makes_one(world):

@@ -22,7 +22,7 @@ from yarl import URL
 from flowrunner.clock import Clock
 from flowrunner.definitions.entries import DELIVERING, machine_name
 from flowrunner.definitions.records import TRIES, Records, Stored
-from flowrunner.errors import Conflict, DocumentConflict, InvalidDocument, LimitExceeded, NotFound
+from flowrunner.errors import Conflict, DocumentConflict, InvalidDocument, LimitExceeded, NotFound, PreconditionFailed
 from flowrunner.jsonvalue import JSONObject, dumps
 from flowrunner.lang.dynamic import OPENING, is_whole
 from flowrunner.ports.definitions import Revision
@@ -180,21 +180,29 @@ class Webhooks:
 
         Raises NotFound, PreconditionFailed, InvalidDocument, Conflict.
         """
-        stored = await self.records.get(account, name)
-        if (stored.entry.format, stored.entry.target) != ((wanted := make(stored.entry)).format, wanted.target):
-            raise InvalidDocument("A webhook stays with its flow or workflow: make another one.", pointer=f"/{stored.entry.format}_id")
-        _check(wanted)
-        if expected not in (None, stored.tag):
-            await self.records.change(account, name, make, expected=expected)  # refused
-        if isinstance(secret, str):
-            await self._seal(account, name, secret, write)
-        signed = stored.entry.signed if secret is UNSET else secret is not None
-        kept = await self._kept(account, replace(wanted, signed=signed, updated_at=self._clock.now()))
-        changed = await self.records.change(account, name, lambda _: kept, expected=stored.tag)
-        if secret is None:
-            await self._forget(account, name)
-        self.changed()
-        return changed
+        sealed = False
+        for _ in range(TRIES):
+            stored = await self.records.get(account, name)
+            if expected not in (None, stored.tag):
+                raise PreconditionFailed(f'The webhook is at "{stored.tag}", not at "{expected}": read it again.')
+            wanted = make(stored.entry)
+            if (stored.entry.format, stored.entry.target) != (wanted.format, wanted.target):
+                raise InvalidDocument("A webhook stays with its flow or workflow: make another one.", pointer=f"/{stored.entry.format}_id")
+            _check(wanted)
+            if isinstance(secret, str) and not sealed:
+                await self._seal(account, name, secret, write)
+                sealed = True
+            signed = stored.entry.signed if secret is UNSET else secret is not None
+            kept = await self._kept(account, replace(wanted, signed=signed, updated_at=self._clock.now()))
+            try:
+                await self._store.documents.write([self.records.put(account, name, kept, stored.tag)])
+            except DocumentConflict:
+                continue
+            if secret is None:
+                await self._forget(account, name)
+            self.changed()
+            return Stored(kept, stored.tag + 1)
+        raise Conflict("The webhook is changed by others all the time; try again.")
 
     async def delete(self, account: str, name: str, *, expected: int | None = None) -> None:
         """Remove one with its secret: what is not delivered yet and is signed fails. Raises NotFound, PreconditionFailed, Conflict."""
