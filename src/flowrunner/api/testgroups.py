@@ -40,7 +40,8 @@ _READ, _WRITE, _START, _RUNS = Permission.MACHINES_READ, Permission.MACHINES_WRI
 
 
 def tree_of(groups: Sequence[Group], tests: Sequence[Test]) -> list[GroupNode]:
-    """Groups within groups; one whose parent is gone, or is within itself, stands at the top."""
+    """Groups within groups; one whose parent is gone, or is within itself, stands at the top, and so does one that only test cases name."""
+    groups = [*groups, *_only_named(groups, tests)]
     nodes = {group.id: GroupNode(**shown_group(group), children=[], tests=[test.id for test in tests if test.group == group.id]) for group in groups}
     parents = {group.id: group.parent for group in groups}
     top: list[GroupNode] = []
@@ -51,6 +52,19 @@ def tree_of(groups: Sequence[Group], tests: Sequence[Test]) -> list[GroupNode]:
         else:
             top.append(node)
     return top
+
+
+def _only_named(groups: Sequence[Group], tests: Sequence[Test]) -> list[Group]:
+    """Groups that test cases name and nobody has made, by id; their times are those of their test cases."""
+    made = {group.id for group in groups}
+    found: dict[str, list[Test]] = {}
+    for test in tests:
+        if test.group not in made:
+            found.setdefault(test.group, []).append(test)
+    return [
+        Group(id=name, name=name, created_at=min(test.created_at for test in of), updated_at=max(test.updated_at for test in of))
+        for name, of in sorted(found.items())
+    ]
 
 
 def _above(name: str | None, parents: dict[str, str | None]) -> set[str]:
@@ -111,7 +125,7 @@ def _groups(authoring: Authoring, groups: Records[Group]) -> list[HTTPRouteHandl
 
     @get(f"{GROUPS}/tree", permission=_READ, operation_id="getGroupTree", contract=Contract(gives={200: list[GroupNode]}))
     async def get_tree(request: Caller) -> Response[bytes]:
-        """Groups within groups, with the ids of their test cases."""
+        """Groups within groups, with the ids of their test cases; a group that only test cases name stands at the top."""
         return await tree(request)
 
     @get("/api/v2/test-tree", permission=_READ, operation_id="getTestTree", contract=Contract(gives={200: list[GroupNode]}))
