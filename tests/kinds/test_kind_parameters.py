@@ -86,7 +86,7 @@ def test_parameters_are_checked(kind, params, expected):
         ("assert", {"assertions": [{"type": "arrayLength", "expected": -1}]}, "/assertions/0", "from 0 on"), ("assert", {"assertions": [{"type": "gte", "expected": None}]}, "/assertions/0", "a number or a text"),
         ("delay", {"duration": "5 minutes"}, "/duration", "units such as"), ("delay", {"duration": 5, "jitter": 2}, "/jitter", "1 or less"), ("wait", {"until_time": "tomorrow"}, "/until_time", "a moment"),
         ("wait", {"condition": "x", "max_attempts": 0}, "/max_attempts", "1 or more"), ("wait", {"condition": "x", "interval": -1}, "/interval", "units such as"),
-        ("batch", {"batch_size": 0}, "/batch_size", "1 or more"), ("worker_pool", {"workers": 0}, "/workers", "1 or more"), ("email.send", {"smtp_port": 70000}, "/smtp_port", "65535 or less"),
+        ("script", {"language": "python", "script": "print(1)"}, "", "function is missing"), ("batch", {"batch_size": 0}, "/batch_size", "1 or more"), ("worker_pool", {"workers": 0}, "/workers", "1 or more"), ("email.send", {"smtp_port": 70000}, "/smtp_port", "65535 or less"),
         ("store", {"operation": "list", "limit": 5000}, "/limit", "1000 or less"), ("store", {"operation": "set", "ttl": []}, "/ttl", "a text or a number"),
     ],
 )  # fmt: skip

@@ -49,3 +49,12 @@ def test_what_names_nothing_is_refused(returns):
     assert found.program is None
     assert {one.pointer for one in found.diagnostics} == {"/steps/a/config/returns"}
     assert parse_workflow(text, BUILT_IN, kept=True).program is not None
+
+
+def test_python_needs_a_function():
+    """It would fail whenever it ran; a definition that is stored keeps being started."""
+    text = json.dumps({"steps": {"a": {"type": "script", "config": {"language": "python", "script": "print(1)"}}}})
+    [found] = parse_workflow(text, BUILT_IN).diagnostics
+    assert (found.severity, found.pointer, "function is missing" in found.message) == ("ERROR", "/steps/a/config", True)
+    assert parse_workflow(text, BUILT_IN, kept=True).program is not None
+    assert parse_workflow(text.replace('"script": "print', '"function": "print'), BUILT_IN).program is not None

@@ -19,6 +19,7 @@ from flowrunner.lang.moment import is_timestamp
 
 TIME_SPAN, TIME_LIMIT = "time-span", "time-limit"
 ASSERTION = "assertion"
+FUNCTION_OF_LANGUAGE = "function-of-language"  # of parameters: Python has no source of its own here
 TYPE_NAMES = ("string", "number", "integer", "boolean", "array", "object", "null")
 MOST_PATTERN_CHARACTERS = 2000
 WEB_ADDRESS, METHOD, MOMENT, CRON, TIME_ZONE, STATUS = "web-address", "http-method", "date-time", "cron", "time-zone", "http-status"
@@ -118,6 +119,11 @@ def is_pattern(text: str) -> bool:
     return len(text) <= MOST_PATTERN_CHARACTERS
 
 
+def _function_of_language(value: JSONValue) -> str | None:
+    wanted = isinstance(value, dict) and value.get("language") == "python" and not value.get("function")
+    return "function is missing: Python runs only as a function that the operator has registered, and this names it" if wanted else None
+
+
 FORMATS: Mapping[str, Callable[[JSONValue], str | None]] = {
     TIME_SPAN: _time_span,
     TIME_LIMIT: _time_limit,
@@ -128,4 +134,5 @@ FORMATS: Mapping[str, Callable[[JSONValue], str | None]] = {
     TIME_ZONE: _time_zone,
     STATUS: _status,
     ASSERTION: _assertion,
+    FUNCTION_OF_LANGUAGE: _function_of_language,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowrunner.kinds.formats import FUNCTION_OF_LANGUAGE
 from flowrunner.kinds.info import KindInfo, anything, boolean, choice, duration, fields, mapping, script, text, texts
 
 SCRIPT_ERRORS = (
@@ -43,19 +44,23 @@ SCRIPT = KindInfo(
         "Runs JavaScript in a worker process with bounds on time, memory and output. Other languages run only as functions that the operator has registered: "
         "`language: python` with `function: NAME`."
     ),
-    parameters=fields(
-        {
-            "language": choice("The language.", "javascript", "python", default="javascript"),
-            "script": script(f"The body of a function, or an expression. {_NAMES}"),
-            "function": text("For Python: the name of a registered function; it is called with `args` or the input."),
-            "args": anything("Seen by the script as `args`."),
-            "env": mapping("Seen by the script as `env`."),
-            "returns": texts("In a workflow: the variables to set from the result's fields of the same names, as `output: {name: name}` would."),
-            "timeout": duration("The longest it may run.", "30s", limit=True),
-            "strict": boolean("Whether a script that returns nothing fails.", default=False),
-        },
-        any_of=("script", "function"),
-    ),
+    parameters={
+        **fields(
+            {
+                "language": choice("The language.", "javascript", "python", default="javascript"),
+                "script": script(f"The body of a function, or an expression. {_NAMES}"),
+                "function": text("For Python: the name of a registered function; it is called with `args` or the input."),
+                "args": anything("Seen by the script as `args`."),
+                "env": mapping("Seen by the script as `env`."),
+                "returns": texts("In a workflow: the variables to set from the result's fields of the same names, as `output: {name: name}` would."),
+                "timeout": duration("The longest it may run.", "30s", limit=True),
+                "strict": boolean("Whether a script that returns nothing fails.", default=False),
+            },
+            any_of=("script", "function"),
+        ),
+        "format": FUNCTION_OF_LANGUAGE,
+        "description": "A `script` in JavaScript, or the name of a registered Python `function`.",
+    },
     outputs=anything("What the script returns."),
     errors=(*SCRIPT_ERRORS, ("FlowRunner.InvalidParameters", "the language is not to be had here; the cause says what is")),
     pure=True,
