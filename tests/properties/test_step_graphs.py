@@ -128,6 +128,7 @@ def check_nothing_waits(case, player):
     """Whatever may begin has begun: nothing waits for more than it needs."""
     begun = {entered(note) for note in player.notes("StepStarted")}
     ended = {entered(note) for note in player.notes("StepCompleted")}
+    succeeded = {entered(note) for note in player.notes("StepCompleted") if note["status"] == "success"}
     running = {(note["stepId"], note["index"]) for note in player.notes("IterationStarted")} - {
         (note["stepId"], note["index"]) for note in player.notes("IterationCompleted")
     }
@@ -135,7 +136,7 @@ def check_nothing_waits(case, player):
         loop = next((name for name in around if case.step(name)["type"] == "loop"), None)
         for iteration in [None] if loop is None else [index for name, index in running if name == loop]:
             through = among(needs, ended, iteration)
-            ready = bool(through) if one and needs else through == needs
+            ready = through == needs or (one and bool(among(needs, succeeded, iteration)))
             can = around == among(around, begun, iteration) and not among(around, ended, iteration)
             assert not (ready and can) or (step, iteration) in begun | ended, f"{step} waits for nothing"
 
@@ -154,7 +155,8 @@ def check_steps(case, player):
         begun.add(one_entry)
         needs, one, around = case.needs[step]
         through = among(needs, ended, iteration)
-        assert through if one and needs else through == needs, f"{step} began before {needs - through}"
+        succeeded = among(needs, {entry for entry, status in ended.items() if status == "success"}, iteration)
+        assert through == needs or (one and succeeded), f"{step} began before {needs - through}"
         assert around == among(around, begun, iteration), f"{step} began outside of {around}"
         assert not among(around, ended, iteration), f"{step} began after {around}"
     assert begun <= ended.keys(), f"{begun - ended.keys()} never ended"

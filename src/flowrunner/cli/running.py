@@ -160,7 +160,8 @@ def _tell(answer: dict[str, Any], form: Form, *, quiet: bool) -> None:
         print_text(as_json(answer.get("output")) + "\n")
     ending = RUN_ENDINGS.get(answer["executionStatus"], answer["executionStatus"])
     if answer["executionStatus"] != "SUCCEEDED":
-        why = ": ".join(part for part in (answer.get("error"), answer.get("cause")) if part)
+        says_more = answer["executionStatus"] != "TIMED_OUT" or answer.get("cause")
+        why = ": ".join(part for part in (answer.get("error"), answer.get("cause")) if part and says_more)
         complain(f"The run {ending}: {why}" if why else f"The run {ending} after {answer['duration']} ms.")
     else:
         say(f"The run {ending} in {answer['duration']} ms.", quiet=quiet)
