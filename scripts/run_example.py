@@ -49,7 +49,8 @@ def main() -> int:
     try:
         order = arguments.input.read_text(encoding="utf-8")
         with _server(arguments.port, arguments.store) as (process, url):
-            code = asyncio.run(_example(url, order, store=arguments.store, stays=not arguments.once))
+            code, told = asyncio.run(_example(url, order, store=arguments.store, stays=not arguments.once))
+            print(told, flush=True)  # only now: who reads it may press Ctrl-C, and a loop that is closing must not be interrupted
             if arguments.once:
                 return code
             process.wait()
@@ -148,7 +149,8 @@ def _without_password(store: str) -> str:
 # --- the run
 
 
-async def _example(url: str, order: str, *, store: str, stays: bool) -> int:
+async def _example(url: str, order: str, *, store: str, stays: bool) -> tuple[int, str]:
+    """Run the order and show it live; the exit code, and what to tell at the end."""
     definition = (EXAMPLE / "order_processing.asl.json").read_text(encoding="utf-8")
     async with Client(url) as client:
         machine = await client.register("order_processing", definition, role_arn=ROLE)
@@ -158,9 +160,8 @@ async def _example(url: str, order: str, *, store: str, stays: bool) -> int:
         print(f"Registered {machine}\nStarted run {run}\n", flush=True)
         await _watch(run, url)
         outcome = await client.run(run)
-    print(_result(outcome))
-    print(_next(url, run, execution) if stays else _again(store, run), flush=True)
-    return 0 if outcome["executionStatus"] == "SUCCEEDED" else 1
+    told = f"{_result(outcome)}\n{_next(url, run, execution) if stays else _again(store, run)}"
+    return 0 if outcome["executionStatus"] == "SUCCEEDED" else 1, told
 
 
 async def _watch(run: str, url: str) -> None:
