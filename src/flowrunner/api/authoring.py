@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from litestar import Request
+from litestar import Request, Response
 
+from flowrunner.api.accounts import answer
 from flowrunner.api.idempotency import is_resumed, key_of
 from flowrunner.api.page import cursor, limit_of, place_of
 from flowrunner.api.problems import Refused, of_status
@@ -190,3 +191,16 @@ def next_link(request: Caller, following: str | None) -> dict[str, str]:
         return {}
     query = [(name, value) for name, value in request.query_params.multi_items() if name not in ("cursor", "offset")]
     return {"link": f'<{request.scope["path"]}?{urlencode([*query, ("cursor", following)])}>; rel="next"'}
+
+
+class Page(Protocol):
+    """One page of a list; the cursor of the next one is null on the last."""
+
+    next_cursor: str | None
+
+
+def page_answer(request: Caller, page: Page) -> Response[bytes]:
+    """The answer with a page, and the header Link to the next one."""
+    made = answer(page)
+    made.headers.update(next_link(request, page.next_cursor))
+    return made

@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from flowrunner.api.accounts import NO_STORE, answer
-from flowrunner.api.authoring import Authoring, Caller, by_of, next_link, page_of
+from flowrunner.api.authoring import Authoring, Caller, by_of, page_answer, page_of
 from flowrunner.api.contract import PAGED, Contract, Parameter
 from flowrunner.api.filters import level_of, statuses_of
 from flowrunner.api.runs import locate
@@ -93,9 +93,7 @@ def routes(authoring: Authoring) -> list[HTTPRouteHandler]:
         query = request.query_params
         flow, status = query.get("flow_id"), query.get("status")
         found = await page_of(executions, request, form="flow", definition=flow, statuses=statuses_of(status, V1_STATUS), marks=status or "")
-        made = answer(ExecutionPage(items=[_info(head) for head in found.rows], next_cursor=found.following))
-        made.headers.update(next_link(request, found.following))
-        return made
+        return page_answer(request, ExecutionPage(items=[_info(head) for head in found.rows], next_cursor=found.following))
 
     @get(
         EXECUTION,

@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from flowrunner.api.arnpaths import arn_in
-from flowrunner.api.authoring import Authoring, Caller, by_of, next_link, page_of
+from flowrunner.api.authoring import Authoring, Caller, by_of, page_answer, page_of
 from flowrunner.api.contract import PAGED, Contract, Parameter
 from flowrunner.api.filters import level_of, statuses_of
 from flowrunner.api.identify import RUNS_READ
@@ -142,8 +142,7 @@ def routes(
         query = request.query_params
         workflow, status = query.get("workflow"), query.get("status")
         found = await page_of(executions, request, form="workflow", definition=workflow, statuses=statuses_of(status, V2_STATUS), marks=status or "")
-        page = RunPage(items=[run_of(head, region, whole=False) for head in found.rows], next_cursor=found.following)
-        return Response(msgspec.json.encode(page), media_type="application/json", headers=next_link(request, found.following))
+        return page_answer(request, RunPage(items=[run_of(head, region, whole=False) for head in found.rows], next_cursor=found.following))
 
     @get(
         RUN,

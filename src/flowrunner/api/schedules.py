@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from flowrunner.api.accounts import NO_STORE, answer
-from flowrunner.api.authoring import Authoring, Caller, after_id, next_link
+from flowrunner.api.authoring import Authoring, Caller, after_id, page_answer
 from flowrunner.api.bodies import body_of
 from flowrunner.api.contract import CURSOR, LIMIT, Contract
 from flowrunner.api.page import cursor, limit_of, place_of
@@ -149,9 +149,7 @@ def _collection(schedules: ScheduleService) -> list[HTTPRouteHandler]:
         limit, question = limit_of(request.query_params.get("limit")), f"{request.user.account}\nschedules"
         found = await schedules.page(request.user.account, after=after_id(request, question), limit=limit + 1)
         following = cursor(0, found[limit - 1].id, question) if len(found) > limit else None
-        made = answer(SchedulePage(items=[shown(one) for one in found[:limit]], next_cursor=following))
-        made.headers.update(next_link(request, following))
-        return made
+        return page_answer(request, SchedulePage(items=[shown(one) for one in found[:limit]], next_cursor=following))
 
     @post(
         SCHEDULES,
@@ -223,8 +221,6 @@ def _life(schedules: ScheduleService) -> list[HTTPRouteHandler]:
         kept = (await schedules.get(request.user.account, schedule)).firings[::-1]
         found = [one for one in kept if place is None or one.planned < place[0]]
         following = cursor(found[limit - 1].planned, "", question) if len(found) > limit else None
-        made = answer(FiredPage(items=[fired(one) for one in found[:limit]], next_cursor=following))
-        made.headers.update(next_link(request, following))
-        return made
+        return page_answer(request, FiredPage(items=[fired(one) for one in found[:limit]], next_cursor=following))
 
     return [pause_schedule, resume_schedule, list_fired]

@@ -13,7 +13,7 @@ from litestar.params import FromPath
 from msgspec import UNSET, UnsetType
 
 from flowrunner.api.accounts import NO_STORE, answer
-from flowrunner.api.authoring import Authoring, Caller, after_id, next_link
+from flowrunner.api.authoring import Authoring, Caller, after_id, page_answer
 from flowrunner.api.bodies import body_of
 from flowrunner.api.contract import CURSOR, LIMIT, Contract
 from flowrunner.api.identify import actor_of
@@ -194,9 +194,7 @@ def _collection(authoring: Authoring) -> list[HTTPRouteHandler]:
         limit, question = limit_of(request.query_params.get("limit")), f"{request.user.account}\nwebhooks"
         found = await webhooks.page(request.user.account, after=after_id(request, question), limit=limit + 1)
         following = cursor(0, found[limit - 1].id, question) if len(found) > limit else None
-        made = answer(WebhookPage(items=[shown(one) for one in found[:limit]], next_cursor=following))
-        made.headers.update(next_link(request, following))
-        return made
+        return page_answer(request, WebhookPage(items=[shown(one) for one in found[:limit]], next_cursor=following))
 
     @post(
         WEBHOOKS,
@@ -263,8 +261,6 @@ def _deliveries(authoring: Authoring) -> HTTPRouteHandler:
         await authoring.webhooks.get(account, webhook)
         found = await authoring.executions.list(ExecutionQuery(account=account, machine=delivering(webhook), limit=limit + 1, after=place))
         following = cursor(found[limit - 1].started_at, found[limit - 1].id, question) if len(found) > limit else None
-        made = answer(DeliveryPage(items=[delivery(webhook, head) for head in found[:limit]], next_cursor=following))
-        made.headers.update(next_link(request, following))
-        return made
+        return page_answer(request, DeliveryPage(items=[delivery(webhook, head) for head in found[:limit]], next_cursor=following))
 
     return list_deliveries

@@ -11,7 +11,7 @@ from litestar.params import FromPath
 from msgspec import UNSET, UnsetType
 
 from flowrunner.api.accounts import answer
-from flowrunner.api.authoring import Authoring, Caller, after_id, by_of, next_link, offset_of, page_of
+from flowrunner.api.authoring import Authoring, Caller, after_id, by_of, offset_of, page_answer, page_of
 from flowrunner.api.bodies import body_of
 from flowrunner.api.checking import Checked, checked_in, refused
 from flowrunner.api.contract import PAGED, Contract, Parameter
@@ -158,9 +158,7 @@ def _collection(authoring: Authoring) -> list[HTTPRouteHandler]:
         limit, offset = limit_of(query.get("limit", str(DEFAULT_LIMIT))), offset_of(query.get("offset"))
         found = await workflows.search(account, Search(test_case=test_case), limit=limit, offset=offset, after=after_id(request, question))
         following = found.following and cursor(0, found.following, question)
-        made = answer(WorkflowPage(data=[shown(one) for one in found.rows], total=found.total, limit=limit, offset=offset, next_cursor=following))
-        made.headers.update(next_link(request, following))
-        return made
+        return page_answer(request, WorkflowPage(data=[shown(one) for one in found.rows], total=found.total, limit=limit, offset=offset, next_cursor=following))
 
     @post(
         WORKFLOWS,
@@ -265,8 +263,6 @@ def _running(authoring: Authoring) -> list[HTTPRouteHandler]:
         await workflows.get(request.user.account, workflow)
         status = request.query_params.get("status")
         found = await page_of(authoring.executions, request, form="workflow", definition=workflow, statuses=statuses_of(status, V2_STATUS), marks=status or "")
-        made = answer(RunPage(items=[run_of(head, authoring.region, whole=False) for head in found.rows], next_cursor=found.following))
-        made.headers.update(next_link(request, found.following))
-        return made
+        return page_answer(request, RunPage(items=[run_of(head, authoring.region, whole=False) for head in found.rows], next_cursor=found.following))
 
     return [execute_workflow, list_runs]
