@@ -205,6 +205,56 @@ async def test_an_action_template(served):
     assert (await client.get(f"/workflows/runs/{run}")).json()["status"] == "success"
 
 
+class Refusing(asyncio.Protocol):
+    """A server that answers 500 for paths with `bad`, and 200 for others."""
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        status = b"500 Broken" if b"bad" in data.split(b"\r\n")[0] else b"200 OK"
+        self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 2\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{}")
+        self.transport.close()
+
+
+async def test_a_batch_of_requests_that_a_server_refuses(served):
+    """An answer 500 loses its item after the retries, whatever the strategy; the edge goes by what is left."""
+    application, client = served
+    listening = await asyncio.get_running_loop().create_server(Refusing, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    async with listening:
+        for strategy in ("serial", "async", "parallel", "worker_pool"):
+            node = {
+                "type": "http.request",
+                "params": {"url": address + "/${ item }"},
+                "batch": {"strategy": strategy, "items": ["good", "bad", "fine"]},
+                "retry": {"max_retries": 1, "wait": "1ms"},
+            }
+            text = json.dumps({"metadata": {"name": strategy}, "nodes": {"ask": {**node, "next": {"success": "last"}}, "last": {"type": "transform"}}})
+            made = await client.post("/flows", json={"content": text})
+            execution = (await client.post(f"/flows/{made.json()['id']}/run", json={})).json()["execution_id"]
+            async with asyncio.timeout(30):
+                await application.feed.ended(execution)
+            shown = (await client.get(f"/executions/{execution}")).json()
+            asked = shown["results"]["ask"]
+            assert (shown["status"], asked["success_rate"], [lost["item"] for lost in asked["failed_items"]]) == ("completed", 66.6667, ["bad"]), strategy
+            assert "500" in asked["failed_items"][0]["error"]
+
+
+async def test_a_script_of_a_workflow_that_sets_what_flows_share(served):
+    """Its output is what it returned, and its log says that nothing is shared."""
+    application, client = served
+    client.base_url = "http://localhost/api/v2"
+    step = {"type": "script", "config": {"script": "shared.seen = 1; return {n: 2};"}, "output": {"n": "n"}}
+    await client.post("/workflows", json={"workflowId": "sharing", "definition": {"name": "Sharing", "steps": {"one": step}}})
+    run = (await client.post("/workflows/sharing/execute", json={})).json()["runId"]
+    async with asyncio.timeout(30):
+        await application.feed.ended(run)
+    assert (await client.get(f"/workflows/runs/{run}")).json()["context"] == {"variables": {"n": 2}, "outputs": {"one": {"n": 2}}}
+    logs = (await client.get(f"/workflows/runs/{run}/logs")).json()
+    assert [line["level"] for line in logs if "Workflows have no 'shared'" in line["message"]] == ["warn"]
+
+
 async def test_what_is_not_waited_for_is_found_by_its_id(served):
     """Nodes and steps that leave another execution alone give the id that REST takes; a started flow knows its own."""
     application, client = served

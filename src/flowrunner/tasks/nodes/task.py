@@ -14,7 +14,7 @@ from flowrunner.errors import FlowRunnerError, InvalidDocument
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps, loads
 from flowrunner.kinds import BUILT_IN
 from flowrunner.kinds.info import TIMEOUT
-from flowrunner.ports.tasks import Succeeded, TaskCall, TaskHandler, TaskOutcome
+from flowrunner.ports.tasks import Succeeded, TaskCall, TaskHandler, TaskOutcome, log
 from flowrunner.tasks.answers import bad_parameters, failed
 from flowrunner.tasks.javascript.calls import SCRIPT_ERROR, ScriptOutcome
 from flowrunner.tasks.nodes.kind import INVALID_PARAMETERS, NodeCall, NodeFailed, NodeKind, NodeResult
@@ -22,6 +22,7 @@ from flowrunner.tasks.nodes.scripting import Scripting
 from flowrunner.tasks.nodes.table import NodeTable
 
 UNKNOWN_KIND = "FlowRunner.UnknownKind"
+UNSHARED = "Workflows have no 'shared': what the script put there is gone. Return it, and map it to a variable with 'output'."
 
 
 class NodeTask(TaskHandler):
@@ -47,6 +48,9 @@ class NodeTask(TaskHandler):
             return bad_parameters(call.parameters, "Parameters must be a JSON object with the object 'params'")
         try:
             result = _judged(await self._node(kind, _node_call(call, parameters)), parameters)
+            if result.shared is not None and parameters.get("language") == "workflow":
+                log("warn", UNSHARED)
+                result = replace(result, shared=None)
             shared = {} if result.shared is None else {"shared": result.shared}
             return Succeeded(dumps({"output": result.output, "action": result.action, **shared}))
         except NodeFailed as error:
