@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from flowrunner.api.fanout import Channels
 from flowrunner.api.identify import RUNS_READ, address_of
-from flowrunner.api.messages import Renderer, kind_for
+from flowrunner.api.messages import Renderer, Text, kind_for
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.api.runs import ENDED, locate
 from flowrunner.api.sessions import ERRORS, FAILED, LET_OUT, NORMAL, RESTARTING, TOO_SLOW, Sessions
@@ -30,6 +30,7 @@ KEEP_ALIVE_SECONDS = 15.0  # SSE comments: proxies close what is silent for 30 t
 RECONNECT_MILLISECONDS = 1000
 LONGEST_POLL_SECONDS = 60.0
 POLLED_BYTES = 1024 * 1024  # about what one answer to a long poll holds
+SendTexts = Callable[[list[Text]], Awaitable[None]]
 _log = structlog.get_logger("flowrunner.api")
 
 
@@ -77,21 +78,21 @@ class _Streams:
     def _batches(self, after: int) -> Any:
         return contextlib.aclosing(self._channels.feed.follow(self.head.id, after=after))
 
-    async def _last(self) -> bytes | None:
+    async def _last(self) -> Text | None:
         head = await self._channels.executions.head(self.head.id)
-        return None if head is None or head.status not in ENDED else self._renderer.last(head)
+        return None if head is None or head.status not in ENDED else Text(self._renderer.last(head))
 
-    async def relay(self, after: int, send: Callable[[list[tuple[int | None, bytes]]], Awaitable[None]]) -> None:
+    async def relay(self, after: int, send: SendTexts, end: SendTexts) -> None:
         """Send everything after `after` in batches, then the end; raises TimeoutError when a batch takes too long."""
         async with self._batches(after) as batches:
             async for batch in batches:
-                made = [(seq, text) for seq, record in batch if (text := self._renderer.message(seq, record)) is not None]
+                made = [text for seq, record in batch for text in self._renderer.messages(seq, record)]
                 for first in range(0, len(made), 16):
                     await self._send(made[first : first + 16], send)
         if (last := await self._last()) is not None:
-            await self._send([(None, last)], send)
+            await self._send([last], end)
 
-    async def _send(self, made: list[tuple[int | None, bytes]], send: Callable[[list[tuple[int | None, bytes]]], Awaitable[None]]) -> None:
+    async def _send(self, made: list[Text], send: SendTexts) -> None:
         async with asyncio.timeout(self.sessions.send_seconds):
             await send(made)
         self.sessions.observer.on_socket_messages(len(made))
@@ -117,11 +118,11 @@ class _Streams:
     def _take(self, batch: list[tuple[int, dict[str, Any]]], found: list[bytes]) -> int:
         size = 0
         for seq, record in batch:
-            if (text := self._renderer.message(seq, record)) is not None:
-                found.append(text)
-                size += len(text)
-                if size > POLLED_BYTES:
-                    return seq
+            for made in self._renderer.messages(seq, record):
+                found.append(made.text)
+                size += len(made.text)
+            if size > POLLED_BYTES:
+                return seq
         return batch[-1][0]
 
     @contextlib.asynccontextmanager
@@ -236,8 +237,11 @@ class EventStream:
         async def write(data: bytes) -> None:
             await send({"type": "http.response.body", "body": data, "more_body": True})
 
-        async def events(made: list[tuple[int | None, bytes]]) -> None:
-            await write(b"".join(b"id: %d\ndata: %b\n\n" % (seq, text) if seq is not None else b"event: end\ndata: %b\n\n" % text for seq, text in made))
+        async def events(made: list[Text]) -> None:
+            await write(b"".join(b"data: %b\n\n" % one.text if one.seq is None else b"id: %d\ndata: %b\n\n" % (one.seq, one.text) for one in made))
+
+        async def end(made: list[Text]) -> None:
+            await write(b"".join(b"event: end\ndata: %b\n\n" % one.text for one in made))
 
         async def breathe() -> None:
             while True:
@@ -247,7 +251,7 @@ class EventStream:
         await write(b"retry: %d\n\n" % RECONNECT_MILLISECONDS)
         breath = asyncio.ensure_future(breathe())
         try:
-            await self._streams.serve(self._streams.relay(self._after, events), _left(receive))
+            await self._streams.serve(self._streams.relay(self._after, events, end), _left(receive))
         finally:
             breath.cancel()
             await asyncio.gather(breath, return_exceptions=True)

@@ -74,6 +74,18 @@ def note_message(record: Record) -> Message | None:
     return Message(name, payload, {member: value for member, value in told.items() if member not in shown})
 
 
+def reached(record: Record) -> Message | None:
+    """How the run stands once it has come to a step: told right before the step's own message, from the same record. None for any other record."""
+    if record["type"] != "StepStarted":
+        return None
+    told: dict[str, Any] = record["note"]
+    node = {"id": told["stepId"], "name": told["stepName"], "type": told.get("stepType", "")}
+    if "iteration" in told:
+        node["iteration"] = told["iteration"]
+    status: Status = "RUNNING"
+    return Message("status", {"status": V2_STATUS[status], "executionStatus": status, "progress": told.get("progress", 0.0), "node": node})
+
+
 def _turn(record: Record) -> Message:
     """What became of the run as a whole."""
     status = TURNS[record["type"]]
