@@ -6,7 +6,7 @@ One table names every kind of record; other definitions (step workflows, YAML fl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from flowrunner.api.wire import frame
 from flowrunner.core.records import Record, details_key
 from flowrunner.ports.executions import Head
 from flowrunner.views.records import at, ended_by, has_notes, moment
+from flowrunner.views.standing import Standing
 from flowrunner.views.stream import V2_STATUS, Message, note_message, reached
 
 VERSION = 1
@@ -100,13 +101,17 @@ class Renderer:
         made = self._render(record)
         if made is None:
             return []
-        own = Text(self._text(made, record, {"seq": seq}), seq)
+        own = Text(self._text(made, at(record), {"seq": seq}), seq)
         before = reached(record)
-        return [own] if before is None else [Text(self._text(before, record, {})), own]
+        return [own] if before is None else [Text(self._text(before, at(record), {})), own]
 
-    def _text(self, made: Message, record: Record, place: Mapping[str, int]) -> bytes:
+    def standing(self, standing: Standing, pieces: Iterable[bytes]) -> Text:
+        """A snapshot, whose place is that of the last record it speaks of, from the pieces it has made."""
+        return Text(self._text(standing.message(pieces), standing.at, {"seq": standing.seq}), standing.seq)
+
+    def _text(self, made: Message, when: int, place: Mapping[str, int]) -> bytes:
         more = {"detail": made.detail} if made.detail else {}
-        return orjson.dumps({"runId": self._run, "type": made.kind, "payload": made.payload, **more, **place, "ts": moment(at(record)), "v": VERSION})
+        return orjson.dumps({"runId": self._run, "type": made.kind, "payload": made.payload, **more, **place, "ts": moment(when), "v": VERSION})
 
     def last(self, head: Head) -> bytes:
         """The last message of an ended run. It is not a record, so it has no ``seq`` of its own; `lastSeq` is the last record's."""
