@@ -18,6 +18,7 @@ from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Scope, Send
 
 from flowrunner.api import (
     accounts,
+    asyncapi,
     credentials,
     environments,
     eventstreams,
@@ -105,6 +106,7 @@ def create_app(
         *streams.routes(*live),
         *eventstreams.routes(*live),
         *socket_v1.routes(*live),
+        *asyncapi.routes(),
         *([] if identity is None else [*accounts.routes(identity, registration=registration), *users.routes(identity), *credentials.routes(identity)]),
         *(
             []

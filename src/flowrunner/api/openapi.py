@@ -70,7 +70,7 @@ def document(handlers: Iterable[BaseRouteHandler]) -> dict[str, Any]:
         "info": {
             "title": "FlowRunner",
             "version": __version__,
-            "description": "Runs of an execution are also followed live: see the sockets `/api/v1/ws` and `/api/v2/workflows/runs/{run}/stream`.",
+            "description": "Executions are also followed live, on the sockets `/api/v1/ws` and `/api/v2/workflows/runs/{run}/stream`: see `/asyncapi.json`.",
         },
         "paths": paths,
         "components": {
