@@ -21,6 +21,8 @@ from pathlib import Path
 LOADED = (
     "uvloop", "httpx", "flowrunner.cli.main", "flowrunner.cli.hosting", "flowrunner.wiring", "flowrunner.client", "flowrunner.stores.sqlite.store",
     "flowrunner.stores.postgres.store", "uvicorn.protocols.http.httptools_impl", "uvicorn.loops.uvloop", "uvicorn.lifespan.on",
+    "litestar.plugins.attrs", "litestar.plugins.pydantic", "litestar.middleware.allowed_hosts", "litestar.middleware.csrf",
+    "litestar.middleware.response_cache", "litestar.exceptions.responses", "typer._adapters",
 )  # fmt: skip
 
 
@@ -115,8 +117,9 @@ def _parent():
 def serve(asked):
     """Fork a command for each order, until whoever asks has gone; everything that still runs goes with it."""
     for name in LOADED:
-        with contextlib.suppress(ModuleNotFoundError):
+        with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    gc.collect()
     gc.freeze()
     woken, waking = os.pipe()
     os.set_blocking(waking, False)
