@@ -20,9 +20,10 @@ from pathlib import Path
 
 LOADED = (
     "uvloop", "httpx", "flowrunner.cli.main", "flowrunner.cli.hosting", "flowrunner.wiring", "flowrunner.client", "flowrunner.stores.sqlite.store",
-    "flowrunner.stores.postgres.store", "uvicorn.protocols.http.httptools_impl", "uvicorn.loops.uvloop", "uvicorn.lifespan.on",
+    "flowrunner.stores.postgres.store", "flowrunner.stores.dynamodb.store", "uvicorn.protocols.http.httptools_impl", "uvicorn.loops.uvloop", "uvicorn.lifespan.on",
     "litestar.plugins.attrs", "litestar.plugins.pydantic", "litestar.middleware.allowed_hosts", "litestar.middleware.csrf",
-    "litestar.middleware.response_cache", "litestar.exceptions.responses", "typer._adapters",
+    "litestar.middleware.response_cache", "litestar.exceptions.responses", "litestar._kwargs", "litestar.middleware._internal.exceptions", "typer._adapters",
+    "httpcore", "flowrunner.cli.dbstore", "flowrunner.cli.inside", "flowrunner.stores.transfer", "flowrunner.stores.soundness",
 )  # fmt: skip
 
 

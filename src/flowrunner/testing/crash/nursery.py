@@ -27,7 +27,7 @@ LOADED = (
     "uvloop", "flowrunner.cli.main", "flowrunner.cli.hosting", "flowrunner.wiring", "flowrunner.stores.sqlite.store", "flowrunner.stores.postgres.store",
     "flowrunner.stores.dynamodb.store", "uvicorn.protocols.http.httptools_impl", "uvicorn.loops.uvloop", "uvicorn.lifespan.on",
     "litestar.plugins.attrs", "litestar.plugins.pydantic", "litestar.middleware.allowed_hosts", "litestar.middleware.csrf",
-    "litestar.middleware.response_cache", "litestar.exceptions.responses", "typer._adapters",
+    "litestar.middleware.response_cache", "litestar.exceptions.responses", "litestar._kwargs", "litestar.middleware._internal.exceptions", "typer._adapters",
 )  # fmt: skip
 """What a server imports late; a store or a plugin whose library is not installed is left out."""
 
