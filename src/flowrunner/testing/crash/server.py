@@ -14,9 +14,7 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -26,21 +24,13 @@ import httpx
 
 from flowrunner.client import Client
 from flowrunner.engine.points import VARIABLE
+from flowrunner.testing.ports import quiet_port
 
 SECONDS_TO_START = 60.0
 SECONDS_TO_STOP = 30.0
 LOOK_SECONDS = 0.02
 MASTER_KEY = "00" * 32  # of all servers on one store
 LEASE_SECONDS = 1.5  # of the servers under test: a takeover is to be seen soon
-
-
-def quiet_port() -> int:
-    """A free port of loopback outside the range from which the system takes ports: nobody takes it while its server is down."""
-    while True:
-        port = random.randrange(15_000, 32_000)  # noqa: S311  # guards nothing
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def _http() -> httpx.AsyncClient:
