@@ -145,9 +145,9 @@ def test_long_texts_are_read_in_bounded_time():
 
     worst = ['{"a":"' + '\\":' * 80_000 + '"}', "[" + ",".join(f'{{"{n}":1}}' for n in range(20_000)) + "]", '{"a":"' + '"' + " " * 250_000]
     for text in worst:
-        begun = time.perf_counter()
+        begun = time.thread_time()
         try:
             repeated_name(text, loads(text))
         except InvalidDocument:
             repeated_name(text, None)
-        assert time.perf_counter() - begun < 1
+        assert time.thread_time() - begun < 1
