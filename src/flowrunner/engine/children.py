@@ -1,4 +1,4 @@
-"""Nested executions: how a child is started once, and how its end becomes the result of the attempt that started it."""
+"""Nested executions: how a child is started once, and stopped when nobody waits for it any more."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from flowrunner.clock import Clock
-from flowrunner.core import facts
-from flowrunner.core.commands import Outcome
-from flowrunner.engine.live import ExecutionAlreadyExists, Live, arn_of, extra_of, name_of
+from flowrunner.engine.live import ExecutionAlreadyExists, arn_of, extra_of
 from flowrunner.engine.patience import surely
 from flowrunner.errors import Conflict, FlowRunnerError, LimitExceeded, NotFound
-from flowrunner.ids import Arn, machine_arn, parse_arn
-from flowrunner.jsonvalue import JSONValue, Payload, dumps, loads
-from flowrunner.ports.executions import Delivery, Head
+from flowrunner.ids import Arn, parse_arn
+from flowrunner.jsonvalue import JSONValue, dumps, loads
+from flowrunner.ports.executions import Head
 from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import Child, ChildStart
 
@@ -117,46 +115,3 @@ def is_same_child(head: Head, start: ChildStart) -> bool:
     """Whether an execution with the child's name is that very child, started before the process died."""
     parent = extra_of(head).get("parent")
     return parent is not None and parent.get("key") == start.key
-
-
-def end_delivery(live: Live, outcome: Outcome, region: str) -> tuple[Delivery, ...]:
-    """The fact a parent waits for, if one does: stored in the same commit as the child's end."""
-    parent: dict[str, Any] | None = extra_of(live.head).get("parent")
-    if parent is None or parent["wait"] is None:
-        return ()
-    attempt = parent["attempt"]
-    if outcome.status == "SUCCEEDED":
-        result = dumps(_description(live, outcome, region, as_json=parent["wait"] == "json"))
-        fact: facts.Fact = facts.AttemptSucceeded(at=outcome.at, attempt=attempt, output=result, job=True)
-    else:
-        told = dumps(_description(live, outcome, region, as_json=False))
-        fact = facts.AttemptFailed(at=outcome.at, attempt=attempt, error="States.TaskFailed", cause=told, job=True)
-    return (Delivery(f"{live.id}/end", parent["execution"], facts.encode([fact])),)
-
-
-def _description(live: Live, outcome: Outcome, region: str, *, as_json: bool) -> dict[str, JSONValue]:
-    """The child as DescribeExecution shows it, in the capitals of a service integration; input and output as text (.sync) or JSON (.sync:2)."""
-    head = live.head
-
-    def payload(text: str) -> JSONValue:
-        return Payload(text=text).value if as_json else text
-
-    described: dict[str, JSONValue] = {}
-    if outcome.cause is not None:
-        described["Cause"] = outcome.cause
-    if outcome.error is not None:
-        described["Error"] = outcome.error
-    described |= {
-        "ExecutionArn": arn_of(head, region),
-        "Input": payload(head.input),
-        "InputDetails": {"Included": True},
-        "Name": name_of(head),
-    }
-    if outcome.output is not None:
-        described |= {"Output": payload(outcome.output), "OutputDetails": {"Included": True}}
-    return described | {
-        "StartDate": head.started_at,
-        "StateMachineArn": machine_arn(region, head.account, head.machine),
-        "Status": outcome.status,
-        "StopDate": outcome.at,
-    }

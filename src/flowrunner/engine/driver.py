@@ -14,7 +14,7 @@ from flowrunner.core.facts import Fact
 from flowrunner.core.machine import Machine
 from flowrunner.core.program import Program
 from flowrunner.core.run import Identity
-from flowrunner.engine.children import end_delivery
+from flowrunner.engine.childends import end_delivery
 from flowrunner.engine.dispatch import Dispatcher
 from flowrunner.engine.feed import ENDED, Feed
 from flowrunner.engine.live import Live, Message, extra_of, identity_of
