@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from flowrunner.clock import Clock
+from flowrunner.core.variables import without_secrets
 from flowrunner.engine.live import ExecutionAlreadyExists, arn_of, extra_of
 from flowrunner.engine.patience import surely
 from flowrunner.errors import Conflict, FlowRunnerError, LimitExceeded, NotFound
@@ -63,12 +64,15 @@ class Children:
             raise NotFound("state machine", start.machine_arn)
         if start.wait is not None and machine.type == "EXPRESS":  # nobody could tell its end after a crash; AWS refuses it too
             raise Conflict(f"The state machine {start.machine_arn} is of type EXPRESS, which '.sync' cannot wait for.")
-        depth = await self._depth_below(start.parent)
+        parent = await self._store.executions.head(start.parent)
+        depth = _depth_below(parent)
         if depth > MOST_NESTED and "/" in machine.name:
             kind, _, name = machine.name.partition("/")
             raise LimitExceeded(f"The {kind} '{name}' was not started: there are {MOST_NESTED} levels of executions above it already. Does it start itself?")
         try:
-            head = await self._start_execution(machine, name=child_name(start), input=start.input, extra=child_extra(start, depth))
+            known = parent is not None and "/" in parent.machine  # express executions are in another store
+            given = start.input if known or "/" not in machine.name else without_secrets(start.input)
+            head = await self._start_execution(machine, name=child_name(start), input=given, extra=child_extra(start, depth))
         except ExecutionAlreadyExists as taken:
             if not is_same_child(taken.head, start):
                 raise
@@ -76,12 +80,6 @@ class Children:
         if start.wait is not None and not is_same_child(head, start):  # somebody else's: its end would never be told here
             raise ExecutionAlreadyExists(head, arn_of(head, self._region))
         return Child(arn_of(head, self._region), head.started_at, head.id)
-
-    async def _depth_below(self, parent: str) -> int:
-        """How many executions are above one that `parent` starts; those that started before this was counted are one."""
-        head = await self._store.executions.head(parent)
-        above = None if head is None else extra_of(head).get("parent")
-        return 1 if above is None else int(above.get("depth", 1)) + 1
 
     async def _stop_started(self, starting: asyncio.Future[Child]) -> None:
         with contextlib.suppress(FlowRunnerError):
@@ -99,6 +97,12 @@ class Children:
         head = await self._store.executions.find(arn.account, arn.name, arn.execution or "")
         if head is not None:
             await self._stop_execution(head.id, cause="The execution that waited for this one goes on without it.")
+
+
+def _depth_below(parent: Head | None) -> int:
+    """How many executions are above one that `parent` starts; those that started before this was counted are one."""
+    above = None if parent is None else extra_of(parent).get("parent")
+    return 1 if above is None else int(above.get("depth", 1)) + 1
 
 
 def child_name(start: ChildStart) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from flowrunner.core.program import Branch, GraphWork, Label, Program, State
+from flowrunner.core.variables import is_variable, wrong_name
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import KindInfo
@@ -83,8 +84,8 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
 def check_variables(found: Findings, variables: Mapping[str, JSONValue], place: Place) -> None:
     """Say which names expressions could not reach."""
     for name in variables:
-        if "." in name or name.startswith("$"):
-            found.error((*place, name), f"The name of a variable has no dots and does not begin with $: '{name}'.", INVALID_VALUE)
+        if not is_variable(name):
+            found.error((*place, name), wrong_name(name), INVALID_VALUE)
 
 
 def labelled(work: GraphWork) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from flowrunner.core.program import Branch, Catcher, FailWork, Field, GraphNode, GraphWork, PassWork, State, TaskWork, Template
+from flowrunner.core.variables import is_variable, wrong_name
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.check import findings as parameter_findings
 from flowrunner.kinds.info import KindInfo
@@ -152,6 +153,10 @@ def _start(compiling: Compiling, step: Step, *, waits: bool) -> TaskWork:
 
 def _started(compiling: Compiling, step: Step, name: str, form: str) -> Started:
     given, _ = inputs_of(compiling, step)
+    variables = step.config.get("variables")
+    for wrong in variables if isinstance(variables, dict) else ():
+        if not is_variable(wrong):
+            compiling.found.refuse(step.at("config", "variables", wrong), wrong_name(wrong), INVALID_VALUE)
     return Started(compiling.template({"variables": given, **step.config}, step.at("config")), name, form)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from flowrunner.core.dataflow import UNSET
 from flowrunner.core.program import Template
+from flowrunner.core.variables import ENVIRONMENT, ENVIRONMENT_SECRETS, given_variables
 from flowrunner.errors import ExpressionError
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.lang.braces.nodes import reached
@@ -18,7 +19,6 @@ from flowrunner.lang.environment import Environment
 from flowrunner.workflow.paths import Path
 
 NODES = "nodes."
-ENVIRONMENT_SECRETS = "environment.secrets"  # the variable of a run: the names of its environment's secret variables to names of secrets
 ABSENT = object()
 MOST_CHARACTERS = 3_000_000  # of what a run gives: below what one payload may have, whatever the characters are
 
@@ -317,10 +317,10 @@ class Started:
             raise ExpressionError(f"'{self.name}' must be a text.")
         context = states_of(environment)["context"]
         machine = str(context["StateMachine"]["Id"]).partition(":stateMachine:")[0]
-        given: JSONObject = {"variables": params.get("variables") or {}}
+        given: JSONObject = {"variables": given_variables(params.get("variables"))}
         below = context["Execution"]["Input"]
-        if isinstance(below, dict) and "environment" in below:
-            given["environment"] = below["environment"]
+        if isinstance(below, dict) and ENVIRONMENT in below:
+            given[ENVIRONMENT] = below[ENVIRONMENT]
         return {"StateMachineArn": f"{machine}:stateMachine:{self.form}/{other}", "Input": given}
 
 
