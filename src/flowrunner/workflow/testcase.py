@@ -24,6 +24,7 @@ from flowrunner.reading.wording import shown
 from flowrunner.workflow.checks import ASSERTIONS, checks_of, for_request, has_exit_code, is_actual
 from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
 from flowrunner.workflow.fields import HOOK, INVALID_VALUE, MISSING_FIELD, TESTCASE, WORKFLOW, read_object
+from flowrunner.workflow.inputs import Given
 from flowrunner.workflow.parse import LOWERS, check_variables, labelled, merged_variables
 from flowrunner.workflow.steps import branch_of, graph_of, state_of
 from flowrunner.workflow.tasks import RESOURCE, START, task
@@ -83,7 +84,7 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
     if part is None:
         return None
     checks = (
-        Called(config=compiling.after(part.ids[-1] if part.ids else None).template({ASSERTIONS: part.checks}, (), nulls=is_actual), inputs=Constant({}))
+        Called(config=compiling.after(part.ids[-1] if part.ids else None).template({ASSERTIONS: part.checks}, (), nulls=is_actual), given=Given(Constant({})))
         if part.checks
         else None
     )
