@@ -41,7 +41,7 @@ FETCHED = {"status": 200, "response": {"body": {"userId": 1, "items": [{"name": 
 
 
 @pytest.mark.parametrize(
-    "given", [{}, None, 5, [], {"variables": {"n": [], "a.b": 1, "user-id": 3}}, {"variables": {"flag": "x"}, "environment": {"n": 5, "more": 6}}]
+    "given", [{}, None, 5, [], {"variables": {"n": [], "a.b": 1, "$x": 1, "user-id": 3}}, {"variables": {"flag": "x"}, "environment": {"n": 5, "more": 6}}]
 )
 @pytest.mark.parametrize("fetched", [FETCHED, {"body": {"userId": "1"}}, "text", None, [[]], {"userId": 2}])
 def test_a_chain(given, fetched):
@@ -197,6 +197,8 @@ def test_what_looks_like_jsonata_stays_text():
             "data mappers",
         ),
         ({"a": {"type": "script", "config": {"script": "return execution.id"}}}, "/steps/a/config/script", "ARN"),
+        ({"a": {"type": "branch", "input": {"q": 1}, "condition": "{{q}} == 1", "children": [task(id="b")]}}, "/steps/a/input", "arguments of its own"),
+        ({"a": {"type": "wait", "inputs": {"q": "2030-01-01T00:00:00Z"}, "config": {"until": "{{q}}"}}}, "/steps/a/inputs", "arguments of its own"),
         ({"a" * 90: task()}, "/steps/" + "a" * 90, "80 characters"),
     ],
 )

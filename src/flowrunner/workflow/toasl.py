@@ -30,7 +30,7 @@ NUMBERS_IN_TEXTS = "NUMBERS_IN_TEXTS"
 BEGIN, END = "(start)", "(end)"
 GIVEN = (
     "($i := $states.input; $part := function($k) {{ $type($i) = 'object' and $type($lookup($i, $k)) = 'object' ?"
-    " $sift($lookup($i, $k), function($v, $n) {{ $not($contains($n, '.')) }}) }};"
+    " $sift($lookup($i, $k), function($v, $n) {{ $not($contains($n, '.') or $substring($n, 0, 1) = '$') }}) }};"
     " $merge([{{}}, $part('environment'), {0}, $part('variables')]))"
 )
 
@@ -245,6 +245,9 @@ class MachineWriter:
         """The states of a step that is not skipped."""
         kind = "loop" if step.loops else step.type
         arranging = {"group": self.group, "branch": self.branch}
+        for member in ("input", "inputs") if step.type in ("delay", "wait", "branch", "loop") else ():
+            if step.given.get(member):
+                refuse(self.found, step.at(member), "only a Task has arguments of its own", "Write the values where the step uses them.")
         if kind == "loop":
             return loop_states(self, where, step, then)
         if kind in arranging:
