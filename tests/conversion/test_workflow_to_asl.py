@@ -213,6 +213,8 @@ def test_the_most_at_once_cannot_be_said():
     """Nor a whole number that JSONata cannot hold."""
     workflow = {"maxConcurrency": 2, "variables": {"n": 2**60}, "steps": {"a": task(), "b": task(), "c": task()}}
     assert sorted(place for place, _ in refusals(workflow, "workflow", "asl")) == ["/maxConcurrency", "/variables"]
+    [(place, why)] = refusals({"timeout": "1500ms", "steps": {"a": task()}}, "workflow", "asl")
+    assert (place, "whole seconds" in why) == ("/timeout", True)
     assert same({**workflow, "variables": {}, "maxConcurrency": 3}, "workflow", "asl")
 
 

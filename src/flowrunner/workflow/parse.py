@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from flowrunner.core.program import Branch, GraphWork, Label, Program, State
 from flowrunner.core.variables import is_variable, wrong_name
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.kinds.durations import limit_of_execution
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings, Place
@@ -76,7 +76,7 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
         shares_variables=True,
         variables=variables,
         steps=labelled(work),
-        timeout_seconds=None if timeout is None else max(1, math.ceil(timeout / 1000)),
+        timeout_milliseconds=limit_of_execution(timeout),
         comment=given.get("description"),
     )
 
