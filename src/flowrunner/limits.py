@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 KIB = 1024
 MIB = 1024 * KIB
+MAX_CAUSE_CHARACTERS = 32_768  # AWS: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
+MAX_ERROR_CHARACTERS = 256  # as above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

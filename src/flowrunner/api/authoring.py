@@ -16,6 +16,7 @@ from flowrunner.api.idempotency import is_resumed, key_of
 from flowrunner.api.page import cursor, limit_of, place_of
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.clock import Clock
+from flowrunner.core.variables import check_variables
 from flowrunner.definitions.entries import Format, delivers, machine_name
 from flowrunner.definitions.environments import Environments
 from flowrunner.definitions.service import Definitions
@@ -106,7 +107,11 @@ class Authoring:
         return self.store.executions
 
     async def input_of(self, account: str, given: Mapping[str, JSONValue]) -> JSONObject:
-        """The input of a run: the caller's variables, and those of the active environment, which stand below all others and reach nested runs too."""
+        """The input of a run: the caller's variables, and those of the active environment, which stand below all others and reach nested runs too.
+
+        Raises InvalidDocument for a name that no variable has.
+        """
+        check_variables(given, "/variables")
         around = await self.environments.active_variables(account)
         return {"variables": dict(given), **({"environment": around} if around else {})}
 

@@ -108,14 +108,14 @@ def _program(found: Findings, value: JSONObject, *, express: bool) -> Program | 
     if fields is None:
         return None
     machine = _Machine(found, language, express)
-    root = _branch(machine, fields, ())
+    root, timeout = _branch(machine, fields, ()), fields.get("TimeoutSeconds")
     check_names(found, value)
     if root is None:
         return None
     return Program(
         root=root,
         language=language,
-        timeout_seconds=fields.get("TimeoutSeconds"),
+        timeout_milliseconds=None if timeout is None else 1000 * timeout,
         comment=fields.get("Comment"),
         version=fields.get("Version", "1.0"),
         variable_references=dict(sorted(machine.references.items())),

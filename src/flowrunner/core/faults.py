@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flowrunner.jsonvalue import JSONValue
+from flowrunner.limits import MAX_CAUSE_CHARACTERS, MAX_ERROR_CHARACTERS
 
 ALL = "States.ALL"
 TASK_FAILED = "States.TaskFailed"
@@ -26,6 +28,7 @@ OUTCOME_UNKNOWN = "FlowRunner.OutcomeUnknown"
 
 TERMINAL = frozenset({RUNTIME})  # never retried or caught, not even by name: a bug of the definition, as AWS has it
 NOT_BY_WILDCARD = frozenset({DATA_LIMIT_EXCEEDED})
+_HANDED_UP = re.compile(r"(\S+?)(?:: (.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,22 @@ class Failure:
 def too_long(what: str, milliseconds: int) -> str:
     """The cause of a timeout."""
     return f"{what} took longer than {milliseconds / 1000:.12g} s."
+
+
+def handed_up(error: str, cause: str | None) -> str:
+    """The failure of a flow, workflow or test case in the words of the step that started it: ``ERROR: CAUSE``, at most 32,768 characters.
+
+    What a child hands up that was handed to it stays as it is, so a chain of children that fail does not grow.
+    """
+    named = f"{TASK_FAILED}: "
+    text = cause if error == TASK_FAILED and cause is not None and cause.startswith(named) else error[:MAX_ERROR_CHARACTERS] + (f": {cause}" if cause else "")
+    return text[:MAX_CAUSE_CHARACTERS]
+
+
+def read_handed_up(text: str) -> tuple[str, str | None] | None:
+    """Error and cause of a child by what was handed up; None for what is no such text: an error's name has no blanks."""
+    found = _HANDED_UP.fullmatch(text)
+    return None if found is None else (found[1], found[2])
 
 
 class StateFailed(Exception):

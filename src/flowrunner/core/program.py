@@ -342,7 +342,7 @@ class Program:
 
     With `notes` the log also tells what authors of flows and workflows follow (core/notes.py): nodes, variables, loops. `variables` are those
     that an execution begins with. With `shares_variables` every state assigns to the execution, not to its own branch, and the members of the
-    input's ``variables`` come first. `steps` is the number of labelled nodes of a graph: with it, progress is the share of them that has ended.
+    input's ``variables`` come first. `steps` is the number of labelled nodes of a graph: with it, progress is the share of them that has ended. `timeout_milliseconds` is the longest an execution may take.
     """
 
     root: Branch
@@ -351,7 +351,7 @@ class Program:
     variables: Mapping[str, JSONValue] = field(default_factory=dict)
     steps: int = 0
     language: Language = "JSONPath"
-    timeout_seconds: int | None = None
+    timeout_milliseconds: int | None = None
     comment: str | None = None
     version: str = "1.0"
     variable_references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from flowrunner.flow.subflows import TARGETS, lower_subflow
 from flowrunner.flow.templates import SHARED
 from flowrunner.flow.waits import lower_delay, lower_wait
 from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.kinds.durations import limit_of_execution
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import Document, read_document
 from flowrunner.reading.findings import Findings
@@ -111,7 +111,7 @@ def _program(found: Findings, flow: Flow) -> Program:
         notes=True,
         variables=flow.variables,
         language="JSONata",
-        timeout_seconds=None if flow.timeout is None else max(1, math.ceil(flow.timeout / 1000)),
+        timeout_milliseconds=limit_of_execution(flow.timeout),
         comment=flow.description,
     )
 

@@ -165,6 +165,22 @@ def state_of(compiling: Compiling, step: Step, kind: Kind, work: Work, *, argume
     )
 
 
+def ignores(compiling: Compiling, step: Step, *members: str) -> None:
+    """Say which members have no effect in a step of this kind, though others have them."""
+    for member in members:
+        if step.given.get(member):
+            said = f"'{member}' has no effect here: a {step.type} has nothing that it could be put into. Give it to the steps that use it."
+            compiling.found.warning(step.at(member), said, IGNORED_FIELD)
+
+
+def own_members(compiling: Compiling, step: Step) -> Compiling:
+    """What the members of a step that waits, branches or repeats are compiled with: they see its inputs."""
+    if step.given.get("dataMappers"):
+        said = f"'dataMappers' have no effect here: a {step.type} has no config that is sent. Name the output where it is needed, such as {{{{STEP.PATH}}}}."
+        compiling.found.warning(step.at("dataMappers"), said, IGNORED_FIELD)
+    return compiling.with_inputs(step)
+
+
 def _kept(compiling: Compiling, step: Step, shape: Template | None) -> Kept:
     paths: dict[str, Path] = {}
     templates: dict[str, Template] = {}
