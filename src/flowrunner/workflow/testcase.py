@@ -24,7 +24,7 @@ from flowrunner.reading.wording import shown
 from flowrunner.workflow.checks import ASSERTIONS, checks_of, for_request, has_exit_code, is_actual
 from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
 from flowrunner.workflow.fields import HOOK, INVALID_VALUE, MISSING_FIELD, TESTCASE, WORKFLOW, read_object
-from flowrunner.workflow.parse import LOWERS, check_variables, labelled, merged_variables
+from flowrunner.workflow.parse import LOWERS, check_environment, check_variables, labelled, merged_variables
 from flowrunner.workflow.steps import branch_of, graph_of, state_of
 from flowrunner.workflow.tasks import RESOURCE, START, task
 from flowrunner.workflow.templates import Called, ChildEnded, Constant, Started
@@ -75,6 +75,8 @@ def read_case(found: Findings, value: JSONValue, kinds: Mapping[str, KindInfo], 
 def _program(compiling: Compiling, given: JSONObject) -> Program | None:
     embedded = read_object(compiling.found, given["workflowDef"], ("workflowDef",), WORKFLOW) if "workflowDef" in given else {}
     own: dict[str, JSONValue] = given.get("variables", {})
+    check_environment(compiling.found, given, ())
+    check_environment(compiling.found, embedded, ("workflowDef",))
     check_variables(compiling.found, own, ("variables",))
     check_variables(compiling.found, embedded.get("variables", {}), ("workflowDef", "variables"))
     before = _hooks(compiling, given, "setupHooks", "setup")
