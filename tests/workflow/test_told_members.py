@@ -71,6 +71,25 @@ def test_a_test_case_names_no_environment(case, pointer):
     assert parse_testcase(text, BUILT_IN, kept=True).program is not None
 
 
+@pytest.mark.parametrize(
+    ("case", "finds"),
+    [
+        ({"http": {"url": "http://h", "hedaers": {}}}, ["ERROR UNKNOWN_FIELD /http/hedaers"]),
+        ({"command": {"cmd": "echo", "arg": []}}, ["ERROR UNKNOWN_FIELD /command/arg"]),
+        ({"setupHooks": [{"http": {"url": "http://h", "hedaers": {}}}], "workflowId": "w"}, ["ERROR UNKNOWN_FIELD /setupHooks/0/http/hedaers"]),
+        ({"http": {"url": "http://h"}, "retry": {"maxAttempts": 2}, "retryCount": 3}, ["ERROR CONTRADICTING_FIELDS /retryCount"]),
+        ({"steps": [{"id": "a", "type": "merge", "children": []}]}, ["ERROR NEVER_RUNS /steps/0/children"]),
+        ({"steps": [{"id": "a", "type": "merge"}], "retryCount": 3}, ["WARNING IGNORED_FIELD /retryCount"]),
+        ({"workflowDef": {"timeout": 3, "steps": {"a": {"type": "merge"}}}}, ["WARNING IGNORED_FIELD /workflowDef/timeout"]),
+    ],
+)
+def test_test_cases_are_told_the_same(case, finds):
+    """Of their request, their command, their hooks and their steps."""
+    found = parse_testcase(json.dumps({"testId": "t", **case}), BUILT_IN).diagnostics
+    assert [f"{one.severity} {one.code} {one.pointer}" for one in found] == finds
+    assert all(one.hint for one in found)
+
+
 def test_a_step_of_a_test_takes_data_of_a_hook():
     """Hooks have ended before the test."""
     mapper = {"sourceStep": "setup-1", "sourcePath": "stdout", "targetParam": "body"}

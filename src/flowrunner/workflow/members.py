@@ -55,6 +55,13 @@ def check_step(compiling: Compiling, step: Step) -> None:
         checked.unused(("condition",))
 
 
+def warn_unused(found: Findings, given: JSONObject, place: Place, names: Iterable[str], *, why: str, hint: str) -> None:
+    """Say which of these members of an object do nothing, and why."""
+    for name in names:
+        if name in given:
+            found.warning((*place, name), f"'{name}' has no effect {why}.", IGNORED, hint=hint)
+
+
 @dataclass(frozen=True, slots=True)
 class _Checked:
     """One step; each method looks at members that belong together."""
@@ -66,9 +73,7 @@ class _Checked:
     def unused(self, names: Iterable[str], hint: str = "") -> None:
         """Say which of these members of the step do nothing."""
         for name in names:
-            if name in self.step.given:
-                said = f"'{name}' has no effect on a step of the kind '{self.info.name}'."
-                self.found.warning(self.step.at(name), said, IGNORED, hint=hint or REMEDIES[name])
+            warn_unused(self.found, self.step.given, self.step.place, (name,), why=f"on a step of the kind '{self.info.name}'", hint=hint or REMEDIES[name])
 
     def ignored(self, place: Place, why: str, hint: str = "") -> None:
         """Say that one member does nothing, and why."""
