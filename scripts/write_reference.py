@@ -78,6 +78,7 @@ from flowrunner.views.shapes import StandingStep, members
 from flowrunner.views.standing import SNAPSHOT
 from flowrunner.views.stream import V2_STATUS
 from flowrunner.wiring import ACTIVITY_POLL_SECONDS
+from flowrunner.workflow.fields import NOT_IN_WORKFLOWS
 from flowrunner.workflow.schema import workflow_schema
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -313,6 +314,7 @@ def _members(schema: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, 
 def _kind(info: KindInfo) -> str:
     names = f" Also written {_codes(info.aliases)}." if info.aliases else ""
     how = "The front ends make states of it." if info.structural else f"Resource `arn:aws:states:::flowrunner:{info.name}`."
+    where = " In flows only." if info.name in NOT_IN_WORKFLOWS else " In workflows only." if info.name in NOT_IN_FLOWS else ""
     repeats = " It may be run again when nobody knows how it ended." if info.pure and not info.structural else ""
     parameters = list(_members(info.parameters))
     outputs = [(name, kind, text) for name, kind, _, text in _members(info.outputs)]
@@ -320,7 +322,7 @@ def _kind(info: KindInfo) -> str:
     edges = _codes(info.actions) if info.actions else "whatever the script says"
     errors = _table(("Error", "When"), [(_code(name), when) for name, when in info.errors]) if info.errors else ""
     return (
-        f"## `{info.name}`\n\n{info.description}{names} {how}{repeats}\n\n"
+        f"## `{info.name}`\n\n{info.description}{names} {how}{where}{repeats}\n\n"
         + (_table(("Parameter", "Type", "Default", "Meaning"), parameters) if parameters else "No parameters.\n")
         + f"\n{gives}\nActions: {edges}.\n\n{errors}".rstrip()
         + "\n\n"
@@ -334,6 +336,7 @@ def node_kinds() -> str:
         "# Kinds of nodes and steps\n\n"
         "`type` of a node in a flow and of a step in a workflow names one of these; the parameters stand in `params` of a node, in `config` of a step. "
         "In a flow a text may hold `${ JavaScript }`, in a workflow `{{ expression }}`; parameters that are JavaScript themselves are taken as they stand. "
+        "A parameter that the kind does not have is refused; one that only older definitions have is warned of. "
         "A node that fails takes its edge `error`, or `timeout` when it took too long (`States.Timeout`); `retry` may try it again before. "
         "Beside the errors below every kind has `States.Timeout`, `FlowRunner.SecretNotFound`, `FlowRunner.ScriptError` for an expression, "
         "and `FlowRunner.OutcomeUnknown` when the server died in the middle.\n\n"

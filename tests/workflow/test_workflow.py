@@ -418,7 +418,7 @@ def test_levels_of_variables():
         (workflow(a=command(name="n" * 257)), "/steps/a/name", "at most 256 characters"),
         (workflow(a={"type": "http", "config": {"method": "GET"}}), "/steps/a/config", "The parameter url is missing, or path: "), (workflow(a={"type": "script"}), "/steps/a/config", "script is missing, or function"),
         (workflow(a={"type": "delay", "config": {"duration": 1, "unit": "d"}}), "/steps/a/config/unit", "ms, s, m or h"),
-        (workflow(a={"type": "delay", "config": {"duration": 1, "jitter": "much"}}), "/steps/a/config/jitter", "must be true, a share"),
+        (workflow(a={"type": "delay", "config": {"duration": 1, "jitter": "much"}}), "/steps/a/config/jitter", "must be true, or a share"),
         (workflow(a=command(dataMappers=[{"sourceStep": "x", "sourcePath": "y", "targetParam": "z"}])), "/steps/a/dataMappers/0/sourceStep", "no step 'x' to take"),
         (workflow(a={"type": "script", "config": {"script": "return '{{secrets.k}}'"}}), "/steps/a/config/script", "without braces"),
         (workflow(a={"type": "test-case", "config": {}}), "/steps/a/config", "'testId' is missing"), (workflow(a={"type": "flow", "config": {"flow_id": "x"}}), "/steps/a/type", "belongs to flows"),

@@ -159,8 +159,6 @@ def _of_kind(lowering: Lowering, node: FlowNode) -> _Plan:
     script = next((name for name in SCRIPTS if name in params), None)
     if script is None:
         lowering.found.error((*node.place, "params"), "'processor_script' is missing: JavaScript that works on the items of a batch.", INVALID_PARAMETER)
-    elif script == "script":  # the older name, which the kind's parameters do not have
-        lowering.found.script((*node.place, "params", script), params[script])
     single = strategy == "worker_pool" or script == "item_script"
     known = {**member, **{name: value for name, value in params.items() if name in ("items", "batch_size")}}
     return _Plan(

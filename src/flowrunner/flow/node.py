@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from flowrunner.core.program import Retrier
 from flowrunner.errors import ExpressionSyntaxError
 from flowrunner.flow.fields import BATCH, HOOKS, NODE, RETRY
-from flowrunner.flow.reader import INVALID_VALUE, UNKNOWN_FIELD, read_members
+from flowrunner.flow.reader import INVALID_VALUE, read_members
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
-from flowrunner.kinds.check import findings
+from flowrunner.kinds.check import findings, place_in
 from flowrunner.kinds.info import KindInfo
 from flowrunner.lang.embedded import expressions_of, parts_of
 from flowrunner.reading.findings import Findings, Place
@@ -103,12 +103,10 @@ def _as_remedy(words: str) -> str:
 
 def _check_params(found: Findings, kind: KindInfo, params: JSONObject, place: Place, *, there: bool, at: Place) -> None:
     for wrong in findings(kind.parameters, params):
-        where = _below(params, wrong.pointer)
+        where = place_in(params, wrong.pointer)
         said = f"{_called(where)} {wrong.message}" if where else f"The parameter {wrong.message}"
-        if wrong.severe:
-            found.refuse((*place, *where) if there else at, f"{said}.", INVALID_PARAMETER, hint=wrong.hint)
-        else:
-            found.warning((*place, *where), f"{said}.", UNKNOWN_FIELD, hint=wrong.hint)
+        say = found.refuse if wrong.severe else found.warning
+        say((*place, *where) if there else at, f"{said}.", wrong.code, hint=wrong.hint)
     scripts = kind.scripts()
     for below, source in kind.javascript(params):
         found.script((*place, *below), source)
@@ -127,16 +125,6 @@ def _expressions(found: Findings, value: JSONValue, place: Place) -> None:
 def _called(place: Place) -> str:
     """A member by its name, an item of a list by its number from 1 on."""
     return f"Item {place[-1] + 1} of '{place[-2]}'" if isinstance(place[-1], int) else f"'{place[-1]}'"
-
-
-def _below(value: JSONValue, pointer: str) -> Place:
-    place: list[str | int] = []
-    for part in pointer.split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~")
-        key: str | int = int(name) if isinstance(value, list) else name
-        place.append(key)
-        value = value[key]
-    return tuple(place)
 
 
 def _mentions(parts: JSONValue) -> frozenset[str]:

@@ -12,9 +12,11 @@ _PARAMETERS: dict[str, JSONObject] = {
     "processor_script": script(
         "JavaScript for each batch: it sees the batch as `batch`, `items` and `input.items`, its number as `batch_index`, and returns the results."
     ),
+    "script": script("The same, by its older name."),
     "item_script": script("JavaScript for each item instead: it sees `item` and `index`."),
     "timeout": duration("The longest one batch may take.", limit=True),
     "item_timeout": duration("The longest one item may take, with `item_script`.", limit=True),
+    "max_parallel": integer("The most batches at once. Default: what the kind is for.", minimum=1),
     "fail_fast": boolean("Whether the first batch that fails ends the rest.", default=False),
 }
 _OUTPUTS = fields(
@@ -41,7 +43,7 @@ def _kind(name: str, title: str, how: str, **more: JSONObject) -> KindInfo:
             f"Works on items in batches, {how}. Batches are isolated: the node succeeds when at least one batch did. "
             "It takes `error` when all failed, `timeout` when all that failed timed out. The node's `retry` is that of each batch."
         ),
-        parameters=fields({**_PARAMETERS, **more}, closed=False),
+        parameters=fields({**_PARAMETERS, **more}),
         outputs=_OUTPUTS,
         actions=("success", "error", "timeout"),
         errors=SCRIPT_ERRORS,

@@ -80,6 +80,11 @@ def choice(description: str, *words: str, default: str | None = None) -> JSONObj
     return text(description, enum=list(words), **({} if default is None else {"default": default}))
 
 
+def unused(description: str) -> JSONObject:
+    """A parameter of older definitions that does nothing here; `description` says why it need not."""
+    return {"description": description, "deprecated": True}
+
+
 def integer(description: str, *, minimum: int | None = None, maximum: int | None = None, default: int | None = None) -> JSONObject:
     """A whole number."""
     return _number("integer", description, minimum, maximum, default)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowrunner.kinds.formats import TIME_LIMIT
 from flowrunner.kinds.http import BAD_PARAMETERS, EGRESS
-from flowrunner.kinds.info import KindInfo, address, anything, boolean, choice, duration, fields, integer, listed, mapping, text, texts
+from flowrunner.kinds.info import KindInfo, address, anything, boolean, choice, duration, fields, integer, listed, mapping, text, texts, unused
 
 NOT_ALLOWED = ("FlowRunner.CommandNotAllowed", "the operator has not allowed this program (`command_allow`)")
 
@@ -61,7 +61,7 @@ MCP = KindInfo(
             "args": texts("For `cmd`: its arguments."),
             "env": mapping("For `cmd`: its environment."),
             "url": address("For `http` and `sse`: the server."),
-            "messagesPostEndpoint": text("Not needed: the server says where messages are posted. Older definitions have it."),
+            "messagesPostEndpoint": unused("Not needed: the server says where messages are posted. Older definitions have it."),
             "headers": mapping("For `http` and `sse`: more headers."),
             "timeout": {"type": ["integer", "string"], "format": TIME_LIMIT, "description": "The longest it may take: a number of milliseconds, or a text with units.", "default": 60000},
             "toolName": text("The tool to execute."),

@@ -55,7 +55,7 @@ CRON = KindInfo(
     parameters=fields(
         {
             "operation": choice("What to do.", "schedule", "list", "get", "delete", default="schedule"),
-            "op": text("The same, by its shorter name."),
+            "op": choice("The same, by its shorter name.", "schedule", "list", "get", "delete"),
             "id": text("The schedule. Default when one is made: the flow's id."),
             "schedule": text("When: `*/5 * * * *`, `0 */5 * * * *`, or `@hourly` and its like.", format=CRON_FORMAT),
             "timezone": text("The time zone, by its IANA name.", default="UTC", format=TIME_ZONE),

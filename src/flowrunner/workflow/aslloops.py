@@ -14,10 +14,11 @@ from flowrunner.lang.jsonata.writing import literal, marked, member
 from flowrunner.reading.findings import Place
 from flowrunner.workflow.aslsteps import States, refuse
 from flowrunner.workflow.compiling import Step
+from flowrunner.workflow.fields import kind_of
 from flowrunner.workflow.jsonata import Untranslatable, expression
 from flowrunner.workflow.scopes import Where, may_fail
 from flowrunner.workflow.steps import retriers_of, steps_of
-from flowrunner.workflow.structure import AT_ONCE, MOST_ITERATIONS, around, kind_of, loop_members, named_value, repeated
+from flowrunner.workflow.structure import AT_ONCE, MOST_ITERATIONS, around, loop_members, named_value, repeated
 
 if TYPE_CHECKING:
     from flowrunner.workflow.toasl import MachineWriter

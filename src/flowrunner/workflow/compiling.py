@@ -16,7 +16,7 @@ from flowrunner.reading.findings import Findings, Place
 from flowrunner.reading.wording import shown
 from flowrunner.workflow.fields import INVALID_VALUE
 from flowrunner.workflow.inputs import Seeing
-from flowrunner.workflow.order import MISSING_DEPENDENCY
+from flowrunner.workflow.order import MISSING_DEPENDENCY, Ended
 from flowrunner.workflow.templates import Constant
 
 INVALID_EXPRESSION = "INVALID_EXPRESSION"
@@ -70,8 +70,8 @@ class Step:
 class Compiling:
     """What the steps of a workflow are compiled with. `kinds` and `templates` are by name and id, `lowers` make states of steps by their types.
 
-    `ids` are the steps so far, of all levels; `mentions` are the steps that others take data from. `previous` is what ``$prev`` means,
-    `inputs` are those of the step whose own members are compiled: these see them as variables.
+    `ids` are the steps so far, of all levels, and `needs` those that each waits for; `mentions` are the steps that others take data from. `previous` is
+    what ``$prev`` means, `inputs` are those of the step whose own members are compiled: these see them as variables.
     """
 
     found: Findings
@@ -79,6 +79,7 @@ class Compiling:
     templates: Mapping[str, JSONObject]
     lowers: Mapping[str, Lower]
     ids: dict[str, Place] = field(default_factory=dict)
+    needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     mentions: list[tuple[str, Place]] = field(default_factory=list)
     previous: str | None = None
     inputs: Template | None = None
@@ -121,9 +122,13 @@ class Compiling:
 
     def check_mentions(self) -> None:
         """Say which steps are named that are not there; when all have been read."""
+        ended = Ended(self.ids, self.needs) if self.mentions else None
         for step, place in self.mentions:
             if step not in self.ids:
                 self.found.error(place, f"There is no step '{step}' to take data from.", MISSING_DEPENDENCY)
+            elif ended is not None and not ended.before(step, place):
+                said = f"The data mapper takes data from '{step}', which need not have ended then: the step does not depend on it."
+                self.found.refuse(place[:-1], said, MISSING_DEPENDENCY, hint=f"Add '{step}' to the step's 'dependsOn'.")
 
 
 def inputs_of(compiling: Compiling, step: Step, nulls: Places = nowhere, without: Collection[str] = ()) -> tuple[JSONObject, Template]:

@@ -14,11 +14,10 @@ from flowrunner.lang.environment import Environment
 from flowrunner.reading.findings import Place
 from flowrunner.reading.wording import shown
 from flowrunner.workflow.compiling import Compiling, Step
-from flowrunner.workflow.fields import BRANCH, INVALID_VALUE, LOOP, MISSING_FIELD, read_object
+from flowrunner.workflow.fields import BRANCH, DEFAULT, INVALID_VALUE, LOOP, MISSING_FIELD, OLDER_LOOP, kind_of, read_object
 from flowrunner.workflow.steps import RETURNS, branch_of, graph_of, ignores, own_members, state_of
 from flowrunner.workflow.templates import Kept, LoopEnded, Outputs, Returned
 
-DEFAULT = "default"
 MOST_ITERATIONS = 100  # unless the author says otherwise
 LOOP_MEMBERS = frozenset({"loop", "loopOver", "loopVar", "loopCondition", "maxIterations", "parallel", "maxConcurrency", "when", "dependsOn", "continueOnFail"})
 ITERATION_MEMBERS = frozenset({"retry", "retryCount", "retryDelay", "timeout"})
@@ -130,11 +129,6 @@ def loop(compiling: Compiling, step: Step) -> State:
     return state_of(compiling, outer, "Map", work, shape=LoopEnded())
 
 
-def kind_of(given: JSONObject) -> JSONValue:
-    """What kind of loop has these members."""
-    return given.get("type") or ("while" if "condition" in given and "source" not in given else "count" if "count" in given else "forEach")
-
-
 def loop_members(compiling: Compiling, step: Step) -> tuple[JSONObject, Place]:
     """The members of the loop, in either spelling."""
     if "loop" in step.given:
@@ -144,15 +138,7 @@ def loop_members(compiling: Compiling, step: Step) -> tuple[JSONObject, Place]:
         return given, step.at("loop")
     if step.type == "loop" and "loopOver" not in step.given and "loopCondition" not in step.given:
         return read_object(compiling.found, step.config, step.at("config"), LOOP), step.at("config")
-    names = {
-        "loopOver": "source",
-        "loopVar": "itemVar",
-        "loopCondition": "condition",
-        "maxIterations": "maxIterations",
-        "parallel": "parallel",
-        "maxConcurrency": "concurrency",
-    }
-    return {name: step.given[other] for other, name in names.items() if other in step.given}, step.place
+    return {name: step.given[other] for other, name in OLDER_LOOP.items() if other in step.given}, step.place
 
 
 def named_value(value: JSONValue) -> JSONValue:

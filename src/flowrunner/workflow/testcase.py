@@ -25,7 +25,8 @@ from flowrunner.workflow.checks import ASSERTIONS, checks_of, for_request, has_e
 from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
 from flowrunner.workflow.fields import HOOK, INVALID_VALUE, MISSING_FIELD, TESTCASE, WORKFLOW, read_object
 from flowrunner.workflow.inputs import Given
-from flowrunner.workflow.parse import LOWERS, check_variables, labelled, merged_variables
+from flowrunner.workflow.members import RETRIES, check_step, warn_unused
+from flowrunner.workflow.parse import LOWERS, check_environment, check_variables, labelled, merged_variables
 from flowrunner.workflow.steps import branch_of, graph_of, state_of
 from flowrunner.workflow.tasks import RESOURCE, START, task
 from flowrunner.workflow.templates import Called, ChildEnded, Constant, Started
@@ -76,6 +77,8 @@ def read_case(found: Findings, value: JSONValue, kinds: Mapping[str, KindInfo], 
 def _program(compiling: Compiling, given: JSONObject) -> Program | None:
     embedded = read_object(compiling.found, given["workflowDef"], ("workflowDef",), WORKFLOW) if "workflowDef" in given else {}
     own: dict[str, JSONValue] = given.get("variables", {})
+    check_environment(compiling.found, given, ())
+    check_environment(compiling.found, embedded, ("workflowDef",))
     check_variables(compiling.found, own, ("variables",))
     check_variables(compiling.found, embedded.get("variables", {}), ("workflowDef", "variables"))
     before = _hooks(compiling, given, "setupHooks", "setup")
@@ -124,6 +127,8 @@ def _part(compiling: Compiling, given: JSONObject, embedded: JSONObject) -> _Par
         found.error(("type",), f"A test case of the type '{given['type']}' needs '{given['type']}', but has '{kind}'.", INVALID_VALUE)
     assertions: list[JSONValue] = given.get("assertions", [])
     if kind in ("steps", "workflowDef"):
+        warn_unused(found, given, (), RETRIES, why="on a test of several steps", hint="Give it to the steps.")
+        warn_unused(found, embedded, ("workflowDef",), ("timeout", "maxConcurrency"), why="within a test case", hint="A test case has a 'timeout' of its own.")
         return _steps(compiling, given, embedded, assertions)
     attempt = {name: given[name] for name in PER_ATTEMPT if name in given}
     step = Step(MAIN, (), {"name": given.get("name") or kind, **attempt}, kind, {}, config_place=(kind,))
@@ -198,6 +203,7 @@ def _chain(compiling: Compiling, steps: Sequence[Step]) -> GraphWork:
     nodes = []
     for index, step in enumerate(steps):
         compiling.ids[step.id] = step.place
+        check_step(compiling, step)
         before = steps[index - 1].id if index else None
         nodes.append(GraphNode(branch=branch_of(compiling.after(before), step), needs=(index - 1,) if index else ()))
     return GraphWork(nodes=tuple(nodes))
