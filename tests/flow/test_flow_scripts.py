@@ -117,3 +117,28 @@ async def test_what_the_machine_needs_is_computed(run):
     assert played.output["each"] == [1, 2, 5]
     assert (played.output["attempts"], played.output["shared"]) == (3, {"seen": True})
     assert played.milliseconds == 6 * 60_000 + 20_000
+
+
+async def test_prep_leaves_batches_and_looks_their_names(run):
+    """The hook replaces the input; `items`, `item`, `attempt` and the others are still there, for scripts and for expressions."""
+    nodes = {
+        "each": {
+            "type": "batch",
+            "params": {"items": [1, 2], "item_script": "return [item, items.length, index, batch_index, input.q]"},
+            "hooks": {"prep": "return {q: item * 10}"},
+            "next": "any",
+        },
+        "any": {
+            "type": "script",
+            "params": {"script": "return args", "args": {"key": "${'k' + item}"}},
+            "batch": {"items": [1, 2]},
+            "hooks": {"prep": "return {}"},
+            "next": "until",
+        },
+        "until": {"type": "wait", "params": {"condition": "attempt > 1", "interval": "1s"}, "hooks": {"prep": "return {q: 1}"}},
+    }
+    played = await run(json.dumps({"metadata": {"name": "x"}, "nodes": nodes}), {})
+    made = {note["stepId"]: json.loads(note["output"]) for note in played.notes("StepCompleted")}
+    assert made["each"]["batch_results"] == [1, 1, 0, 0, 10, 2, 1, 1, 1, 20]
+    assert made["any"]["batch_results"] == [{"key": "k1"}, {"key": "k2"}]
+    assert made["until"] == {"met": True, "attempts": 2}

@@ -74,7 +74,7 @@ BATCH: Members = {
     "items": Member("any", "The items. Default: `input.items`."),
 }
 HOOKS: Members = {
-    "prep": Member("script", "Before the node: what it returns, unless nothing, is the node's input."),
+    "prep": Member("script", "Before the node: what it returns, unless nothing, is the node's input. Names such as `item` and `attempt` stay."),
     "exec": Member("script", "After the node, which it sees as `output`: what it returns, unless nothing, is the node's result."),
     "post": Member("script", "At last, once for all batches or looks, with `output` and `action`: what it returns, unless nothing, is the action."),
 }
