@@ -583,9 +583,9 @@ _CLOSE_CODES = (
 _MEANINGS = {
     "step_start": "A step or node has begun. `detail`: `stepType`, `progress` (percent) and, within a loop, `iteration`.",
     "step_complete": "It is over: `success`, `failed`, `skipped` or `cancelled`; `duration` is milliseconds. `detail`: `action`, `error`, `cause`.",
-    "step_log": "It said something: `debug`, `info`, `warn` or `error`. `detail`: `data`.",
+    "step_log": "It said something: `debug`, `info`, `warn` or `error`. `detail`: `data` and, in a loop or a batch, `iteration`. A batch that is lost is an `error` with `batch_index`, `error` and `cause` in `data`.",
     "variable_change": "A variable was set: `changeType` is `create`, `update` or `delete`; what was not there is null.",
-    "retry_scheduled": "It failed and will be tried again: `stepId`, `stepName`, `attempt`, `delay` (milliseconds), `error`, `cause`.",
+    "retry_scheduled": "It failed and will be tried again: `stepId`, `stepName`, `attempt`, `delay` (milliseconds), `error`, `cause`; `iteration` in a loop, `batch_index` (from 0) of one batch of the node.",
     "waiting": "It waits: `stepId`, `stepName`, `for` (`time`, `execution`: another run, `callback`) and `until`, RFC 3339, after which it waits no longer; null without a bound.",
     "loop_start": "`stepId`, `loopType` and `source`, `condition` or `count`.",
     "iteration_start": "`stepId`, `index`, `item`, `total`.",
@@ -766,7 +766,7 @@ Scripts are JavaScript as it is: what looks like an expression in them is theirs
 ## Batches
 
 Each batch is a task of its own, with the node's `retry` and the `timeout` of its parameters. Its script finds the node's input with `items` and
-`batch` (the items of this batch) and `batch_index`; where a batch is one item also `item` and `index`. A batch that fails for good is lost, not the others.
+`batch` (the items of this batch) and `batch_index`; where a batch is one item also `item` and `index`. A batch that fails for good is lost, not the others. The log and the stream tell each retry and each loss, with the number of the batch.
 A node that ends with the action `client_error`, `server_error`, `not_found` or `error` has failed for its batch, and its `retry` tries again.
 Batches one after another may write to `shared`: each sees what the ones before it wrote. Those that run at once can only read it; writing is a `FlowRunner.ScriptError`.
 The node succeeds when one batch did or there was none. It fails when all are lost: by `States.Timeout` when each was out of time, else by
@@ -781,7 +781,7 @@ The node succeeds when one batch did or there was none. It fails when all are lo
 | `success_rate` | The share of items that succeeded, in percent. |
 | `batch_size` | Items of one batch. |
 | `skipped_items` | With `fail_fast`, behind a failure: items of batches that were not begun or were given up. |
-| `total_count` | Items there were, unless the input says so already. |
+| `total_count` | Items there were. In the input of the next node one stays that no batch node has put there. |
 
 ## Progress
 

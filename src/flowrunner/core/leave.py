@@ -126,6 +126,8 @@ def _catch(run: Run, scope: Scope, catcher: Catcher, failure: Failure) -> None:
         caught["Cause"] = failure.cause
     if failure.detail is not None:
         caught["Detail"] = failure.detail
+    if catcher.lost is not None:
+        notes.lost(run, scope, catcher.lost, failure)
     result = Payload(value=caught)
     if scope.state.language == "JSONata":
         made = exit_with(run, scope, result, has_result=False, assign=catcher.assign, output=catcher.output, error_output=caught)

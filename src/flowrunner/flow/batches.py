@@ -6,14 +6,14 @@ are lost, by ``States.Timeout`` when each of them timed out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flowrunner.core.program import Branch, Catcher, FailWork, Field, MapWork, PassWork, Route, State, TaskWork
-from flowrunner.flow.batchresults import BatchAction, Batches, FirstLost, IsLost, Lost, Summary, Told, WhyLost
+from flowrunner.flow.batchresults import AfterLost, BatchAccumulated, BatchAction, Batches, BatchKept, FirstLost, IsLost, Lost, LostKept, Summary, Told, WhyLost
 from flowrunner.flow.lower import EFFECTLESS, EVERYTHING, RESOURCE, TIMED_OUT, Lowering, inner_branch, inner_name, node_state, source_of
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
 from flowrunner.flow.posting import POST, post_state, without_post
-from flowrunner.flow.templates import SHARED, SUCCESS, Accumulated, Action, Called, Kept, accumulated, states_of
+from flowrunner.flow.templates import SHARED, SUCCESS, Action, Called, accumulated, states_of
 from flowrunner.flow.values import is_open
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_milliseconds
@@ -66,16 +66,17 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
         route=Route(action=BatchAction(fails_fast=fails_fast), edges={"error": lost, "timeout": late, **({} if post is None else {SUCCESS: post.name})}),
     )
     states = [source.task, mapping, post, _failing(lost, ALL_LOST, fails_fast=fails_fast), _failing(late, "States.Timeout", fails_fast=fails_fast)]
-    return node_state(
+    state = node_state(
         lowering,
         node,
         "Parallel",
         inner_branch(*(one for one in states if one is not None)),
-        output=Accumulated(node.name),
-        assign=Kept(node.name),
+        output=BatchAccumulated(node.name),
+        assign=BatchKept(node.name),
         action=Action(),
         retriers=(),
     )
+    return replace(state, catchers=tuple(replace(one, output=AfterLost(node.name), assign=LostKept()) for one in state.catchers))
 
 
 def _warn_untaken(lowering: Lowering, node: FlowNode) -> None:
@@ -97,8 +98,8 @@ def _failing(name: str, error: str, *, fails_fast: bool) -> State:
 
 def _processor(node: FlowNode, plan: _Plan, name: str, lost: str) -> Branch:
     """One batch: its task, and what is left of it when that fails for good."""
-    timeouts = Catcher(error_equals=TIMED_OUT, next=lost, output=Lost(timed_out=True))
-    others = Catcher(error_equals=EVERYTHING, next=lost, output=Lost(timed_out=False))
+    timeouts = Catcher(error_equals=TIMED_OUT, next=lost, output=Lost(timed_out=True), lost="Batch")
+    others = Catcher(error_equals=EVERYTHING, next=lost, output=Lost(timed_out=False), lost="Batch")
     task = State(
         name=name,
         kind="Task",

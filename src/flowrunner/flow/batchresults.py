@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from flowrunner.core.program import Template
 from flowrunner.errors import ExpressionError
 from flowrunner.flow.posting import GIVEN
-from flowrunner.flow.templates import SHARED, SUCCESS, accumulated, states_of
+from flowrunner.flow.templates import SHARED, SUCCESS, AfterFailure, Kept, accumulated, joined, result_of, states_of
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.environment import Environment
 from flowrunner.reading.wording import shown
 
 RESULTS = "batch_results"
+TOTAL = "total_count"
+COUNTED = "batch.total_count"  # the variable with the count that a batch node has put into the input: one that the author states there stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,10 @@ class Summary:
             "failed_count": total - succeeded - len(skipped),
             "batch_size": self.batches.size,
             "success_rate": _percent(succeeded, total),
+            TOTAL: total,
         }
         if skipped:
             output["skipped_items"] = skipped
-        if "total_count" not in accumulated(states["input"]):
-            output["total_count"] = total
         given = {GIVEN: accumulated(states["input"])} if self.gives_input else {}
         shared = {SHARED: environment.variables[SHARED]} if self.hands_on and SHARED in environment.variables else {}
         return {"output": output, "action": SUCCESS, "lost": [why for _, _, why in lost], "count": len(batches), **shared, **given}
@@ -157,3 +158,69 @@ class Told:
         """The members."""
         summary: JSONObject = states_of(environment)["input"]
         return summary["output"]
+
+
+# --- what later nodes see
+
+
+def _is_stated(environment: Environment) -> bool:
+    """Whether the input has a count of items that no batch node has put there."""
+    given, known = accumulated(states_of(environment)["input"]), environment.variables
+    return TOTAL in given and (COUNTED not in known or known[COUNTED] != given[TOTAL])
+
+
+def _joining(environment: Environment, returned: JSONValue) -> JSONValue:
+    """What joins the input of what the node has returned."""
+    if isinstance(returned, dict) and TOTAL in returned and _is_stated(environment):
+        return {name: value for name, value in returned.items() if name != TOTAL}
+    return returned
+
+
+def _counting(environment: Environment, returned: JSONValue) -> JSONObject:
+    return {COUNTED: returned[TOTAL]} if isinstance(returned, dict) and TOTAL in returned and not _is_stated(environment) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAccumulated:
+    """The output of a batch node's state: the input of the next one."""
+
+    name: str
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The input with the summary; a count of items that the author states there stays."""
+        states = states_of(environment)
+        return joined(self.name, accumulated(states["input"]), _joining(environment, result_of(states)["output"]))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchKept:
+    """What a batch node's state assigns."""
+
+    name: str
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """As any node's, and the count that it puts into the input."""
+        kept: JSONObject = Kept(self.name).evaluate(environment)
+        return {**kept, **_counting(environment, result_of(states_of(environment))["output"])}
+
+
+@dataclass(frozen=True, slots=True)
+class AfterLost:
+    """The input of the node that the error or timeout edge of a batch node leads to."""
+
+    name: str
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The input with ``error``, and with the summary."""
+        states = states_of(environment)
+        after: JSONObject = AfterFailure(self.name).evaluate(environment)
+        return {**after, TOTAL: states["input"][TOTAL]} if _is_stated(environment) else after
+
+
+@dataclass(frozen=True, slots=True)
+class LostKept:
+    """What a batch node assigns that has failed."""
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The count that it puts into the input."""
+        return _counting(environment, states_of(environment)["errorOutput"].get("Detail"))
