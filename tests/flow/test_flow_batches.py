@@ -183,7 +183,12 @@ def test_without_a_list_of_items_the_node_fails(given):
     """The error edge is told where the list was looked for."""
     played = play(flow(batch()), given)
     assert played.path == ["b", "e"]
-    assert "'b' needs a list of items" in played.called("e")[0]["input"]["error"]["message"]
+    error = played.called("e")[0]["input"]["error"]
+    stands = "'many'" if given else "nothing"
+    assert (error["error"], error["message"]) == (
+        "FlowRunner.InvalidParameters",
+        f"In 'b': 'items' must be a list, as the parameter or in the input; {stands} stands there.",
+    )
 
 
 def test_a_failed_node_tells_what_happened_to_each_batch():

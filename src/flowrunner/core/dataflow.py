@@ -32,12 +32,12 @@ def cause_in(scope: Scope, text: str) -> str:
 
 def runtime(scope: Scope, text: str) -> StateFailed:
     """A failure that nothing catches: the definition does not fit its data."""
-    return StateFailed(Failure(RUNTIME, cause_in(scope, text)))
+    return StateFailed(Failure(RUNTIME, cause_in(scope, text), said=text))
 
 
 def query_failed(scope: Scope, text: str, location: str | None, *, evaluated: bool = True) -> StateFailed:
     """A JSONata evaluation, or the check of its result, failed."""
-    return StateFailed(Failure(QUERY_EVALUATION_ERROR, cause_in(scope, text), location, evaluated))
+    return StateFailed(Failure(QUERY_EVALUATION_ERROR, cause_in(scope, text), location, evaluated, said=text))
 
 
 def fill(scope: Scope, template: Template, environment: Environment, field: str) -> JSONValue:

@@ -48,7 +48,7 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
     run, done, lost, late = (inner_name(node, part) for part in ("batches", "batch", "failed", "timed out"))
     source, fails_fast = source_of(node, plan.params, run), node.params.get("fail_fast") is True
     post = post_state(node)
-    batches = Batches(node.name, source.template, plan.size)
+    batches = Batches(source.template, plan.size)
     hands_on = SHARED in node.mentions and plan.at_once == 1
     mapping = State(
         name=run,

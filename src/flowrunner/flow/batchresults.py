@@ -21,7 +21,6 @@ COUNTED = "batch.total_count"  # the variable with the count that a batch node h
 class Batches:
     """The items in lists of `size`: those of the parameter ``items``, or of the input."""
 
-    name: str
     params: Template
     size: int
 
@@ -35,7 +34,7 @@ class Batches:
         params: JSONObject = self.params.evaluate(environment)
         items = params["items"] if "items" in params else accumulated(states_of(environment)["input"]).get("items")
         if not isinstance(items, list):
-            raise ExpressionError(f"'{self.name}' needs a list of items in its parameter 'items' or in input.items; {shown(items)} stands there.")
+            raise ExpressionError(f"'items' must be a list, as the parameter or in the input; {shown(items)} stands there.")
         return items
 
 

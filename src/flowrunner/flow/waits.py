@@ -14,7 +14,7 @@ from flowrunner.flow.templates import Accumulated, Action, Called, Given, Kept, 
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.lang.environment import Environment
-from flowrunner.lang.moment import parse_timestamp
+from flowrunner.lang.moment import is_timestamp, parse_timestamp
 from flowrunner.reading.wording import shown
 
 POLL = "poll.state"  # the variable of the node's branch: {"attempts", "met", "started"}
@@ -45,8 +45,11 @@ class Moment:
     params: Template
 
     def evaluate(self, environment: Environment) -> JSONValue:
-        """The text."""
-        return self.params.evaluate(environment).get("until_time")
+        """The text; raises ExpressionError for what is no moment."""
+        until = self.params.evaluate(environment).get("until_time")
+        if not is_timestamp(until):
+            raise ExpressionError(f"'until_time' must be a moment such as 2026-01-31T08:00:00Z; {shown(until)} stands there.")
+        return until
 
 
 def _milliseconds(value: JSONValue, name: str, *, unit: str = "s") -> int:

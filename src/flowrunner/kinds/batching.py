@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowrunner.jsonvalue import JSONObject
+from flowrunner.kinds.http import BAD_PARAMETERS
 from flowrunner.kinds.info import KindInfo, boolean, duration, fields, integer, listed, number, script
 from flowrunner.kinds.scripting import SCRIPT_ERRORS
 
@@ -44,7 +45,7 @@ def _kind(name: str, title: str, how: str, **more: JSONObject) -> KindInfo:
         parameters=fields({**_PARAMETERS, **more}, closed=False),
         outputs=_OUTPUTS,
         actions=("success", "error", "timeout"),
-        errors=SCRIPT_ERRORS,
+        errors=(BAD_PARAMETERS, *SCRIPT_ERRORS, ("FlowRunner.BatchFailed", "all batches are lost; the cause tells of the last")),
         pure=True,
         structural=True,
     )
