@@ -424,7 +424,8 @@ def limits() -> str:
     """Both limit profiles, and what is fixed."""
     profiles = list(PROFILES.values())
     names = [part.name for part in fields(profiles[0]) if part.name != "name"]
-    rows = [(_code(name), _LIMIT_MEANINGS[name], *(_size(getattr(one, name)) if getattr(one, name) else "none" for one in profiles)) for name in names]
+    shown = [*profiles, *(one.of_flows() for one in profiles)]
+    rows = [(_code(name), _LIMIT_MEANINGS[name], *(_size(getattr(one, name)) if getattr(one, name) else "none" for one in shown)) for name in names]
     fixed = (
         ("Items of a page of the AWS endpoint", PAGE_SIZE.most),
         ("Items of a page of `/api/v2/workflows/runs`", page.MAX_LIMIT),
@@ -456,8 +457,8 @@ def limits() -> str:
         ("Executions that one socket at `/api/v1/ws` follows", f"{socket_v1.MOST_SUBSCRIPTIONS:,}"),
     )
     return (
-        "# Limits\n\nThe setting `limits` chooses one of two profiles.\n\n"
-        f"{_table(('Limit', 'Of what', *(_code(one.name) for one in profiles)), rows)}\n"
+        "# Limits\n\nThe setting `limits` chooses one of two profiles. Flows and workflows are no format of AWS and have wider limits.\n\n"
+        f"{_table(('Limit', 'Of what', *(_code(one.name) for one in profiles), *(f'{_code(one.name)}, flows and workflows' for one in profiles)), rows)}\n"
         f"These hold in both profiles:\n\n{_table(('Of what', 'Limit'), fixed)}"
         "\n## Requests\n\nToken buckets of an account, as AWS has them in its larger regions. They hold in the profile `aws` without `dev`, and wherever the setting "
         "`request_rates` says `aws`; an operation that is not listed has none.\n\n"
@@ -752,6 +753,12 @@ A node that failed and is not tried again takes its edge `timeout` if it was out
 `input.error`: `{error, cause, node, message}`. Without such an edge the execution fails; `default` is not for failures. A run whose failures all
 had an edge is completed.
 
+## Sizes
+
+What goes from one node to the next, the input that accumulates with it, and what the execution gives in the end, has at most 4 MiB of JSON; what all nodes returned and
+`shared` at most 16 MiB together (16 and 64 MiB with `limits = "open"`). A node that gives more fails with `States.DataLimitExceeded`: the message names node, size
+and limit, and the `error` edge is taken. There is no limit to the number of events. [Limits](limits.md) lists all numbers.
+
 ## Durations and expressions
 
 A duration is a number of seconds, or a text with units: `ns`, `us`, `ms`, `s`, `m`, `h`, `d`, together as in `1m30s`. Less than a millisecond is one.
@@ -780,6 +787,7 @@ The node succeeds when one batch did or there was none. It fails when all are lo
 | `success_count`, `failed_count` | Items of batches that succeeded, and of those that are lost. |
 | `success_rate` | The share of items that succeeded, in percent. |
 | `batch_size` | Items of one batch. |
+| `left_out` | Behind a failure that would have more than there is room for: how much of each list above has been left out. The causes have 200 characters then. |
 | `skipped_items` | With `fail_fast`, behind a failure: items of batches that were not begun or were given up. |
 | `total_count` | Items there were. In the input of the next node one stays that no batch node has put there. |
 

@@ -119,6 +119,14 @@ async def test_what_the_machine_needs_is_computed(run):
     assert played.milliseconds == 6 * 60_000 + 20_000
 
 
+async def test_what_a_script_may_return_goes_on(run):
+    """A mebibyte each, less its quotation marks: the third script sees what the first two returned."""
+    large = {"type": "transform", "params": {"script": "return 'x'.repeat(1024 * 1024 - 2)"}}
+    last = {"type": "transform", "params": {"script": "return {n: [input.a.length, results.b.length]}"}}
+    played = await run(json.dumps({"metadata": {"name": "x"}, "nodes": {"a": {**large, "next": "b"}, "b": {**large, "next": "c"}, "c": last}}), {})
+    assert played.output["n"] == [1024 * 1024 - 2] * 2
+
+
 async def test_prep_leaves_batches_and_looks_their_names(run):
     """The hook replaces the input; `items`, `item`, `attempt` and the others are still there, for scripts and for expressions."""
     nodes = {

@@ -8,8 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from flowrunner.core.faults import DATA_LIMIT_EXCEEDED
 from flowrunner.core.program import Branch, Catcher, FailWork, Field, MapWork, PassWork, Route, State, TaskWork
-from flowrunner.flow.batchresults import AfterLost, BatchAccumulated, BatchAction, Batches, BatchKept, FirstLost, IsLost, Lost, LostKept, Summary, Told, WhyLost
+from flowrunner.flow.batchresults import (
+    TOO_LARGE,
+    AfterLost,
+    BatchAccumulated,
+    BatchAction,
+    Batches,
+    BatchKept,
+    FirstLost,
+    IsLost,
+    Lost,
+    LostKept,
+    Summary,
+    Told,
+    TooLarge,
+    WhyLost,
+)
 from flowrunner.flow.lower import EFFECTLESS, EVERYTHING, RESOURCE, TIMED_OUT, Lowering, inner_branch, inner_name, node_state, source_of
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
 from flowrunner.flow.posting import POST, post_state, without_post
@@ -45,11 +61,13 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
     """A batch of anything."""
     plan = _of_kind(lowering, node) if node.kind.name in STRATEGY else _of_member(node)
     _warn_untaken(lowering, node)
-    run, done, lost, late = (inner_name(node, part) for part in ("batches", "batch", "failed", "timed out"))
+    run, done, lost, late, large = (inner_name(node, part) for part in ("batches", "batch", "failed", "timed out", "too large"))
     source, fails_fast = source_of(node, plan.params, run), node.params.get("fail_fast") is True
     post = post_state(node)
     batches = Batches(source.template, plan.size)
     hands_on = SHARED in node.mentions and plan.at_once == 1
+    summary = Summary(batches, hands_on=hands_on, gives_input=post is not None)
+    edges = {"error": lost, "timeout": late, TOO_LARGE: large}
     mapping = State(
         name=run,
         kind="Map",
@@ -62,10 +80,11 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
             hands_on=(SHARED,) if hands_on else (),
         ),
         language="JSONata",
-        output=Summary(batches, hands_on=hands_on, gives_input=post is not None),
-        route=Route(action=BatchAction(fails_fast=fails_fast), edges={"error": lost, "timeout": late, **({} if post is None else {SUCCESS: post.name})}),
+        output=summary,
+        route=Route(action=BatchAction(summary, fails_fast=fails_fast), edges=edges if post is None else {**edges, SUCCESS: post.name}),
     )
-    states = [source.task, mapping, post, _failing(lost, ALL_LOST, fails_fast=fails_fast), _failing(late, "States.Timeout", fails_fast=fails_fast)]
+    failures = [_failing(lost, ALL_LOST, fails_fast=fails_fast), _failing(late, "States.Timeout", fails_fast=fails_fast), _too_large(large, node)]
+    states = [source.task, mapping, post, *failures]
     state = node_state(
         lowering,
         node,
@@ -91,6 +110,16 @@ def _failing(name: str, error: str, *, fails_fast: bool) -> State:
     work = FailWork(
         error=Field(name="Error", template=FirstLost("error")) if fails_fast else Field(name="Error", constant=error),
         cause=Field(name="Cause", template=FirstLost("cause") if fails_fast else WhyLost()),
+        detail=Field(name="Detail", template=Told()),
+    )
+    return State(name=name, kind="Fail", work=work, language="JSONata")
+
+
+def _too_large(name: str, node: FlowNode) -> State:
+    """The failure of a node whose results have no room behind it."""
+    work = FailWork(
+        error=Field(name="Error", constant=DATA_LIMIT_EXCEEDED),
+        cause=Field(name="Cause", template=TooLarge(node.name)),
         detail=Field(name="Detail", template=Told()),
     )
     return State(name=name, kind="Fail", work=work, language="JSONata")

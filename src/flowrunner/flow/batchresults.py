@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flowrunner.core.dataflow import too_large
 from flowrunner.core.program import Template
 from flowrunner.errors import ExpressionError
 from flowrunner.flow.posting import GIVEN
 from flowrunner.flow.templates import SHARED, SUCCESS, AfterFailure, Kept, accumulated, joined, result_of, states_of
-from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.jsonvalue import JSONObject, JSONValue, Payload
 from flowrunner.lang.environment import Environment
+from flowrunner.limits import KIB
 from flowrunner.reading.wording import shown
 
 RESULTS = "batch_results"
 TOTAL = "total_count"
+TOO_LARGE = "too_large"
+KEPT_BYTES = 128 * KIB  # of failed items, and as much of failed batches, where not all of them can go on
+WHY_CHARACTERS = 200  # of why each of those failed
 COUNTED = "batch.total_count"  # the variable with the count that a batch node has put into the input: one that the author states there stays
 
 
@@ -59,7 +64,15 @@ class Summary:
     gives_input: bool = False
 
     def evaluate(self, environment: Environment) -> JSONValue:
-        """``{"output", "action", "lost", "count"}``, and ``shared``."""
+        """``{"output", "action", "lost", "count"}``, and ``shared``; ``too_large``, its size, with a short output where it cannot go on whole."""
+        whole, most = self._whole(environment), environment.payload_bytes
+        if not most:
+            return whole
+        given = accumulated(states_of(environment)["input"])
+        size = max(Payload(value=whole).size(), Payload(value={**given, **whole["output"]}).size())
+        return whole if size <= most else {**{name: whole[name] for name in ("action", "lost", "count")}, "output": _short(whole["output"]), TOO_LARGE: size}
+
+    def _whole(self, environment: Environment) -> JSONObject:
         states = states_of(environment)
         ended: list[JSONObject | None] = states["result"]
         batches: list[list[JSONValue]] = self.batches.evaluate(environment)
@@ -82,7 +95,31 @@ class Summary:
             output["skipped_items"] = skipped
         given = {GIVEN: accumulated(states["input"])} if self.gives_input else {}
         shared = {SHARED: environment.variables[SHARED]} if self.hands_on and SHARED in environment.variables else {}
-        return {"output": output, "action": SUCCESS, "lost": [why for _, _, why in lost], "count": len(batches), **shared, **given}
+        return {"output": output, "action": SUCCESS, "lost": [why for _, _, why in (*lost[:1], *lost[1:][-1:])], "count": len(batches), **shared, **given}
+
+
+def _short(output: JSONObject) -> JSONObject:
+    """The numbers of a summary, and as much of its lists as has room; ``left_out`` tells how much of each has not."""
+    kept: JSONObject = {name: value for name, value in output.items() if not isinstance(value, list)}
+    left: JSONObject = {}
+    for name, every in output.items():
+        if not isinstance(every, list):
+            continue
+        kept[name], room = [], KEPT_BYTES if name.startswith("failed_") else 0
+        for one in every:
+            part = _shortened(one) if room else one
+            room -= Payload(value=part).size()
+            if room < 0:
+                break
+            kept[name].append(part)
+        if len(kept[name]) < len(every):
+            left[name] = len(every) - len(kept[name])
+    return {**kept, "left_out": left}
+
+
+def _shortened(failed: JSONObject) -> JSONObject:
+    """What failed, with the beginning of why."""
+    return {**failed, **{name: failed[name][:WHY_CHARACTERS] for name in ("error", "cause") if isinstance(failed.get(name), str)}}
 
 
 def _percent(part: int, whole: int) -> float:
@@ -104,8 +141,12 @@ def _failed(item: JSONValue, why: JSONObject) -> JSONValue:
 
 @dataclass(frozen=True, slots=True)
 class BatchAction:
-    """Whether all batches are lost, or one where that ends the rest: ``timeout`` when each of them timed out, else ``error``."""
+    """Whether all batches are lost, or one where that ends the rest: ``timeout`` when each of them timed out, else ``error``.
 
+    ``too_large`` when what the others gave cannot go on.
+    """
+
+    summary: Summary
     fails_fast: bool = False
 
     def evaluate(self, environment: Environment) -> JSONValue:
@@ -113,7 +154,8 @@ class BatchAction:
         ended: list[JSONObject | None] = states_of(environment)["result"]
         lost = [end["lost"] for end in ended if end is not None and "lost" in end]
         if not lost or (len(lost) < len(ended) and not self.fails_fast):
-            return SUCCESS
+            summary: JSONObject = self.summary.evaluate(environment)
+            return TOO_LARGE if TOO_LARGE in summary else SUCCESS
         return "timeout" if all(why["timed_out"] for why in lost) else "error"
 
 
@@ -126,6 +168,18 @@ class WhyLost:
         ended: JSONObject = states_of(environment)["input"]
         last = ended["lost"][-1]
         return f"All {ended['count']} batches failed; the last: {last['cause'] or last['error']}"
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """Why the node fails although not all batches did."""
+
+    name: str
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """How large its result is, and how large it may be."""
+        ended: JSONObject = states_of(environment)["input"]
+        return f"In '{self.name}': {too_large(ended[TOO_LARGE], environment.payload_bytes)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +264,12 @@ class AfterLost:
     name: str
 
     def evaluate(self, environment: Environment) -> JSONValue:
-        """The input with ``error``, and with the summary."""
-        states = states_of(environment)
+        """The input with ``error``, and with the summary as long as there is room for it."""
+        given, most = accumulated(states_of(environment)["input"]), environment.payload_bytes
         after: JSONObject = AfterFailure(self.name).evaluate(environment)
-        return {**after, TOTAL: states["input"][TOTAL]} if _is_stated(environment) else after
+        if _is_stated(environment):
+            after[TOTAL] = given[TOTAL]
+        return {**given, "error": after["error"]} if most and Payload(value=after).size() > most else after
 
 
 @dataclass(frozen=True, slots=True)
