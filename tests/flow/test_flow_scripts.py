@@ -127,6 +127,35 @@ async def test_what_a_script_may_return_goes_on(run):
     assert played.output["n"] == [1024 * 1024 - 2] * 2
 
 
+async def test_a_wait_keeps_what_its_condition_writes(run):
+    """Each look sees what the one before it has put into `shared`, and so do the hooks and the next node."""
+    nodes = {
+        "w": {
+            "type": "wait",
+            "params": {"condition": "shared.w = (shared.w ?? 0) + 1; return shared.w > 2", "interval": "10ms"},
+            "hooks": {"exec": "return {...output, w: shared.w}"},
+            "next": "n",
+        },
+        "n": {"type": "transform", "params": {"script": "return {seen: shared}"}},
+    }
+    played = await run(json.dumps({"metadata": {"name": "x"}, "nodes": nodes}), {})
+    assert played.output == {"met": True, "attempts": 3, "w": 3, "seen": {"w": 3}}
+
+
+async def test_hooks_of_a_wait_run_once_on_its_result(run):
+    """The hook `exec` makes the result of it, not of each look; `post` sees that, and names the edge."""
+    nodes = {
+        "w": {
+            "type": "wait",
+            "params": {"condition": "return attempt > 1", "interval": "10ms"},
+            "hooks": {"exec": "shared.ran = (shared.ran ?? 0) + 1; return {looks: output.attempts}", "post": "return output.looks === 2 ? 'two' : 'other'"},
+            "next": {"two": "n"},
+        },
+        "n": {"type": "transform", "params": {"script": "return {ran: shared.ran}"}},
+    }
+    assert (await run(json.dumps({"metadata": {"name": "x"}, "nodes": nodes}), {})).output == {"looks": 2, "ran": 1}
+
+
 async def test_prep_leaves_batches_and_looks_their_names(run):
     """The hook replaces the input; `items`, `item`, `attempt` and the others are still there, for scripts and for expressions."""
     nodes = {

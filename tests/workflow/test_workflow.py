@@ -400,6 +400,9 @@ def test_a_large_end(play):
         played.answer(step, step * 1_600_000)
     assert {name: value is None for name, value in played.output["outputs"].items()} == {"a": False, "b": True, "c": True}
     assert played.output["omitted"] == ["outputs.b", "outputs.c"]
+    played = play(workflow(a=command()))
+    played.answer("a", "\N{GRINNING FACE}" * 800_000)  # 3.2 MB
+    assert played.output["omitted"] == ["outputs.a"]
 
 
 def test_a_timeout_without_effect_is_told():

@@ -28,7 +28,7 @@ from flowrunner.flow.batchresults import (
 )
 from flowrunner.flow.lower import EFFECTLESS, EVERYTHING, RESOURCE, TIMED_OUT, Lowering, inner_branch, inner_name, node_state, source_of
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
-from flowrunner.flow.posting import POST, post_state, without_post
+from flowrunner.flow.posting import POST, result_state, without
 from flowrunner.flow.templates import SHARED, SUCCESS, Action, Called, accumulated, states_of
 from flowrunner.flow.values import is_open
 from flowrunner.jsonvalue import JSONObject, JSONValue
@@ -63,7 +63,7 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
     _warn_untaken(lowering, node)
     run, done, lost, late, large = (inner_name(node, part) for part in ("batches", "batch", "failed", "timed out", "too large"))
     source, fails_fast = source_of(node, plan.params, run), node.params.get("fail_fast") is True
-    post = post_state(node)
+    post = result_state(node, POST)
     batches = Batches(source.template, plan.size)
     hands_on = SHARED in node.mentions and plan.at_once == 1
     summary = Summary(batches, hands_on=hands_on, gives_input=post is not None)
@@ -135,7 +135,7 @@ def _processor(node: FlowNode, plan: _Plan, name: str, lost: str) -> Branch:
         work=TaskWork(resource=f"{RESOURCE}{plan.task}", timeout_milliseconds=plan.timeout),
         language="JSONata",
         arguments=Called(
-            without_post(node),
+            without(node, POST),
             plan.called,
             names=("batch", "items", "batch_index", *(("item", "index") if plan.single else ())),
             failing=FAILING,

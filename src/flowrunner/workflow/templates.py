@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from flowrunner.core.dataflow import UNSET
 from flowrunner.core.program import Template
 from flowrunner.errors import ExpressionError
-from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
+from flowrunner.jsonvalue import JSONObject, JSONValue, Payload
 from flowrunner.lang.braces.nodes import reached
 from flowrunner.lang.braces.values import Unresolved, number_of
 from flowrunner.lang.environment import Environment
@@ -20,7 +20,7 @@ from flowrunner.workflow.paths import Path
 NODES = "nodes."
 ENVIRONMENT_SECRETS = "environment.secrets"  # the variable of a run: the names of its environment's secret variables to names of secrets
 ABSENT = object()
-MOST_CHARACTERS = 3_000_000  # of what a run gives: below what one payload may have, whatever the characters are
+MOST_RESULT_BYTES = 3_000_000  # of what a run gives, as JSON: below what a step may give, in either profile of limits
 
 
 def states_of(environment: Environment) -> JSONObject:
@@ -242,7 +242,7 @@ class Outputs:
 class Ended:
     """What a run gives: its variables and the outputs of its steps.
 
-    Together they have at most `MOST_CHARACTERS` as JSON: what is beyond is null here and named in ``omitted``, and stands in the run's log.
+    Together they have at most `MOST_RESULT_BYTES` as JSON: what is beyond is null here and named in ``omitted``, and stands in the run's log.
     """
 
     steps: tuple[str, ...]
@@ -255,13 +255,13 @@ class Ended:
 
 def bounded(result: dict[str, JSONObject]) -> JSONObject:
     """The members of these objects as far as there is room for them, in order; null and a name in ``omitted`` for the others."""
-    left = MOST_CHARACTERS
+    left = MOST_RESULT_BYTES
     made: dict[str, JSONObject] = {}
     omitted: list[JSONValue] = []
     for part, members in result.items():
         made[part] = {}
         for name, value in members.items():
-            size = len(dumps(value))
+            size = Payload(value=value).size()
             if size <= left:
                 left -= size
                 made[part][name] = value
