@@ -726,7 +726,11 @@ FLOW_PARTS: tuple[tuple[str, str, fields_of_flows.Members], ...] = (
     ("`metadata`", "", fields_of_flows.METADATA),
     ("A node", "", fields_of_flows.NODE),
     ("`retry`", "Every error is tried again but `States.Runtime` and `States.DataLimitExceeded`, which would come again.", fields_of_flows.RETRY),
-    ("`batch`", "For the batch kinds its bounds join those of their parameters: the smaller counts.", fields_of_flows.BATCH),
+    (
+        "`batch`",
+        "For the batch kinds `max_parallel` and `batch_size` join those of the parameters, and the smaller counts; `items` of the parameters come before those here. Where a batch is one item (`worker_pool`, `item_script`) `batch_size` has no effect.",
+        fields_of_flows.BATCH,
+    ),
     ("`hooks`", "", fields_of_flows.HOOKS),
 )
 FLOW_RULES = """

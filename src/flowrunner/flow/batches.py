@@ -59,7 +59,7 @@ class _Plan:
 
 def lower_batch(lowering: Lowering, node: FlowNode) -> State:
     """A batch of anything."""
-    plan = _of_kind(lowering, node) if node.kind.name in STRATEGY else _of_member(node)
+    plan = _of_kind(lowering, node) if node.kind.name in STRATEGY else _of_member(lowering, node)
     _warn_untaken(lowering, node)
     run, done, lost, late, large = (inner_name(node, part) for part in ("batches", "batch", "failed", "timed out", "too large"))
     source, fails_fast = source_of(node, plan.params, run), node.params.get("fail_fast") is True
@@ -192,21 +192,25 @@ def _of_kind(lowering: Lowering, node: FlowNode) -> _Plan:
     elif script == "script":  # the older name, which the kind's parameters do not have
         lowering.found.script((*node.place, "params", script), params[script])
     single = strategy == "worker_pool" or script == "item_script"
-    known = {**member, **{name: value for name, value in params.items() if name in ("items", "batch_size")}}
+    _warn_idle(lowering, node, single=single)
+    known = {**member, **{name: value for name, value in params.items() if name == "items"}}
+    sizes = [_whole(lowering, node, "batch_size", stated["batch_size"]) for stated in (params, member) if "batch_size" in stated]
     return _Plan(
         at_once=_at_once(lowering, node, strategy, [params.get("max_parallel"), params.get("workers"), member.get("max_parallel")]),
-        size=1 if single else _whole(lowering, node, "batch_size", known.get("batch_size", BATCH_SIZE)),
+        size=1 if single else min(sizes, default=BATCH_SIZE),
         params={"items": known["items"]} if "items" in known else {},
         task="transform",
         called={"script": params.get(script or "")},
-        timeout=_timeout(lowering, node, "item_timeout" if script == "item_script" else "timeout"),
+        timeout=_timeout(lowering, node, *(("item_timeout", "timeout") if single else ("timeout",))),
         single=single,
     )
 
 
-def _of_member(node: FlowNode) -> _Plan:
+def _of_member(lowering: Lowering, node: FlowNode) -> _Plan:
     member = node.batch or {}
     strategy = member.get("strategy", "serial")
+    if strategy == "worker_pool":
+        _warn_size(lowering, node, "batch")
     size = 1 if strategy == "worker_pool" else member.get("batch_size", 1)
     return _Plan(
         at_once=member.get("max_parallel") or AT_ONCE[strategy],
@@ -217,6 +221,27 @@ def _of_member(node: FlowNode) -> _Plan:
         timeout=node.timeout,
         single=size == 1,
     )
+
+
+def _warn_idle(lowering: Lowering, node: FlowNode, *, single: bool) -> None:
+    """Say which parameters do nothing beside the others."""
+    scripts = [name for name in SCRIPTS if name in node.params]
+    for name in scripts[1:]:
+        said = f"'{name}' would never run: '{scripts[0]}' does."
+        lowering.found.refuse((*node.place, "params", name), said, INVALID_PARAMETER, hint="Leave one of them out.")
+    if single:
+        for part in ("params", "batch"):
+            _warn_size(lowering, node, part)
+    elif "item_timeout" in node.params:
+        said = f"'item_timeout' has no effect on '{node.name}': its script works on a batch of items. 'timeout' is that of a batch."
+        lowering.found.warning((*node.place, "params", "item_timeout"), said, EFFECTLESS)
+
+
+def _warn_size(lowering: Lowering, node: FlowNode, part: str) -> None:
+    stated = node.params if part == "params" else node.batch or {}
+    if stated.get("batch_size", 1) != 1:
+        said = f"'batch_size' has no effect on '{node.name}': each batch is one item."
+        lowering.found.warning((*node.place, part, "batch_size"), said, EFFECTLESS, hint="Leave it out, or take 'processor_script' of another batch kind.")
 
 
 def _at_once(lowering: Lowering, node: FlowNode, strategy: str, stated: list[JSONValue]) -> int:
@@ -233,10 +258,13 @@ def _whole(lowering: Lowering, node: FlowNode, name: str, value: JSONValue) -> i
     return 1  # anything else was found when the parameters were checked
 
 
-def _timeout(lowering: Lowering, node: FlowNode, name: str) -> int | None:
-    value = node.params.get(name, node.params.get("timeout"))
-    if value is None:
-        return node.timeout
+def _timeout(lowering: Lowering, node: FlowNode, *names: str) -> int | None:
+    """The shortest of these parameters, else the node's timeout."""
+    stated = [_milliseconds(lowering, node, name, node.params[name]) for name in names if node.params.get(name) is not None]
+    return min((one for one in stated if one is not None), default=None) if stated else node.timeout
+
+
+def _milliseconds(lowering: Lowering, node: FlowNode, name: str, value: JSONValue) -> int | None:
     if is_open(value):
         lowering.found.error((*node.place, "params", name), f"'{name}' must be a constant: it is part of how the flow is built.", INVALID_PARAMETER)
         return None

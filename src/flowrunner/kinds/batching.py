@@ -15,7 +15,7 @@ _PARAMETERS: dict[str, JSONObject] = {
     ),
     "item_script": script("JavaScript for each item instead: it sees `item` and `index`."),
     "timeout": duration("The longest one batch may take.", limit=True),
-    "item_timeout": duration("The longest one item may take, with `item_script`.", limit=True),
+    "item_timeout": duration("The longest one item may take, where a batch is one item.", limit=True),
     "fail_fast": boolean("Whether the first batch that fails ends the rest.", default=False),
 }
 _OUTPUTS = fields(
@@ -55,6 +55,11 @@ BATCH = _kind("batch", "Batch", "one after another")
 ASYNC_BATCH = _kind("async_batch", "Asynchronous batch", "one after another, without holding a worker between them")
 PARALLEL_BATCH = _kind("parallel_batch", "Parallel batch", "several at once", max_parallel=_AT_ONCE)
 WORKER_POOL = _kind(
-    "worker_pool", "Worker pool", "one item each, by a number of workers", max_parallel=_AT_ONCE, workers=integer("How many workers.", minimum=1, default=64)
+    "worker_pool",
+    "Worker pool",
+    "one item each, by a number of workers",
+    batch_size=integer("Without effect: a worker takes one item at a time.", minimum=1, default=1),
+    max_parallel=integer("Items at once, where that is fewer than `workers`.", minimum=1),
+    workers=integer("How many workers.", minimum=1, default=64),
 )  # fmt: skip
 KINDS = (BATCH, ASYNC_BATCH, PARALLEL_BATCH, WORKER_POOL)
