@@ -432,7 +432,8 @@ def limits() -> str:
     """Both limit profiles, and what is fixed."""
     profiles = list(PROFILES.values())
     names = [part.name for part in fields(profiles[0]) if part.name != "name"]
-    rows = [(_code(name), _LIMIT_MEANINGS[name], *(_size(getattr(one, name)) if getattr(one, name) else "none" for one in profiles)) for name in names]
+    shown = [*profiles, *(one.of_flows() for one in profiles)]
+    rows = [(_code(name), _LIMIT_MEANINGS[name], *(_size(getattr(one, name)) if getattr(one, name) else "none" for one in shown)) for name in names]
     fixed = (
         ("Items of a page of the AWS endpoint", PAGE_SIZE.most),
         ("Items of a page of `/api/v2/workflows/runs`", page.MAX_LIMIT),
@@ -464,8 +465,8 @@ def limits() -> str:
         ("Executions that one socket at `/api/v1/ws` follows", f"{socket_v1.MOST_SUBSCRIPTIONS:,}"),
     )
     return (
-        "# Limits\n\nThe setting `limits` chooses one of two profiles.\n\n"
-        f"{_table(('Limit', 'Of what', *(_code(one.name) for one in profiles)), rows)}\n"
+        "# Limits\n\nThe setting `limits` chooses one of two profiles. Flows and workflows are no format of AWS and have wider limits.\n\n"
+        f"{_table(('Limit', 'Of what', *(_code(one.name) for one in profiles), *(f'{_code(one.name)}, flows and workflows' for one in profiles)), rows)}\n"
         f"These hold in both profiles:\n\n{_table(('Of what', 'Limit'), fixed)}"
         "\n## Requests\n\nToken buckets of an account, as AWS has them in its larger regions. They hold in the profile `aws` without `dev`, and wherever the setting "
         "`request_rates` says `aws`; an operation that is not listed has none.\n\n"
@@ -707,7 +708,11 @@ FLOW_PARTS: tuple[tuple[str, str, fields_of_flows.Members], ...] = (
     ("`metadata`", "", fields_of_flows.METADATA),
     ("A node", "", fields_of_flows.NODE),
     ("`retry`", "Every error is tried again but `States.Runtime` and `States.DataLimitExceeded`, which would come again.", fields_of_flows.RETRY),
-    ("`batch`", "For the batch kinds its bounds join those of their parameters: the smaller counts.", fields_of_flows.BATCH),
+    (
+        "`batch`",
+        "For the batch kinds `max_parallel` and `batch_size` join those of the parameters, and the smaller counts; `items` of the parameters come before those here. Where a batch is one item (`worker_pool`, `item_script`) `batch_size` has no effect.",
+        fields_of_flows.BATCH,
+    ),
     ("`hooks`", "", fields_of_flows.HOOKS),
 )
 FLOW_RULES = """
@@ -734,6 +739,12 @@ A node that failed and is not tried again takes its edge `timeout` if it was out
 `input.error`: `{error, cause, node, message}`. Without such an edge the execution fails; `default` is not for failures. A run whose failures all
 had an edge is completed.
 
+## Sizes
+
+What goes from one node to the next, the input that accumulates with it, and what the execution gives in the end, has at most 4 MiB of JSON; what all nodes returned and
+`shared` at most 16 MiB together (16 and 64 MiB with `limits = "open"`). A node that gives more fails with `States.DataLimitExceeded`: the message names node, size
+and limit, and the `error` edge is taken. There is no limit to the number of events. [Limits](limits.md) lists all numbers.
+
 ## Durations and expressions
 
 A duration is a number of seconds, or a text with units: `ns`, `us`, `ms`, `s`, `m`, `h`, `d`, together as in `1m30s`. Less than a millisecond is one.
@@ -748,7 +759,7 @@ Scripts are JavaScript as it is: what looks like an expression in them is theirs
 ## Batches
 
 Each batch is a task of its own, with the node's `retry` and the `timeout` of its parameters. Its script finds the node's input with `items` and
-`batch` (the items of this batch) and `batch_index`; where a batch is one item also `item` and `index`. A batch that fails for good is lost, not the others.
+`batch` (the items of this batch) and `batch_index`; where a batch is one item also `item` and `index`. A batch that fails for good is lost, not the others. The log and the stream tell each retry and each loss, with the number of the batch.
 A node that ends with the action `client_error`, `server_error`, `not_found` or `error` has failed for its batch, and its `retry` tries again.
 Batches one after another may write to `shared`: each sees what the ones before it wrote. Those that run at once can only read it; writing is a `FlowRunner.ScriptError`.
 The node succeeds when one batch did or there was none. It fails when all are lost: by `States.Timeout` when each was out of time, else by
@@ -762,8 +773,9 @@ The node succeeds when one batch did or there was none. It fails when all are lo
 | `success_count`, `failed_count` | Items of batches that succeeded, and of those that are lost. |
 | `success_rate` | The share of items that succeeded, in percent. |
 | `batch_size` | Items of one batch. |
+| `left_out` | Behind a failure that would have more than there is room for: how much of each list above has been left out. The causes have 200 characters then. |
 | `skipped_items` | With `fail_fast`, behind a failure: items of batches that were not begun or were given up. |
-| `total_count` | Items there were, unless the input says so already. |
+| `total_count` | Items there were. In the input of the next node one stays that no batch node has put there. |
 
 ## Progress
 

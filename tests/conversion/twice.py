@@ -73,10 +73,11 @@ class Ran:
 
 
 def worded(value):
-    """The value without the causes of failed evaluations, which name the expression in its language."""
+    """The value without the names and causes of failed evaluations: each language has its own."""
     if isinstance(value, dict):
-        unlike = value.get("error") == "States.QueryEvaluationError"
-        return {name: worded(part) for name, part in value.items() if not (unlike and name == "cause")}
+        if value.get("error") in ("States.QueryEvaluationError", "FlowRunner.InvalidParameters"):
+            value = {**{name: part for name, part in value.items() if name != "cause"}, "error": "an evaluation failed"}
+        return {name: worded(part) for name, part in value.items()}
     return list(map(worded, value)) if isinstance(value, list) else value
 
 

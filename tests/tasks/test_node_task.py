@@ -245,3 +245,14 @@ async def test_hooks_of_work_that_is_done(handle):
     made = {"output": {"met": False}, "action": "timeout"}
     assert value(await handle({"fail": "x"}, made=made, hooks={"post": "return output.met ? null : action + input.n"})) == {**made, "action": "timeout2"}
     assert value(await handle({"fail": "x"}, made=made, hooks={"post": "return"})) == made
+
+
+async def test_prep_takes_no_names_away(handle):
+    """What it returns is the input; `item` and its like stay names in hooks and expressions, and are those of that input if it has them."""
+    given = {"input": {"item": 7, "index": 0}, "names": ["item", "index"]}
+    made = value(await handle({"say": "${item}/${index}/${input.q}"}, **given, hooks={"prep": "return {q: item}", "exec": "return [output.params.say, item]"}))
+    assert made["output"] == ["7/0/7", 7]
+    for prepared in ("5", "null", "'text'"):
+        assert value(await handle({"say": "${item}"}, **given, hooks={"prep": f"return {prepared}"}))["output"]["params"] == {"say": 7}
+    made = value(await handle({"say": "${item}"}, **given, hooks={"prep": "return {...input, item: item * 2}"}))
+    assert made["output"]["params"] == {"say": 14}

@@ -120,7 +120,7 @@ def test_a_step_that_gives_such_a_name_is_refused(kind):
     assert (found.pointer, found.severity) == ("/steps/a/config/variables/test.failure", "ERROR")
     for given in ({"$x": 1}, {"test.failure": {"stage": "setup"}}):
         played = Player(definition("{{given}}"), {"given": given})
-        assert (played.outcome.status, played.outcome.error) == ("FAILED", "States.QueryEvaluationError")
+        assert (played.outcome.status, played.outcome.error) == ("FAILED", "FlowRunner.InvalidParameters")
         assert f"'{next(iter(given))}'" in played.outcome.cause
     played = Player(definition("{{given}}"), {"given": [1]})
     assert "'variables' must be an object" in played.outcome.cause

@@ -121,8 +121,9 @@ class Authoring:
         Raises LimitExceeded (input), InvalidDefinition (a text that this release cannot read), StoreUnavailable.
         """
         text = dumps(given)
-        if self.limits.payload_bytes and len(text.encode()) > self.limits.payload_bytes:
-            raise LimitExceeded(f"An input has at most {self.limits.payload_bytes} bytes.")
+        most = self.limits.of_flows().payload_bytes
+        if most and len(text.encode()) > most:
+            raise LimitExceeded(f"An input has at most {most} bytes.")
         key = key_of(request)
         name = None if key is None else str(uuid.uuid5(_NAMES, f"{request.user.account}\n{machine.name}\n{key}"))
         try:

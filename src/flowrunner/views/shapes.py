@@ -69,7 +69,10 @@ class StepCompleteDetail(Shape, kw_only=True):
 
 
 class StepLog(Shape, kw_only=True):
-    """It said something: `debug`, `info`, `warn` or `error`. `detail`: `data`."""
+    """It said something: `debug`, `info`, `warn` or `error`. `detail`: `data` and, in a loop or a batch, `iteration`.
+
+    A batch that is lost is an `error` with `batch_index`, `error` and `cause` in `data`.
+    """
 
     step_id: str
     level: Literal["debug", "info", "warn", "error"]
@@ -94,12 +97,13 @@ class VariableChange(Shape, kw_only=True):
 
 
 class RetryScheduled(Named, kw_only=True):
-    """It failed and will be tried again: `delay` is milliseconds."""
+    """It failed and will be tried again: `delay` is milliseconds; `batch_index`, from 0, is that of one batch of the node."""
 
     attempt: int
     delay: int
     error: str | None
     cause: str | None
+    batch_index: int | UnsetType = msgspec.field(default=UNSET, name="batch_index")  # as scripts know it
 
 
 class Waiting(Named, kw_only=True, rename={"step_id": "stepId", "step_name": "stepName", "what": "for"}):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from flowrunner.core.faults import INVALID_PARAMETERS
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.jsonata.writing import literal, marked, member
 from flowrunner.reading.findings import Place
@@ -129,7 +130,7 @@ class _Loop:
 
     def _wrong(self, said: str, then: str) -> JSONObject:
         """The loop fails as it does in a workflow that evaluates its extent."""
-        name = "States.QueryEvaluationError"
+        name = INVALID_PARAMETERS
         error = f"{{'error': '{name}', 'cause': {literal(said)}}}"
         if self.step.goes_on:
             kept = f"{{{literal(self.step.id)}: {{'output': null, 'status': 'failed', 'error': {error}}}}}"

@@ -12,14 +12,14 @@ from flowrunner.core.dataflow import UNSET
 from flowrunner.core.program import Template
 from flowrunner.core.variables import ENVIRONMENT, ENVIRONMENT_SECRETS, given_variables
 from flowrunner.errors import ExpressionError
-from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
+from flowrunner.jsonvalue import JSONObject, JSONValue, Payload
 from flowrunner.lang.braces.nodes import STEP_VARIABLE
 from flowrunner.lang.environment import Environment
 from flowrunner.workflow.inputs import Given
 from flowrunner.workflow.paths import ABSENT, Path, look
 
 NODES = STEP_VARIABLE
-MOST_CHARACTERS = 3_000_000  # of what a run gives: below what one payload may have, whatever the characters are
+MOST_RESULT_BYTES = 3_000_000  # of what a run gives, as JSON: below what a step may give, in either profile of limits
 
 
 def states_of(environment: Environment) -> JSONObject:
@@ -173,7 +173,7 @@ class Outputs:
 class Ended:
     """What a run gives: its variables and the outputs of its steps.
 
-    Together they have at most `MOST_CHARACTERS` as JSON: what is beyond is null here and named in ``omitted``, and stands in the run's log.
+    Together they have at most `MOST_RESULT_BYTES` as JSON: what is beyond is null here and named in ``omitted``, and stands in the run's log.
     """
 
     steps: tuple[str, ...]
@@ -186,13 +186,13 @@ class Ended:
 
 def bounded(result: dict[str, JSONObject]) -> JSONObject:
     """The members of these objects as far as there is room for them, in order; null and a name in ``omitted`` for the others."""
-    left = MOST_CHARACTERS
+    left = MOST_RESULT_BYTES
     made: dict[str, JSONObject] = {}
     omitted: list[JSONValue] = []
     for part, members in result.items():
         made[part] = {}
         for name, value in members.items():
-            size = len(dumps(value))
+            size = Payload(value=value).size()
             if size <= left:
                 left -= size
                 made[part][name] = value

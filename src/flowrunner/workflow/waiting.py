@@ -78,8 +78,21 @@ def wait(compiling: Compiling, step: Step) -> State:
     place = step.at("config", "until_time" if "until_time" in step.config else "until")
     if not has_braces(until) and not is_timestamp(until):
         compiling.found.error(place, f"'{place[-1]}' must be a moment such as 2026-01-31T08:00:00Z; {shown(until)} stands there.", INVALID_VALUE)
-    work = WaitWork(until=Field(name="Timestamp", template=own_members(compiling, step).template(until, place)))
+    work = WaitWork(until=Field(name="Timestamp", template=_Moment(own_members(compiling, step).template(until, place), str(place[-1]))))
     return state_of(compiling, step, "Wait", work, shape=Constant({"until": until}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    value: Template
+    name: str
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The text; raises ExpressionError for what is no moment."""
+        until = self.value.evaluate(environment)
+        if not is_timestamp(until):
+            raise ExpressionError(f"'{self.name}' must be a moment such as 2026-01-31T08:00:00Z; {shown(until)} stands there.")
+        return until
 
 
 def merge(compiling: Compiling, step: Step) -> State:
