@@ -716,13 +716,18 @@ FLOW_TYPES = {
     "edges": "actions and nodes, or one node for all actions",
     "any": "any value",
 }
+SAID = """
+A new flow has the metadata of its text. Another text (`PUT`) changes those that it says otherwise than the text before, `custom` member by member; what it
+says no more is as if it had never been said. So what was changed beside the text (`PATCH .../metadata`) stays as long as the text says the same. Another `name`
+renames the flow, whose id stays.
+""".strip()
 FLOW_PARTS: tuple[tuple[str, str, fields_of_flows.Members], ...] = (
     (
         "The flow",
         "Members whose names begin with `x-` are the author's own, for YAML anchors. An alias stands for a whole value: YAML 1.2 has no merge key `<<`.",
         fields_of_flows.FLOW,
     ),
-    ("`metadata`", "", fields_of_flows.METADATA),
+    ("`metadata`", SAID, fields_of_flows.METADATA),
     ("A node", "", fields_of_flows.NODE),
     ("`retry`", "Every error is tried again but `States.Runtime` and `States.DataLimitExceeded`, which would come again.", fields_of_flows.RETRY),
     ("`batch`", "For the batch kinds its bounds join those of their parameters: the smaller counts.", fields_of_flows.BATCH),

@@ -22,6 +22,7 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import Document, read_document
 from flowrunner.reading.findings import Findings
+from flowrunner.reading.metadata import beyond_bounds
 from flowrunner.reading.parsed import Parsed
 from flowrunner.reading.scripts import Scripts
 
@@ -70,6 +71,9 @@ def parse_flow(text: str, kinds: Mapping[str, KindInfo], *, kept: bool = False) 
         metadata.get("description"),
         None if version is None else str(version),
         Scripts(tuple(found.scripts), document),
+        tuple(metadata["tags"]) if "tags" in metadata else None,
+        metadata.get("category"),
+        metadata.get("custom"),
     )
 
 
@@ -86,6 +90,8 @@ def read_flow(text: str, kinds: Mapping[str, KindInfo], *, kept: bool = False) -
         return Reading(None, found, {}, document)
     members = read_members(found, document.value, (), FLOW, extensible=True)
     metadata = read_members(found, members["metadata"], ("metadata",), METADATA) if "metadata" in members else {}
+    for name, wrong in beyond_bounds(metadata):
+        found.refuse(("metadata", name), wrong, INVALID_VALUE, hint="Shorten it.")
     return Reading(_flow(found, members, metadata, kinds), found, metadata, document)
 
 
