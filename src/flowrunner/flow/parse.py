@@ -10,6 +10,7 @@ from typing import NamedTuple
 from flowrunner.core.program import Branch, Program, State
 from flowrunner.errors import InvalidDocument
 from flowrunner.flow.batches import STRATEGY, lower_batch
+from flowrunner.flow.edges import check_edges
 from flowrunner.flow.fields import FLOW, METADATA
 from flowrunner.flow.graph import check_targets, remaining, start_of, warn_unreachable
 from flowrunner.flow.lower import Lower, Lowering, lower_merge, lower_task, warn_unused
@@ -141,6 +142,8 @@ def _states(found: Findings, nodes: Mapping[str, FlowNode]) -> dict[str, State]:
 
 def _lower(lowering: Lowering, node: FlowNode) -> State:
     own = LOWER.get(node.kind.name)
+    if own is not lower_batch and (own is not None or node.batch is None):
+        check_edges(lowering, node)
     if own is None:
         own = lower_task if node.batch is None else lower_batch
     elif own is not lower_batch:
