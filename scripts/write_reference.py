@@ -493,7 +493,7 @@ class _Nothing:
 def _handlers() -> list[Any]:
     nothing = cast("Any", _Nothing())
     return [
-        *health.routes(store=nothing, stopping=nothing, metrics=None),
+        *health.routes(store=nothing, stopping=nothing, clock=nothing, metrics=None),
         *openapi.routes(()),
         *flows.routes(nothing),
         *executions.routes(nothing),
