@@ -91,6 +91,9 @@ def read_flow(text: str, kinds: Mapping[str, KindInfo], *, kept: bool = False) -
         return Reading(None, found, {}, document)
     members = read_members(found, document.value, (), FLOW, extensible=True)
     metadata = read_members(found, members["metadata"], ("metadata",), METADATA) if "metadata" in members else {}
+    for name in ("start", "timeout"):
+        if name in members and metadata.get(name, members[name]) != members[name]:
+            found.refuse(("metadata", name), f"'{name}' stands at the top of the flow with another value.", INVALID_VALUE, hint="Keep one of the two.")
     for name, wrong in beyond_bounds(metadata):
         found.refuse(("metadata", name), wrong, INVALID_VALUE, hint="Shorten it.")
     return Reading(_flow(found, members, metadata, kinds), found, metadata, document)
