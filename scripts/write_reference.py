@@ -502,7 +502,7 @@ class _Nothing:
 def _handlers() -> list[Any]:
     nothing = cast("Any", _Nothing())
     return [
-        *health.routes(store=nothing, stopping=nothing, metrics=None),
+        *health.routes(store=nothing, stopping=nothing, clock=nothing, metrics=None),
         *openapi.routes(()),
         *asyncapi.routes(),
         *flows.routes(nothing),
@@ -699,15 +699,24 @@ FLOW_TYPES = {
     "edges": "actions and nodes, or one node for all actions",
     "any": "any value",
 }
+METADATA_RULES = """
+A new flow has the metadata of its text. Another text (`PUT`) changes those that it says otherwise than the text before, `custom` member by member; what it
+says no more is as if it had never been said. So what was changed beside the text (`PATCH .../metadata`) stays as long as the text says the same. Another `name`
+renames the flow, whose id stays.
+""".strip()
+RETRIED = """
+Every error is tried again but `States.Runtime` and `States.DataLimitExceeded`, which would come again. So is what is no error of the node but tells of one: an
+answer 500 to 599 of an `http.request`, an exit code other than 0 of a `command`. After the last retry their action picks the edge as without `retry`.
+""".strip()
 FLOW_PARTS: tuple[tuple[str, str, fields_of_flows.Members], ...] = (
     (
         "The flow",
         "Members whose names begin with `x-` are the author's own, for YAML anchors. An alias stands for a whole value: YAML 1.2 has no merge key `<<`.",
         fields_of_flows.FLOW,
     ),
-    ("`metadata`", "", fields_of_flows.METADATA),
+    ("`metadata`", METADATA_RULES, fields_of_flows.METADATA),
     ("A node", "", fields_of_flows.NODE),
-    ("`retry`", "Every error is tried again but `States.Runtime` and `States.DataLimitExceeded`, which would come again.", fields_of_flows.RETRY),
+    ("`retry`", RETRIED, fields_of_flows.RETRY),
     (
         "`batch`",
         "For the batch kinds `max_parallel` and `batch_size` join those of the parameters, and the smaller counts; `items` of the parameters come before those here. Where a batch is one item (`worker_pool`, `item_script`) `batch_size` has no effect.",
@@ -731,7 +740,8 @@ same name replaces an earlier one, and any other value stands under the name of 
 
 The action of a node picks the edge of `next`. A condition's action is what it returns: a text is the action, `true` and `false` are `"true"` and
 `"false"`, the `branch` or `branch_decision` of an object is; anything else is `success`. Other kinds say their action themselves, and that is
-`success` unless the table below names others. An action without an edge takes `default`.
+`success` unless the table below names others. An action without an edge takes `default`. That a node with `retry` or other edges has none for one of its actions is a
+warning, and so is an edge that it never takes.
 
 ## Failures
 

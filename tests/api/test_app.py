@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import httpx
 import pytest
@@ -90,6 +91,18 @@ async def test_health_answers_without_a_credential():
         assert "flowrunner_executions_running 0.0" in metrics.text
 
 
+@pytest.mark.parametrize("path", ["/", "/health", "/api/v1/health", "/api/v2/health"])
+async def test_health_as_the_sources_ask_for_it(path):
+    """Without a credential: `{status, time}` and `{status, service}` in one."""
+    async with client(app(authenticator=NoAccounts())) as http:
+        answer = await http.get(path)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+        body = answer.json()
+        assert (body["status"], body["service"]) == ("ok", "flowrunner")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", body["time"])
+        await problem(await http.post("/health"), 405, "method_not_allowed")
+
+
 async def test_stopping_server_is_not_ready():
     """A stopping server says so to its balancer."""
     stopping = asyncio.Event()
@@ -114,7 +127,8 @@ async def test_post_to_the_root_is_aws():
     """POST / goes to the AWS endpoint, other methods do not."""
     async with client(app()) as http:
         assert (await http.post("/")).text == "aws"
-        await problem(await http.get("/"), 404, "not_found")
+        assert (await http.get("/")).json()["status"] == "ok"
+        await problem(await http.delete("/"), 405, "method_not_allowed")
 
 
 async def test_unknown_caller_gets_401():

@@ -65,8 +65,8 @@ async def handle(stack):
     vault = Vault()
     task = Guarded(NodeTask(NodeTable([Echo()], []), Scripting(scripts, vault)), vault)
 
-    async def run(params, kind="test.echo", **more):
-        return await task.run(call(f"{OWN}{kind}", {"params": params, "input": {"n": 2}, "language": "flow", **more}))
+    async def run(params, kind="test.echo", retry=0, **more):
+        return await task.run(call(f"{OWN}{kind}", {"params": params, "input": {"n": 2}, "language": "flow", **more}, retry=retry))
 
     return run
 
@@ -227,6 +227,16 @@ async def test_an_action_may_count_as_a_failure(handle):
     assert (outcome.error, outcome.cause) == ("FlowRunner.NodeFailed", "The node ended with the action 'server_error' (status 503).")
     outcome = await handle({}, failing=failing, hooks={"exec": "return null", "post": "return 'error'"})
     assert isinstance(outcome, Failed)
+
+
+async def test_an_action_may_count_as_a_failure_while_retries_are_left(handle):
+    """Then it is the node's, as without retries."""
+    again = {"actions": ["server_error"], "retries": 2}
+    for retry in (0, 1):
+        outcome = await handle({"action": "server_error"}, retry=retry, again=again)
+        assert (outcome.error, outcome.cause) == ("FlowRunner.NodeFailed", "The node ended with the action 'server_error'.")
+    assert value(await handle({"action": "server_error"}, retry=2, again=again))["action"] == "server_error"
+    assert value(await handle({"action": "client_error"}, again=again))["action"] == "client_error"
 
 
 async def test_what_is_shared_may_only_be_read(handle):

@@ -101,7 +101,7 @@ def create_app(
     sessions = Sessions(observer=observer, stopping=stopping, clock=clock, authenticator=authenticator, send_seconds=send_seconds, openings=openings)
     live = sessions, Channels(executions=store.executions, feed=feed, observer=observer), store.executions
     handlers = [
-        *health.routes(store=store, stopping=stopping, metrics=metrics),
+        *health.routes(store=store, stopping=stopping, clock=clock, metrics=metrics),
         *runs.routes(executions=store.executions, region=region, definitions=store.definitions, authoring=authoring),
         *streams.routes(*live),
         *eventstreams.routes(*live),

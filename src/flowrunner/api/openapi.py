@@ -114,7 +114,7 @@ def _operation(handler: HTTPRouteHandler, path: str, contract: Contract, schemas
 
 def _tag(path: str) -> str:
     parts = [part for part in path.split("/") if part and not part.startswith("{")]
-    return " ".join(parts[1:3]) if parts[0] == "api" else "server"
+    return " ".join(parts[1:3]) if parts[:1] == ["api"] else "server"
 
 
 def _parameters(path: str, contract: Contract) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ METADATA: Members = {
     "author": Member("text", "Who wrote it."),
     "tags": Member("texts", "Words to find it by."),
     "category": Member("text", "A word to sort it by."),
-    "custom": Member("object", "Anything else."),
+    "custom": Member("object", "Anything else; shown with the flow."),
     "start": Member("text", "As `start` of the flow."),
     "timeout": Member("limit", "As `timeout` of the flow."),
 }

@@ -12,6 +12,7 @@ from flowrunner.kinds.durations import limit_of_execution
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings, Place
+from flowrunner.reading.metadata import beyond_bounds
 from flowrunner.reading.parsed import Parsed
 from flowrunner.reading.scripts import Scripts
 from flowrunner.workflow import structure, tasks, waiting
@@ -45,6 +46,8 @@ def parse_workflow(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[
     program = _program(compiling, given)
     compiling.check_mentions()
     version = given.get("version")
+    for name, wrong in beyond_bounds({name: given.get(name) for name in ("name", "description", "version")}):
+        found.refuse((name,), wrong, INVALID_VALUE, hint="Shorten it.")
     return Parsed(
         None if found.failed else program,
         found.diagnostics(document.locate, authored=True),
