@@ -137,7 +137,11 @@ def _flags() -> dict[str, list[str]]:
 
 # The separate variables the source systems' users know; config composes the store's URL from them.
 STORAGE_VARIABLES = (
-    ("FLOWRUNNER_STORAGE_TYPE", "", "`memory`, `sqlite`, `postgres` or `dynamodb`: the store by its kind. `--store` and `FLOWRUNNER_STORE` win over it."),
+    (
+        "FLOWRUNNER_STORAGE_TYPE",
+        "",
+        "`memory`, `sqlite`, `postgres` or `dynamodb`: the store by its kind; the names below tell it too, unless both families are set. `--store` and `FLOWRUNNER_STORE` win over it.",
+    ),
     ("FLOWRUNNER_POSTGRES_HOST", "localhost", "The server's host."),
     ("FLOWRUNNER_POSTGRES_PORT", "5432", "Its port."),
     ("FLOWRUNNER_POSTGRES_DATABASE", "flowrunner", "The database, which exists already."),
