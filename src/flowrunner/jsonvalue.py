@@ -23,6 +23,8 @@ _LONG_NUMBER = re.compile(r"[0-9]{19}")  # 2^63 has 19 digits
 _LONG_NUMBER_BYTES = re.compile(rb"[0-9]{19}")
 _MEMBER = re.compile(r'"[ \t\r\n]*:')
 _MEMBER_BYTES = re.compile(rb'"[ \t\r\n]*:')
+_SPACED = re.compile(r'"[ \t\r\n]+:')
+_SPACED_BYTES = re.compile(rb'"[ \t\r\n]+:')
 MAX_DIGITS = 1000  # of one number; CPython refuses 4,300 with a ValueError, AWS's parser (Jackson) 1,000
 
 
@@ -79,16 +81,28 @@ def repeated_name(text: str | bytes, value: JSONValue) -> str | None:
     """The first name that an object of this JSON text has twice; None when each is there once. `value` is what was read from the text.
 
     Each member of an object stands in the text as a quotation mark before a colon, so when there are no more of these than members
-    in the value, nothing repeats. Only where strings hold such signs, too, the text is read again.
+    in the value, nothing repeats. Only where strings hold such signs, too, the text is read again; those in JSON in JSON are known by
+    their backslash, as long as no backslash is escaped itself.
     """
-    marks = len((_MEMBER if isinstance(text, str) else _MEMBER_BYTES).findall(text))  # type: ignore[arg-type]  # each with its own kind
-    if marks < 2 or marks == _members(value):
+    marks, within = _marks(text)
+    if marks < 2 or _members(value) in (marks, marks - within):
         return None
     try:
         json.loads(text, object_pairs_hook=_unique)
     except _Repeated as found:
         return str(found)
     return None
+
+
+def _marks(text: str | bytes) -> tuple[int, int]:
+    """How many quotation marks stand before a colon, and how many of these are surely within strings."""
+    if isinstance(text, bytes):
+        if _SPACED_BYTES.search(text):
+            return len(_MEMBER_BYTES.findall(text)), 0
+        return text.count(b'":'), 0 if b"\\\\" in text else text.count(b'\\":')
+    if _SPACED.search(text):
+        return len(_MEMBER.findall(text)), 0
+    return text.count('":'), 0 if "\\\\" in text else text.count('\\":')
 
 
 class _Repeated(Exception):  # a signal within this module
