@@ -433,7 +433,7 @@ def limits() -> str:
         ("Items of a page of the AWS endpoint", PAGE_SIZE.most),
         ("Items of a page of `/api/v2/workflows/runs`", page.MAX_LIMIT),
         ("Tags of a resource", MOST_TAGS),
-        ("Nesting of a JSON document", MAX_DEPTH),
+        ("Nesting of a JSON document, whether input, body, definition or result of a task", MAX_DEPTH),
         ("Seconds of a Wait, a timeout or a heartbeat", f"{enter.LONGEST_WAIT_SECONDS:,}"),
         ("Iterations of a distributed Map at once", groups.DISTRIBUTED_CONCURRENCY),
         ("Seconds that GetActivityTask waits for a task", f"{ACTIVITY_POLL_SECONDS:g}"),

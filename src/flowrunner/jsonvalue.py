@@ -18,6 +18,7 @@ from flowrunner.errors import InvalidDocument, LimitExceeded
 JSONValue = Any  # a recursive alias costs mypy more than it finds; values are checked where they enter
 JSONObject = dict[str, JSONValue]
 
+WRITABLE_DEPTH = 254  # of orjson
 MAX_DEPTH = 128  # containers within containers; orjson itself stops at 254, Python's own parser at the recursion limit
 _LONG_NUMBER = re.compile(r"[0-9]{19}")  # 2^63 has 19 digits
 _LONG_NUMBER_BYTES = re.compile(rb"[0-9]{19}")
@@ -153,6 +154,23 @@ def depth(value: JSONValue, limit: int = MAX_DEPTH) -> int:
             return deepest
         stack.extend((child, level + 1) for child in children)
     return deepest
+
+
+def is_too_deep(text: str) -> bool:
+    """Whether this JSON text is nested deeper than MAX_DEPTH; most texts are known at a glance. Raises InvalidDocument."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    try:
+        wrapped = loads(text)
+    except LimitExceeded:  # whole numbers beyond 64 bits are read and written the long way
+        return True
+    for _ in range(WRITABLE_DEPTH - MAX_DEPTH):
+        wrapped = [wrapped]
+    try:
+        orjson.dumps(wrapped)  # it refuses what is too deep sooner than a walk over every part would
+    except TypeError:
+        return depth(wrapped, WRITABLE_DEPTH) > WRITABLE_DEPTH
+    return False
 
 
 def weight(value: JSONValue) -> int:
