@@ -66,7 +66,7 @@ from flowrunner.jsonvalue import MAX_DEPTH
 from flowrunner.kinds import KINDS, KindInfo
 from flowrunner.kinds.checks import COMPARISONS
 from flowrunner.limits import AWS_RATES, KIB, MIB, PROFILES
-from flowrunner.tasks import answers, client, egress, invokers, secrecy, worker_pool
+from flowrunner.tasks import client, egress, invokers, secrecy, worker_pool
 from flowrunner.tasks.javascript import calls, pool
 from flowrunner.tasks.nodes import kind as node_kind
 from flowrunner.tasks.nodes import task
@@ -448,8 +448,8 @@ def limits() -> str:
         ("Bytes of what a script returns", _size(calls.ScriptLimits().output_bytes)),
         ("Lines that a script logs", calls.ScriptLimits().log_lines),
         ("Bytes of a line that a script logs", _size(calls.ScriptLimits().log_line_bytes)),
-        ("Characters of an error's cause", f"{answers.MAX_CAUSE_CHARACTERS:,}"),
-        ("Characters of an error's name", answers.MAX_ERROR_CHARACTERS),
+        ("Characters of an error's cause", f"{faults.MAX_CAUSE_CHARACTERS:,}"),
+        ("Characters of an error's name", faults.MAX_ERROR_CHARACTERS),
         ("Seconds a subscriber of a stream may take for one message", f"{sessions.SEND_SECONDS:g}"),
         ("Seconds between the keep-alive comments of a stream of server-sent events", f"{eventstreams.KEEP_ALIVE_SECONDS:g}"),
         ("Seconds that a long poll of a stream waits", f"{eventstreams.LONGEST_POLL_SECONDS:g}"),

@@ -331,6 +331,24 @@ async def test_admins_do_not_reach_what_owners_have(world):
     assert (await world("GET", "/accounts/me", token=OWNER)).status_code == 200
 
 
+async def test_the_log_in_name_of_an_account(world):
+    """It is its first owner's in every answer, whatever the account is called; without that user the next owner's."""
+    made = (await world("POST", "/accounts", {**NEW, "name": "Acme"}, token="operator")).json()
+    assert (made["username"], made["name"]) == ("eve", "Acme")
+    await world("PUT", f"/accounts/{made['id']}", {"name": "Acme & Sons"}, token="operator")
+    listed = (await world("GET", "/accounts?limit=100", token="operator")).json()["accounts"]
+    for shown in ((await world("GET", f"/accounts/{made['id']}", token="operator")).json(), *(one for one in listed if one["id"] == made["id"])):
+        assert (shown["username"], shown["name"]) == ("eve", "Acme & Sons")
+        assert (await world("POST", "/login", {**NEW, "username": shown["username"]})).status_code == 200
+    mine = (await world("POST", "/login", NEW)).json()["token"]
+    second = await world("POST", f"/accounts/{made['id']}/users", {"username": "second-owner", "password": PASSWORD, "role": "owner"}, token=mine)
+    assert second.status_code == 201
+    (eve,) = [user for user in (await world("GET", f"/accounts/{made['id']}/users", token=mine)).json()["users"] if user["username"] == "eve"]
+    login = (await world("POST", "/login", {**NEW, "username": "second-owner"})).json()["token"]
+    assert (await world("DELETE", f"/accounts/{made['id']}/users/{eve['id']}", token=login)).status_code == 204
+    assert (await world("GET", "/accounts/me", token=login)).json()["username"] == "second-owner"
+
+
 async def test_expiry_and_last_use(world):
     """A token ends at its time; when it was last used is noted to the minute."""
     made = (await world("POST", f"/accounts/{ONE}/tokens", {"expires_in": 3600}, token=OWNER)).json()

@@ -49,7 +49,7 @@ def shown_token(token: Token) -> dict[str, Any]:
 def shown_key(key: entries.AccessKey) -> dict[str, Any]:
     """A key pair without secret."""
     shape: dict[str, Any] = {"id": key.id, "user": key.user, "name": key.name}
-    return shape | {name: _moment(getattr(key, name)) for name in ("created_at", "expires_at")}
+    return shape | {name: _moment(getattr(key, name)) for name in ("created_at", "expires_at", "last_used")}
 
 
 def _moment(at: int | None) -> str | None:

@@ -28,6 +28,11 @@ TERMINAL = frozenset({RUNTIME})  # never retried or caught, not even by name: a 
 NOT_BY_WILDCARD = frozenset({DATA_LIMIT_EXCEEDED})
 
 
+# SensitiveError and SensitiveCause: https://docs.aws.amazon.com/step-functions/latest/apireference/API_ExecutionFailedEventDetails.html
+MAX_ERROR_CHARACTERS = 256
+MAX_CAUSE_CHARACTERS = 32_768
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a state failed: error name and cause as the history shows them (either may be absent).
@@ -36,7 +41,7 @@ class Failure:
     (``EvaluationFailed`` follows the event before the state in the causal chain), not the check of its result.
     `alias` is a second name that Retry and Catch may use: the history calls a missed heartbeat ``States.Timeout``, as AWS
     recorded it, while the documentation catches ``States.HeartbeatTimeout``. `detail` is what a flow's own Fail state
-    tells the catcher besides.
+    tells the catcher besides. Longer texts than AWS has are cut, whoever made them.
     """
 
     error: str | None
@@ -46,6 +51,12 @@ class Failure:
     alias: str | None = None
     recorded: bool = False  # EvaluationFailed stands in the history already: the scope around it does not repeat it
     detail: JSONValue = None
+
+    def __post_init__(self) -> None:
+        if self.error is not None and len(self.error) > MAX_ERROR_CHARACTERS:
+            object.__setattr__(self, "error", self.error[:MAX_ERROR_CHARACTERS])
+        if self.cause is not None and len(self.cause) > MAX_CAUSE_CHARACTERS:
+            object.__setattr__(self, "cause", self.cause[:MAX_CAUSE_CHARACTERS])
 
 
 def too_long(what: str, milliseconds: int) -> str:

@@ -73,7 +73,7 @@ class Accounts:
         now = self._clock.now()
         owner = await self._users.made(username, password, Role.OWNER, email=email, operator=operator)
         for _ in range(TRIES):
-            opened = Account(id=account or self._number(), name=name or username, email=email, created_at=now, updated_at=now)
+            opened = Account(id=account or self._number(), name=name or username, username=username, email=email, created_at=now, updated_at=now)
             changes: list[Change] = [self._entries.accounts.new(SYSTEM, opened.id, opened), self._users.creation(opened.id, owner)]
             changes += also(opened.id, owner.id) if also is not None else ()
             try:
@@ -90,6 +90,14 @@ class Accounts:
     async def get(self, account: str) -> Account:
         """An account; raises NotFound."""
         return (await self._kept(account)).entry
+
+    async def username(self, account: Account) -> str:
+        """The log-in name of an account: its first owner's, or where that user is gone, the one's who is an owner for longest."""
+        named = await self._users.named(account.username) if account.username else None
+        if named is not None and named.account == account.id:
+            return named.entry.username
+        owners = [kept.entry for kept in await self._entries.users.all(account.id) if kept.entry.role == Role.OWNER]
+        return min(owners, key=lambda user: (user.created_at, user.id)).username if owners else ""
 
     async def page(self, *, after: str | None = None, limit: int = 100) -> list[Account]:
         """Accounts of the whole store by id; those that are being deleted are left out."""

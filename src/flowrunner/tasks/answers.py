@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from typing import Literal
 
+from flowrunner.core.faults import MAX_CAUSE_CHARACTERS, MAX_ERROR_CHARACTERS
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.ports.tasks import Failed
 from flowrunner.tasks.secrecy import hidden
 
-MAX_CAUSE_CHARACTERS = 32_768  # AWS: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
-MAX_ERROR_CHARACTERS = 256  # as above
 UUIDs = Callable[[], str]  # gives a new random UUID (version 4) as text
 
 
