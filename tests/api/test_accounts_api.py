@@ -1,5 +1,7 @@
 """Accounts, users, keys and log-ins by REST."""
 
+import asyncio
+
 import pytest
 from accountsworld import NONE, ONE, OPERATOR, PASSWORD, TWO, accounts_world
 
@@ -370,6 +372,42 @@ async def test_expiry_and_last_use(world):
     world.clock.jump(3600)
     assert (await world("GET", "/accounts/me", token=made["token"])).status_code == 401
     assert await shown() is None
+
+
+async def test_last_use_of_a_key_pair(world):
+    """It is noted to the minute, with one write however many requests there are, and never for a key that is gone."""
+    made = (await world("POST", f"/accounts/{ONE}/access-keys", {}, token=OWNER)).json()
+    assert made["last_used"] is None
+    gate, writes, write = world.identity.gate, [], world.identity.gate._entries.documents.write
+
+    async def counted(changes):
+        writes.append(changes)
+        await write(changes)
+
+    world.identity.gate._entries.documents.write = counted
+
+    async def shown():
+        rows = (await world("GET", f"/accounts/{ONE}/access-keys", token=OWNER)).json()["access_keys"]
+        return next(row["last_used"] for row in rows if row["id"] == made["id"])
+
+    await shown()  # notes the use of the token that asks
+    writes.clear()
+    await asyncio.gather(*(gate.used_access_key(made["id"]) for _ in range(50)))
+    assert len(writes) == 1
+    first = await shown()
+    assert first is not None
+    world.clock.jump(59)
+    await gate.used_access_key(made["id"])
+    assert await shown() == first
+    world.clock.jump(1)
+    await gate.used_access_key(made["id"])
+    assert await shown() > first
+    assert (await gate.access_key(made["id"])).secret == made["secret"]
+    await world("DELETE", f"/accounts/{ONE}/access-keys/{made['id']}", token=OWNER)
+    world.clock.jump(60)
+    writes.clear()
+    await gate.used_access_key(made["id"])
+    assert writes == []
 
 
 # --- audit
