@@ -253,6 +253,21 @@ async def test_users_of_other_accounts_are_absent(world):
 
 
 @pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("users", {"username": "x", "password": PASSWORD, "role": "king"}, "It must be one of owner, admin, editor, viewer, worker."),
+        ("tokens", {"scopes": ["executions:raed"]}, "Did you mean executions:read?"),
+        ("tokens", {"scopes": ["xyzzy"]}, "It must be one of machines:read, machines:write, "),
+    ],
+)
+async def test_values_that_are_none_of_a_few(world, path, body, said):
+    """Who mistypes a role or a permission is told the right ones, and no lack of rights."""
+    answer = await world("POST", f"/accounts/{ONE}/{path}", body, token=OWNER)
+    assert answer.status_code == 400
+    assert said in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
     ("path", "body", "pointer"),
     [
         ("users", {"username": "x", "password": PASSWORD, "operator": True}, ""),
@@ -261,9 +276,12 @@ async def test_users_of_other_accounts_are_absent(world):
         ("users", {"username": 7, "password": PASSWORD}, "/username"),
         ("users", {"username": "x:y", "password": PASSWORD}, "/username"),
         ("users", {"username": "x", "password": "short"}, "/password"),
+        ("users", {"username": "x", "password": PASSWORD, "email": "not-an-email"}, "/email"),
+        ("users", {"username": "x", "password": PASSWORD, "email": "a b@c"}, "/email"),
+        ("users", {"username": "x", "password": PASSWORD, "email": "@c"}, "/email"),
         ("users", [], ""),
         ("tokens", {"scopes": "all"}, "/scopes"),
-        ("tokens", {"scopes": ["nonsense"]}, ""),
+        ("tokens", {"scopes": ["executions:read", "nope:read"]}, "/scopes/1"),
         ("tokens", {"expires_in": 0}, "/expires_in"),
         ("tokens", {"expires_in": 10**12}, "/expires_in"),
         ("tokens", {"expires_in": 1.5}, "/expires_in"),
@@ -349,6 +367,16 @@ async def test_the_log_in_name_of_an_account(world):
     login = (await world("POST", "/login", {**NEW, "username": "second-owner"})).json()["token"]
     assert (await world("DELETE", f"/accounts/{made['id']}/users/{eve['id']}", token=login)).status_code == 204
     assert (await world("GET", "/accounts/me", token=login)).json()["username"] == "second-owner"
+
+
+async def test_addresses_of_accounts(world):
+    """They have a name, an @ and a domain, when an account is made and when it is changed."""
+    for email in ("not-an-email", "a@", "@b", "a" * 251 + "@b.c", "a\n@b"):
+        made = await world("POST", "/accounts", {**NEW, "email": email}, token="operator")
+        changed = await world("PUT", f"/accounts/{ONE}", {"email": email}, token=OWNER)
+        for answer in (made, changed):
+            assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/email")
+    assert (await world("PUT", f"/accounts/{ONE}", {"email": "größe@b"}, token=OWNER)).json()["email"] == "größe@b"
 
 
 async def test_expiry_and_last_use(world):

@@ -57,3 +57,12 @@ def test_the_texts_of_a_failure_are_bounded(language, error, caught):
     else:
         assert (played.outcome.status, played.outcome.error, played.outcome.cause) == ("FAILED", "E" * 256, "C" * 32_768)
         assert len(json.dumps(played.records[-1])) < 40_000
+
+
+def test_literal_items_that_are_no_array():
+    """The failure names the field and the value, and quotes no expression where there is none."""
+    inner = {"StartAt": "I", "States": {"I": {"Type": "Pass", "End": True}}}
+    state = {"Type": "Map", "Items": {"a": 1}, "ItemProcessor": inner, "End": True}
+    played = play({"QueryLanguage": "JSONata", "StartAt": "M", "States": {"M": state}})
+    assert played.outcome.error == "States.QueryEvaluationError"
+    assert played.outcome.cause.endswith("""The value of the field 'Items' has an unexpected type. Expected 'array', but was 'object' for value: {"a":1}""")

@@ -32,8 +32,8 @@ def check_variables(found: Findings, machine: JSONValue) -> None:
                 names.add(variable)
                 _check(found, at, variable, outer)
         known = outer | names
-        for name, state in states.items():
-            stack.extend((inner, at, known if shares else frozenset()) for inner, at, shares in _scopes(state, (*place, "States", name)))
+        within = [part for name, state in states.items() for part in _scopes(state, (*place, "States", name))]
+        stack.extend((inner, at, known if shares else frozenset()) for inner, at, shares in reversed(within))
 
 
 def _check(found: Findings, place: Place, name: str, outer: frozenset[str]) -> None:

@@ -15,7 +15,7 @@ from flowrunner.identity.entries import Account, Entries, Kept, User
 from flowrunner.identity.permissions import Role
 from flowrunner.identity.principal import SERVER, Actor
 from flowrunner.identity.tokens import Randomness
-from flowrunner.identity.users import Users
+from flowrunner.identity.users import Users, check_email
 from flowrunner.ids import is_account
 from flowrunner.ports.documents import CHANGES, SYSTEM, Change, Remove
 
@@ -108,7 +108,8 @@ class Accounts:
         return found[:limit]
 
     async def change(self, account: str, actor: Actor, *, name: str | None = None, email: str | None = None) -> Account:
-        """Another display name or e-mail address; raises NotFound, Conflict."""
+        """Another display name or e-mail address; raises NotFound, Conflict, InvalidDocument."""
+        check_email(email)
         kept = await self._kept(account)
         changed = msgspec.structs.replace(kept.entry, name=name or kept.entry.name, email=email or kept.entry.email, updated_at=self._clock.now())
         try:
