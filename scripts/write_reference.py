@@ -143,7 +143,11 @@ def _flags() -> dict[str, list[str]]:
 
 # The separate variables the source systems' users know; config composes the store's URL from them.
 STORAGE_VARIABLES = (
-    ("FLOWRUNNER_STORAGE_TYPE", "", "`memory`, `sqlite`, `postgres` or `dynamodb`: the store by its kind. `--store` and `FLOWRUNNER_STORE` win over it."),
+    (
+        "FLOWRUNNER_STORAGE_TYPE",
+        "",
+        "`memory`, `sqlite`, `postgres` or `dynamodb`: the store by its kind; the names below tell it too, unless both families are set. `--store` and `FLOWRUNNER_STORE` win over it.",
+    ),
     ("FLOWRUNNER_POSTGRES_HOST", "localhost", "The server's host."),
     ("FLOWRUNNER_POSTGRES_PORT", "5432", "Its port."),
     ("FLOWRUNNER_POSTGRES_DATABASE", "flowrunner", "The database, which exists already."),
@@ -438,7 +442,7 @@ def limits() -> str:
         ("Items of a page of the AWS endpoint", PAGE_SIZE.most),
         ("Items of a page of `/api/v2/workflows/runs`", page.MAX_LIMIT),
         ("Tags of a resource", MOST_TAGS),
-        ("Nesting of a JSON document", MAX_DEPTH),
+        ("Nesting of a JSON document, whether input, body, definition or result of a task", MAX_DEPTH),
         ("Seconds of a Wait, a timeout or a heartbeat", f"{enter.LONGEST_WAIT_SECONDS:,}"),
         ("Iterations of a distributed Map at once", groups.DISTRIBUTED_CONCURRENCY),
         ("Seconds that GetActivityTask waits for a task", f"{ACTIVITY_POLL_SECONDS:g}"),

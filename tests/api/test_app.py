@@ -7,8 +7,10 @@ import re
 
 import httpx
 import pytest
+import structlog
 from litestar import get
 
+from flowrunner.api.answer import AWAY
 from flowrunner.api.app import create_app
 from flowrunner.api.identify import DevAuthenticator, NoAccounts, check_bind, check_routes, host_of, is_loopback, origin_allowed
 from flowrunner.clock import SystemClock
@@ -18,6 +20,7 @@ from flowrunner.ports.executions import Head, StepWrite
 from flowrunner.ports.observe import NullObserver
 from flowrunner.stores.memory.store import MemoryStore
 from flowrunner.telemetry.metrics import Metrics
+from flowrunner.testing.faultystore import Faults, faulty
 
 ACCOUNT = "000000000000"
 
@@ -121,6 +124,22 @@ async def test_server_without_its_store_is_not_ready():
     async with client(app(Away())) as http:
         await problem(await http.get("/readyz"), 503, "store_unavailable")
         assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_requests_while_the_store_is_away():
+    """What is asked is told in the AWS endpoint's words and logged in one line, without a traceback or the store's own words in the answer."""
+    store = MemoryStore()
+    faults = Faults(rate=1, seed=1, kinds=("refused",))
+    store.executions = faulty(store.executions, faults, SystemClock())
+    async with client(app(store)) as http:
+        with structlog.testing.capture_logs() as logged:
+            answer = await http.get("/api/v2/workflows/runs")
+    body = await problem(answer, 503, "store_unavailable")
+    assert body["detail"] == AWAY
+    assert answer.headers["retry-after"] == "1"
+    assert [(entry["event"], entry["log_level"]) for entry in logged] == [("store_unavailable", "warning")]
+    assert logged[0]["reason"].startswith("A planted fault")
+    assert "exc_info" not in logged[0]
 
 
 async def test_post_to_the_root_is_aws():

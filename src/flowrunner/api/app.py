@@ -52,7 +52,7 @@ from flowrunner.api.proxies import Proxies
 from flowrunner.api.ratelimits import RateLimiter, headers_of, retry_after
 from flowrunner.api.sessions import SEND_SECONDS, Sessions
 from flowrunner.clock import Clock
-from flowrunner.errors import AccessDenied, FlowRunnerError, InvalidDocument
+from flowrunner.errors import AccessDenied, FlowRunnerError, InvalidDocument, StoreUnavailable
 from flowrunner.identity.principal import Principal
 from flowrunner.identity.service import Identity
 from flowrunner.ports.observe import Observer
@@ -319,7 +319,9 @@ def _refused(request: Request[Any, Any, Any], error: Refused) -> Response[bytes]
 
 
 def _ours(request: Request[Any, Any, Any], error: FlowRunnerError) -> Response[bytes]:
-    if error.status >= 500:
+    if isinstance(error, StoreUnavailable):  # an outage has thousands of these: one line each
+        _log.warning("store_unavailable", path=request.scope["path"], trace_id=_trace(request), reason=error.message)
+    elif error.status >= 500:
         _log.error("request_failed", path=request.scope["path"], error=error.code, trace_id=_trace(request), exc_info=error)
     if isinstance(error, InvalidDocument):
         place_at_once(request.scope, error)

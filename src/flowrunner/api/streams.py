@@ -39,9 +39,8 @@ def routes(sessions: Sessions, channels: Channels, executions: ExecutionStore) -
             await sessions.refuse(socket, *_closing(error))
             return
         if problem := beyond(head, after):
-            scope: Any = socket.scope
-            scope["problem"] = problem  # the framework would close without a word
-            raise Refused(problem)
+            await sessions.refuse(socket, BAD_REQUEST, problem.detail)  # after the upgrade: before it a browser would see no more than 1006
+            return
         kind = kind_for(head, history=asked_for(socket.query_params.get("history")))
         snapshot = asked_for(socket.query_params.get("snapshot"))
         with sessions.counted(socket):

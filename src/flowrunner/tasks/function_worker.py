@@ -15,6 +15,7 @@ import importlib.util
 import json
 import os
 import queue
+import re
 import signal
 import sys
 import threading
@@ -26,6 +27,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncio
+
+MAX_DEPTH = 128  # as flowrunner.jsonvalue has it
+MAX_DIGITS = 1000  # as above
+LONG_NUMBER = re.compile(rf"[0-9]{{{MAX_DIGITS + 1}}}")
 
 
 class LambdaContext:
@@ -134,6 +139,26 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
+def _refuse_excess(text: str) -> None:
+    """Raise ValueError for a result that an execution's input could not have either; short results are known at a glance."""
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        level = [json.loads(text)]
+        for _ in range(MAX_DEPTH + 1):
+            level = [part for value in level for part in (value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())]
+            if not level:
+                break
+        else:
+            raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
+    if len(text) > MAX_DIGITS and LONG_NUMBER.search(text):
+        json.loads(text, parse_int=_refuse_long)  # texts may have as many digits as they like
+
+
+def _refuse_long(digits: str) -> int:
+    if len(digits.lstrip("-")) > MAX_DIGITS:
+        raise ValueError(f"number of more than {MAX_DIGITS} digits")
+    return 0
+
+
 class Worker:
     """Answers one request after the other."""
 
@@ -165,6 +190,7 @@ class Worker:
         try:
             text = json.dumps(result, default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
             size = len(text.encode())
+            _refuse_excess(text)
         except (TypeError, ValueError, RecursionError) as error:
             message = f"Unable to marshal response: {error}"
             return {"error": error_payload(message, "Runtime.MarshalError", context.aws_request_id)}
