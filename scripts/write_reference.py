@@ -591,7 +591,7 @@ _MEANINGS = {
     "iteration_start": "`stepId`, `index`, `item`, `total`.",
     "iteration_complete": "`stepId`, `index`, `status`, `duration`.",
     "loop_complete": "`stepId`, `totalIterations`, `completedIterations`, `failedIterations`, `exitReason`.",
-    "branch_decision": "`stepId`, `selectedBranch`, `branchIndex`, `isDefault`, `condition`.",
+    "branch_decision": "`stepId`, `selectedBranch`, `branchIndex`, `isDefault`, `condition`; where no branch is taken null, -1, false and null.",
 }
 _V1_MESSAGES = (
     ("`status`", "`status`", "At once, at each node that is entered, and at the end: the whole status, as `GET /api/v1/executions/{id}` has it."),

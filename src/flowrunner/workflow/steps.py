@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from flowrunner.core.program import Branch, Catcher, GraphNode, GraphWork, Kind, PassWork, Retrier, State, Template, Work
 from flowrunner.jsonvalue import JSONObject, JSONValue
@@ -13,7 +14,7 @@ from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
 from flowrunner.workflow.fields import DUPLICATE_ID, INVALID_VALUE, MISSING_FIELD, RETRY, STEP, read_object
 from flowrunner.workflow.order import check_order, needs_of
 from flowrunner.workflow.paths import Path, read_path
-from flowrunner.workflow.templates import Constant, Failed, Kept, Succeeded
+from flowrunner.workflow.templates import Constant, Failed, Inner, Kept, Succeeded
 
 UNKNOWN_KIND = "UNKNOWN_KIND"
 ID_CHARACTERS = 128
@@ -141,8 +142,10 @@ def after(step: Step) -> str:
     return f"{step.id} (failed)"
 
 
-def state_of(compiling: Compiling, step: Step, kind: Kind, work: Work, *, arguments: Template | None = None, shape: Template | None = None) -> State:
-    """The state of a step: its condition, its retries, what it assigns. `shape` makes the step's output of what the state gives."""
+def state_of(
+    compiling: Compiling, step: Step, kind: Kind, work: Work, *, arguments: Template | None = None, shape: Template | None = None, inner: Inner | None = None
+) -> State:
+    """The state of a step: its condition, its retries, what it assigns. `shape` makes the step's output of what the state gives; `inner` are the steps within."""
     given = step.given
     when: Template | None = Constant(value=False) if given.get("disabled") else None
     if when is None and "when" in given:
@@ -157,7 +160,7 @@ def state_of(compiling: Compiling, step: Step, kind: Kind, work: Work, *, argume
         work=work,
         language="JSONata",
         arguments=arguments,
-        assign=_kept(compiling, step, shape),
+        assign=replace(_kept(compiling, step, shape), inner=inner),
         retriers=retriers_of(compiling, step),
         catchers=caught if step.goes_on else (),
         when=when,
