@@ -590,7 +590,7 @@ _MEANINGS = {
     "loop_start": "`stepId`, `loopType` and `source`, `condition` or `count`.",
     "iteration_start": "`stepId`, `index`, `item`, `total`.",
     "iteration_complete": "`stepId`, `index`, `status`, `duration`.",
-    "loop_complete": "`stepId`, `totalIterations`, `completedIterations`, `failedIterations`, `exitReason`.",
+    "loop_complete": "`stepId`, `totalIterations` (that began), `completedIterations` (that did not fail, skipped ones too), `failedIterations`, `exitReason`.",
     "branch_decision": "`stepId`, `selectedBranch`, `branchIndex`, `isDefault`, `condition`; where no branch is taken null, -1, false and null.",
 }
 _V1_MESSAGES = (

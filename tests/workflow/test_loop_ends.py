@@ -58,3 +58,30 @@ def test_a_loop_that_is_through_is_told_once():
     for _ in range(2):
         played.answer("work")
     assert ends(played) == [("l", 2, "completed")]
+
+
+def test_what_loops_count():
+    """Those that began, those that came through (a skipped one too), those that failed."""
+    task = {"id": "b", "type": "command", "config": {"command": "true"}}
+
+    def counted(config, fails=(), **more):
+        played = Player({"name": "w", "steps": {"a": {"type": "loop", **more, "config": {**config, "children": [task]}}}})
+        turn = 0
+        while played.outcome is None:
+            played.answer("b", {}, error="E" if turn in fails else None)
+            turn += 1
+        output = played.output["outputs"]["a"]
+        return [output[name] for name in ("totalIterations", "completedIterations", "failedIterations", "exitReason")]
+
+    assert counted({"count": 9, "breakCondition": "{{loopIndex}} == 2"}) == [3, 3, 0, "break"]
+    assert counted({"count": 3}, fails={1}, onError="continue") == [3, 2, 1, "completed"]
+    assert counted({"count": 3, "continueCondition": "{{loopIndex}} == 1"}) == [3, 3, 0, "completed"]
+
+
+@pytest.mark.parametrize(("count", "times"), [("2", 2), (" 3 ", 3), ("2.0", 2), (2.0, 2), ("0", 0)])
+def test_a_count_may_be_a_text_with_a_number(count, times):
+    """As where it is compared; what holds no whole number fails the loop."""
+    loop = {"type": "loop", "config": {"count": "{{x}}", "children": [{"id": "b", "type": "merge"}]}}
+    assert Player({"name": "w", "steps": {"a": loop}}, {"x": count}).output["outputs"]["a"]["totalIterations"] == times
+    for wrong in ("two", "", "2.5", "-1", True, None, [2]):
+        assert Player({"name": "w", "steps": {"a": loop}}, {"x": wrong}).outcome.error == "States.QueryEvaluationError"

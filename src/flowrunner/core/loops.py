@@ -16,6 +16,7 @@ from flowrunner.core.run import Run
 from flowrunner.core.scope import Group, Scope
 from flowrunner.errors import FlowRunnerError
 from flowrunner.jsonvalue import JSONValue, Payload, dumps
+from flowrunner.lang.braces.values import number_of
 
 BROKEN_OFF = "break"
 MOST = "maxIterations"
@@ -58,6 +59,9 @@ def _extent(run: Run, scope: Scope, work: LoopWork, given: Payload) -> tuple[lis
 
 
 def _whole(scope: Scope, field: Field, value: JSONValue) -> int:
+    number = number_of(value) if isinstance(value, str) else None  # a text with a number counts as one, as where it is compared
+    if number is not None:
+        value = number
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:

@@ -202,7 +202,7 @@ class StepWriter:
         milliseconds = read_milliseconds(value, unit=given.get("unit", UNITS[0]))
         if milliseconds % 1000:
             self._refuse(place, WHOLE_SECONDS, "Wait for whole seconds.")
-        return {"Type": "Wait", "Seconds": milliseconds // 1000, "Assign": self.left(where, step, self._literal({"waited": value}, place), "success")}
+        return {"Type": "Wait", "Seconds": milliseconds // 1000, "Assign": self.left(where, step, literal({"waited": milliseconds}), "success")}
 
     def _wait(self, where: Where, step: Step) -> JSONObject:
         until = step.config.get("until_time", step.config.get("until"))
