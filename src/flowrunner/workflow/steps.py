@@ -20,6 +20,7 @@ UNKNOWN_KIND = "UNKNOWN_KIND"
 ID_CHARACTERS = 128
 NAME_CHARACTERS = 256  # every note about the step has it
 IGNORED_FIELD = "IGNORED_FIELD"
+HIDDEN = "HIDDEN_VARIABLE"
 RETURNS = "returns"  # the parameter of a kind that names variables to set
 TASK = "task"  # the lower of all kinds that have none of their own
 OLDER_NAMES = {
@@ -193,6 +194,9 @@ def _kept(compiling: Compiling, step: Step, shape: Template | None) -> Kept:
             compiling.found.error(place, f"The name of a variable has no dots: '{name}'.", INVALID_VALUE)
         if name.startswith("$"):
             compiling.found.refuse(place, f"The name of a variable does not begin with $: '{name}'.", INVALID_VALUE)
+        if name in compiling.hidden:
+            said = f"'{name}' is a variable of the loop around: within the loop it hides what is set here, which is seen only after it."
+            compiling.found.warning(place, said, HIDDEN, hint="Call one of them otherwise.")
         gone.pop(name, None)
         if source is None:
             gone[name] = None

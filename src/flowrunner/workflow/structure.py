@@ -22,6 +22,7 @@ MOST_ITERATIONS = 100  # unless the author says otherwise
 LOOP_MEMBERS = frozenset({"loop", "loopOver", "loopVar", "loopCondition", "maxIterations", "parallel", "maxConcurrency", "when", "dependsOn", "continueOnFail"})
 ITERATION_MEMBERS = frozenset({"retry", "retryCount", "retryDelay", "timeout"})
 Fits = Callable[[JSONValue], tuple[bool, str, str]]  # whether a constant fits, what it must be, and the remedy
+LOOP_VARIABLES = frozenset({"loopIndex", "loopCount", "loopTotal", "loopFirst", "loopLast", "loopItem"})
 AT_ONCE = 10  # iterations of a parallel loop, unless the author says otherwise
 
 
@@ -129,7 +130,7 @@ def loop(compiling: Compiling, step: Step) -> State:
         compiling.found.error(place, f"'{needed}' is missing: a {kind} loop needs it.", MISSING_FIELD)
     _check_names(compiling, given, place)
     known = len(compiling.ids)
-    body, outer = _body(compiling, step, given, place)
+    body, outer = _body(replace(compiling, hidden=compiling.hidden | _own_variables(given)), step, given, place)
     inner = Inner(_since(compiling, known))
     own = own_members(compiling, step) if step.type == "loop" else compiling
     at_once = given.get("concurrency", AT_ONCE) if given.get("parallel") and kind != "while" else 1
@@ -153,6 +154,12 @@ def loop(compiling: Compiling, step: Step) -> State:
         source=None if needed not in given else str(given[needed]),
     )
     return state_of(compiling, outer, "Map", work, shape=LoopEnded(), inner=inner)
+
+
+def _own_variables(given: JSONObject) -> frozenset[str]:
+    """The variables that each iteration of a loop has."""
+    named = (given.get("itemVar", "item"), given.get("indexVar", "index"))
+    return LOOP_VARIABLES.union(name for name in named if isinstance(name, str))
 
 
 def kind_of(given: JSONObject) -> JSONValue:
