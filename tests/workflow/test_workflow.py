@@ -172,7 +172,12 @@ def test_delay(play):
                 played = play(workflow({"n": 3}, a={"type": kind, "config": {"duration": duration, **given}}))
                 assert played.machine.wake_at - played.now == milliseconds
                 played.wake()
-                assert played.outcome.status == "SUCCEEDED"
+                assert played.output["outputs"]["a"] == {"waited": milliseconds}
+    played = play(workflow(a={"type": "delay", "config": {"duration": "200ms", "jitter": 0.5}}))
+    begun = played.now
+    played.wake()
+    assert 200 <= played.now - begun <= 300
+    assert played.output["outputs"]["a"] == {"waited": played.now - begun}
 
 
 def test_wait(play):

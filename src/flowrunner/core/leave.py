@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flowrunner.core import notes, variables
+from flowrunner.core import notes, progress, variables
 from flowrunner.core.dataflow import Exit, check_size, exit_with, fill, runtime, written
 from flowrunner.core.faults import INVALID_PARAMETERS, QUERY_EVALUATION_ERROR, RUNTIME, Failure, StateFailed
 from flowrunner.core.program import Catcher, Route, Template
@@ -95,6 +95,7 @@ def fail(run: Run, scope: Scope, failure: Failure) -> None:
     if isinstance(decision, Again):
         scope.retries[decision.retrier] += 1
         run.step.retried.append(failure.error or "")
+        progress.again(scope)
         scope.wait = Pause(run.now + decision.delay, "retry")
         run.set_timer(scope.wait.due, scope.id, "retry")
         notes.retried(run, scope, failure, decision.delay)

@@ -39,7 +39,8 @@ def _progress(run: Run, scope: Scope, label: Label) -> float:
     if label.progress is not None:
         return label.progress
     if run.program.steps:
-        return 100 * run.steps_ended / run.program.steps
+        whole = 0.0 if run.root is None else run.root.passed
+        return max(whole, 100 * run.steps_ended / run.program.steps)  # snapshots of earlier releases know only the latter
     return 100 * run.steps_ended / (run.steps_ended + max(label.remaining, 1))
 
 

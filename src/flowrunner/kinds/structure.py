@@ -89,8 +89,8 @@ LOOP = KindInfo(
     ),
     outputs=fields(
         {
-            "totalIterations": integer("How many there were to be."),
-            "completedIterations": integer("How many were made."),
+            "totalIterations": integer("How many began: fewer than there were to be where it broke off."),
+            "completedIterations": integer("How many came through without failing; those that were skipped count."),
             "failedIterations": integer("How many failed."),
             "exitReason": choice("Why it ended.", "completed", "break", "maxIterations", "error", "conditionFalse"),
             "results": listed("What each iteration gave."),

@@ -139,7 +139,10 @@ class IterationComplete(Named, kw_only=True):
 
 
 class LoopComplete(Named, kw_only=True):
-    """The loop is over: `exitReason` is `completed`, `break`, `maxIterations`, `conditionFalse` or `error`."""
+    """The loop is over: `exitReason` is `completed`, `break`, `maxIterations`, `conditionFalse` or `error`.
+
+    `totalIterations` have begun; `completedIterations` are those that did not fail, skipped ones too.
+    """
 
     total_iterations: int
     completed_iterations: int
@@ -148,12 +151,12 @@ class LoopComplete(Named, kw_only=True):
 
 
 class BranchDecision(Named, kw_only=True):
-    """A branch was chosen: by its `condition`, or because none held (`isDefault`)."""
+    """A branch was chosen: by its `condition`, or because none held (`isDefault`); where none is taken: null, -1, false and null."""
 
-    selected_branch: str
+    selected_branch: str | None
     branch_index: int
     is_default: bool
-    condition: str
+    condition: str | None
 
 
 class Node(Shape, kw_only=True):

@@ -72,6 +72,7 @@ class Compiling:
 
     `ids` are the steps so far, of all levels, and `needs` those that each waits for; `mentions` are the steps that others take data from. `previous` is
     what ``$prev`` means, `inputs` are those of the step whose own members are compiled: these see them as variables.
+    `hidden` are the variables of the loops around: within these, no other variable of such a name is seen.
     """
 
     found: Findings
@@ -83,6 +84,7 @@ class Compiling:
     mentions: list[tuple[str, Place]] = field(default_factory=list)
     previous: str | None = None
     inputs: Template | None = None
+    hidden: frozenset[str] = frozenset()
 
     def after(self, previous: str | None) -> Compiling:
         """The same for a step that comes after another one; None keeps what came before."""

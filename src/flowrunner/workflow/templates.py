@@ -77,6 +77,48 @@ class Called:
 
 
 @dataclass(frozen=True, slots=True)
+class Inner:
+    """The ids of the steps within a step, and those of each of its branches."""
+
+    ids: tuple[str, ...]
+    ways: tuple[tuple[str, ...], ...] = ()
+
+    def never(self, states: JSONObject) -> tuple[str, ...]:
+        """Those that do not run, by name: all of a step that is skipped, of a branch those of the ways that are not taken."""
+        if states.get("skipped"):
+            return tuple(sorted(self.ids))
+        taken = taken_of(states.get("result"))
+        return tuple(sorted(step for number, way in enumerate(self.ways) if number != taken for step in way))
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a branch gives that was taken: its number, and the outputs of its steps."""
+
+    number: int
+    outputs: Template
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """``{"branch", "output"}``."""
+        return {"branch": self.number, "output": self.outputs.evaluate(environment)}
+
+
+def taken_of(result: JSONValue) -> JSONValue:
+    """The number of the branch that was taken, None if none was."""
+    return result["branch"] if isinstance(result, dict) and result.keys() == {"branch", "output"} else None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a step of the kind branch gives: the outputs of the branch that was taken, ``selectedBranch`` null if none was."""
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The object."""
+        result = states_of(environment)["result"]
+        return {"selectedBranch": None} if taken_of(result) is None else result["output"]
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """What a step assigns when it has ended: its output for others, and the variables that its ``output`` names; those of `gone` it deletes.
 
@@ -88,14 +130,17 @@ class Kept:
     templates: Mapping[str, Template]
     shape: Template | None = None
     gone: tuple[str, ...] = ()
+    inner: Inner | None = None
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The variables by name."""
         states = states_of(environment)
+        never = () if self.inner is None else self.inner.never(states)
+        left_out: JSONObject = {f"{NODES}{step}": {"output": None, "status": "skipped"} for step in never}
         if states.get("skipped"):
-            return {f"{NODES}{self.step}": {"output": None, "status": "skipped"}}
+            return {**left_out, f"{NODES}{self.step}": {"output": None, "status": "skipped"}}
         output = result_of(states) if self.shape is None else self.shape.evaluate(environment)
-        kept: JSONObject = {f"{NODES}{self.step}": {"output": output, "status": "success"}}
+        kept: JSONObject = {**left_out, f"{NODES}{self.step}": {"output": output, "status": "success"}}
         for name, path in self.paths.items():
             value = found_in(output, path)
             if value is not ABSENT:

@@ -203,8 +203,13 @@ class MachineWriter:
 
     def within(self, step: Step) -> frozenset[str]:
         """The ids of a step and of those within it."""
-        places = [*_children_of(step.given)]
-        found: set[str] = {step.id}
+        return self.within_levels(_children_of(step.given)) | {step.id}
+
+    @staticmethod
+    def within_levels(levels: list[JSONValue]) -> frozenset[str]:
+        """The ids of the steps of these levels, and of those within them."""
+        places = [*levels]
+        found: set[str] = set()
         while places:
             value = places.pop()
             pairs = value.items() if isinstance(value, dict) else ((part.get("id"), part) for part in value)
@@ -220,7 +225,7 @@ class MachineWriter:
         place = replace(where, previous=step.needs[-1]) if step.needs else where
         if len(step.id) > NAME_CHARACTERS:
             refuse(self.found, step.place, f"the name of a state has at most {NAME_CHARACTERS} characters", "Give the step a shorter id.")
-        skipped = self.writer.left(place, step, "null", "skipped")
+        skipped = self.writer.left(place, step, "null", "skipped", never=self.within(step) - {step.id})
         if step.given.get("disabled"):
             return step.id, {step.id: {"Type": "Pass", "Assign": skipped, "Output": {}, "Next": then}}
         start, states = self.own(place, step, then)
@@ -271,11 +276,16 @@ class MachineWriter:
         choices: list[JSONValue] = []
         states: States = {}
         default = None
-        for number, (condition, at, label, children, place) in enumerate(_cases(step)):
+        cases = _cases(step)
+        ways = [self.within_levels([children]) for _, _, _, children, _ in cases]
+        inner_ids = frozenset[str]().union(*ways)
+        for number, (condition, at, label, children, place) in enumerate(cases):
             steps = steps_of(self.compiling, children, place, in_order=True)
             last = self.name(f"{step.id} (branch {number + 1})")
             start, inner = self.level(where, steps, last)
-            gathered = self.writer.left(where, step, self.outputs(where, [each.id for each in steps], {"selectedBranch": label}), "success")
+            gathered = self.writer.left(
+                where, step, self.outputs(where, [each.id for each in steps], {"selectedBranch": label}), "success", never=inner_ids - ways[number]
+            )
             states |= {**inner, last: {"Type": "Pass", "Assign": gathered, "Output": {}, "Next": then}}
             if condition is None:
                 default = start
@@ -287,7 +297,7 @@ class MachineWriter:
             return default, states
         choice: JSONObject = {"Type": "Choice", "Choices": choices, "Default": default or then, "Output": {}}
         if default is None:
-            choice["Assign"] = self.writer.left(where, step, '{"selectedBranch": null}', "success")
+            choice["Assign"] = self.writer.left(where, step, '{"selectedBranch": null}', "success", never=inner_ids)
         return step.id, {step.id: choice, **states}
 
 
@@ -305,7 +315,9 @@ def _cases(step: Step) -> list[tuple[JSONValue, Place, str, JSONValue, Place]]:
     if value is None:
         condition, at = step.member("condition")
         ways = [(condition, at, "true", *step.member("children")), (None, at, "false", *step.member("elseChildren"))]
-        return [(condition, at, label, children or {}, below) for condition, at, label, children, below in ways]
+        return [
+            (condition, at, label, children or {}, below) for condition, at, label, children, below in ways if condition is not None or children is not None
+        ]
     read = [(part, (*place, index)) for index, part in enumerate(value)]
     read.sort(key=lambda pair: ((pair[0].get("condition") or DEFAULT) == DEFAULT, pair[0].get("priority") or 0))
     cases = []

@@ -10,13 +10,13 @@ from flowrunner.jsonvalue import JSONValue
 from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.lang.braces import has_braces
 from flowrunner.lang.environment import Environment
-from flowrunner.lang.moment import is_timestamp
+from flowrunner.lang.moment import is_timestamp, parse_timestamp
 from flowrunner.reading.wording import shown
 from flowrunner.workflow.compiling import Compiling, Step
 from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD
 from flowrunner.workflow.polling import poll
 from flowrunner.workflow.steps import ignores, own_members, state_of
-from flowrunner.workflow.templates import Constant, Outputs
+from flowrunner.workflow.templates import Constant, Outputs, states_of
 
 UNITS = ("s", "ms", "m", "h")  # of a number; the first where none is named
 JITTER = 0.5  # the share of the duration that `jitter: true` adds at most
@@ -42,7 +42,7 @@ def delay(compiling: Compiling, step: Step) -> State:
         (compiling.found.refuse if usable else compiling.found.error)(step.at("config", "jitter"), said, INVALID_VALUE)
         jitter = jitter if usable else 0
     work = WaitWork(until=Field(name="Milliseconds", template=_Duration(own.template(value, place), unit, JITTER if jitter is True else jitter or 0)))
-    return state_of(compiling, step, "Wait", work, shape=Constant({"waited": value}))
+    return state_of(compiling, step, "Wait", work, shape=_Waited())
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,14 @@ class _Duration:
             return waits
         most = self.jitter if self.jitter > 1 else waits * self.jitter
         return round(waits + most * environment.entropy.random())
+
+
+@dataclass(frozen=True, slots=True)
+class _Waited:
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """How long the step has waited, in milliseconds."""
+        entered = states_of(environment)["context"]["State"]["EnteredTime"]
+        return {"waited": environment.now - parse_timestamp(entered)}
 
 
 def wait(compiling: Compiling, step: Step) -> State:
