@@ -60,7 +60,11 @@ def test_milliseconds_are_whole():
         ("webhook", {}, [("", "url is missing: Where to, `http://` or `https://`", True)]),
         ("store", {"operation": "gett"}, [("/operation", "must be one of get, set, delete, list, query, increment, append", True)]),
         ("store", {"operation": "list", "limit": 0}, [("/limit", "must be 1 or more", True)]),
-        ("assert", {"assertions": [{"type": "equals"}, {"expected": 1}]}, [("/assertions/1", "type is missing: How `actual` is compared", True)]),
+        (
+            "assert",
+            {"assertions": [{"type": "equals", "expected": None}, {"expected": 1}]},
+            [("/assertions/1", "type is missing: How `actual` is compared", True)],
+        ),
         ("transform", {"script": "return 1", "anything": {"a/b": 1}}, []),
     ],
 )

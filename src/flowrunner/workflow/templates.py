@@ -112,6 +112,7 @@ class Called:
     whole: bool = False  # the task sees all variables: scripts
     language: str = "workflow"
     secrets: bool = False  # the task reads secrets, so it is told which the run's environment has
+    asserted: Template | None = None  # what a test case asserts of the answer's status, and how often it is asked for again
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The parameters of the task."""
@@ -129,6 +130,8 @@ class Called:
         if self.whole:
             called["variables"] = author_variables(environment)
             called["results"] = {name.removeprefix(NODES): kept["output"] for name, kept in known.items() if name.startswith(NODES) and isinstance(kept, dict)}
+        if self.asserted is not None:
+            called["asserted"] = self.asserted.evaluate(environment)
         called["execution"] = execution_of(environment)
         called["language"] = self.language
         if (self.secrets or self.whole) and known.get(ENVIRONMENT_SECRETS):
