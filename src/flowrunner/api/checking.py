@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request
+from msgspec import UNSET, UnsetType
 
 from flowrunner.api.bodies import object_of, places_in
 from flowrunner.api.problems import ProblemError, as_error
@@ -33,9 +34,14 @@ def checked(parsed: Parsed, found: tuple[Diagnostic, ...] | None = None) -> Chec
     return Checked(parsed.program is not None, errors, warnings)
 
 
-async def checked_in(request: Request[Any, Any, Any], parsed: Parsed) -> Checked:
-    """The findings of the body's member ``definition``, at their places in the body."""
-    return checked(parsed, await _placed(request, parsed.diagnostics, "/definition"))
+async def checked_in(request: Request[Any, Any, Any], parsed: Parsed, member: str = "/definition") -> Checked:
+    """The findings of a definition at their places in the body, whose `member` (a pointer, or all of the body) it is."""
+    return checked(parsed, await _placed(request, parsed.diagnostics, member))
+
+
+async def warnings_in(request: Request[Any, Any, Any], parsed: Parsed, member: str = "/definition") -> list[ProblemError] | UnsetType:
+    """What is doubtful about a definition that was kept, at its places in the body; UNSET for nothing."""
+    return (await checked_in(request, parsed, member)).warnings or UNSET
 
 
 async def refused(request: Request[Any, Any, Any], form: Format, error: InvalidDefinition, member: str = "") -> InvalidDefinition:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from flowrunner.api.problems import ProblemError
 from flowrunner.definitions.testcases import Batch, Group, Outcome, Priority, Result, Score, Test
 from flowrunner.views.records import moment
 from flowrunner.workflow.testcase import STATUSES
@@ -79,19 +80,21 @@ class TestChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, renam
 
 
 class TestInfo(NewTest, kw_only=True, rename="camel"):
-    """A test case. Times are RFC 3339 UTC, `timeout` is seconds."""
+    """A test case. Times are RFC 3339 UTC, `timeout` is seconds. `warnings` say what is doubtful about one that has just been kept, if anything is."""
 
     created_at: str
     updated_at: str
+    warnings: list[ProblemError] | UnsetType = UNSET
 
 
 class TestPage(msgspec.Struct):
-    """One page of test cases, by id."""
+    """One page of test cases, by id; `next_cursor` is null on the last one."""
 
     data: list[TestInfo]
     total: int
     limit: int
     offset: int
+    next_cursor: str | None = None
 
 
 class TestSearch(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, rename="camel"):

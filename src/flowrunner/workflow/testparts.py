@@ -66,7 +66,8 @@ def _kind(compiling: Compiling, given: JSONObject) -> str | None:
     if len(there) != 1:
         said = f"'{there[1]}' and '{there[0]}' exclude each other" if there else "There is nothing to test"
         known = ", ".join(KINDS_OF_TESTS)
-        found.error((there[1],) if there else (), f"{said}: a test case has exactly one of {known}.", INVALID_VALUE if there else MISSING_FIELD)
+        hint = "Take one of them out." if there else f"Add {' or '.join(TYPES_OF_TESTS.get(given.get('type', ''), KINDS_OF_TESTS))}."
+        found.error((there[1],) if there else (), f"{said}: a test case has exactly one of {known}.", INVALID_VALUE if there else MISSING_FIELD, hint=hint)
         return None
     kind, type_ = there[0], given.get("type", there[0])
     if type_ not in TYPES_OF_TESTS and "type" in given:
