@@ -180,6 +180,28 @@ class Kept:
         return kept
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The output of a step that is made from an action template, with the outputs that the template names; one that is no object stands in ``result``."""
+
+    paths: Mapping[str, Path]
+    templates: Mapping[str, Template]
+    shape: Template | None = None
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The output."""
+        states = states_of(environment)
+        output = result_of(states) if self.shape is None else self.shape.evaluate(environment)
+        named = {name: value for name, path in self.paths.items() if (value := found_in(output, path)) is not ABSENT}
+        if self.templates:
+            environment.states = {**states, "result": output}
+            named |= {name: template.evaluate(environment) for name, template in self.templates.items()}
+            environment.states = states
+        if not named:
+            return output
+        return {**(output if isinstance(output, dict) else {"result": output}), **named}
+
+
 def found_in(output: JSONValue, path: Path) -> JSONValue:
     """The value at a path of an output, of the response's body, or of the body."""
     value = look(output, path)
