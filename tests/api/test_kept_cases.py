@@ -78,7 +78,7 @@ async def test_exactly_one_thing(world):
     assert (await world.ask("PUT", "/tests/t", back))["http"] == http  # what was answered may be sent
 
 
-DOUBTFUL = {"type": "http", "config": {"url": "http://h", "hedaers": {}}}
+DOUBTFUL = {"type": "transform", "config": {"script": "return '{{x}}'"}}  # nothing is put into a script
 
 
 async def test_warnings(world):
@@ -86,15 +86,19 @@ async def test_warnings(world):
     workflow = {"workflowId": "w", "definition": {"name": "w", "steps": {"a": DOUBTFUL}}}
     sound = {"name": "w", "steps": {"a": {"type": "delay", "config": {"duration": 1}}}}
     kept = await world.ask("POST", "/workflows", workflow, 201)
-    assert [(one["pointer"], one["severity"]) for one in kept["warnings"]] == [("/definition/steps/a/config/hedaers", "WARNING")]
+    assert [(one["pointer"], one["severity"]) for one in kept["warnings"]] == [("/definition/steps/a/config/script", "WARNING")]
     assert "warnings" not in await world.ask("GET", "/workflows/w")
     assert "warnings" not in await world.ask("PUT", "/workflows/w", {"definition": sound})
     assert "warnings" not in await world.ask("PUT", "/workflows/w", {"name": "other"})
     assert len((await world.ask("PUT", "/workflows/w", {"definition": workflow["definition"]}))["warnings"]) == 1
-    kept = await world.keep("t", type="http", http=DOUBTFUL["config"])
-    assert [(one["pointer"], one["line"]) for one in kept["warnings"]] == [("/http/hedaers", 1)]
-    assert "warnings" not in await world.ask("PUT", "/tests/t", {"http": {"url": "http://h"}})
+    kept = await world.keep("t", type="steps", steps={"a": DOUBTFUL})
+    assert [(one["pointer"], one["line"]) for one in kept["warnings"]] == [("/steps/a/config/script", 1)]
+    assert "warnings" not in await world.ask("PUT", "/tests/t", {"steps": SHOWS["steps"]})
     assert "warnings" not in await world.keep("sound", type="http", http={"url": "http://h"})
+    kept = await world.ask("POST", "/action-templates", {"templateId": "a", "name": "n", **DOUBTFUL}, 201)
+    assert [(one["pointer"], one["line"]) for one in kept["warnings"]] == [("/config/script", 1)]
+    assert "warnings" not in await world.ask("PUT", "/action-templates/a", {"config": {"script": "return 1"}})
+    assert len((await world.ask("PUT", "/action-templates/a", {"config": DOUBTFUL["config"]}))["warnings"]) == 1
 
 
 async def pages(world, path):
