@@ -75,7 +75,7 @@ def _of_status(wanted: JSONObject, output: str) -> JSONObject:
     """The status as a comparison: it is the one, or one of the list."""
     if "in" not in wanted:
         said = f"the status is {{{{{output}.status}}}}; asserted: {wanted['expected']}"
-        return {"message": said, **wanted, "type": "equals", "path": "status", "actual": f"{{{{{output}}}}}"}
+        return {**wanted, "type": "equals", "path": "status", "actual": f"{{{{{output}}}}}", "message": wanted.get("message") or said}
     said = f"the status is {{{{{output}.status}}}}; asserted: one of {json.dumps(wanted['in'])}"
     return {"type": "contains", "actual": wanted["in"], "expected": f"{{{{{output}.status}}}}", "message": wanted.get("message") or said}
 

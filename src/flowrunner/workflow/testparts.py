@@ -10,7 +10,7 @@ from typing import NamedTuple
 from flowrunner.core.program import GraphNode, GraphWork, State, TaskWork, Template
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.dynamic import SecretPlace
-from flowrunner.reading.findings import Place
+from flowrunner.reading.findings import Findings, Place
 from flowrunner.reading.wording import meant, shown
 from flowrunner.workflow.checks import ASSERTIONS, LAST, checks_of, has_exit_code, is_actual_of, statuses_of
 from flowrunner.workflow.compiling import Compiling, Step
@@ -96,7 +96,8 @@ def _request(compiling: Compiling, given: JSONObject, step: Step, assertions: li
         if not statuses or not isinstance(state.arguments, Called):
             return state
         wanted = {"statuses": statuses, "retries": sum(retrier.max_attempts for retrier in state.retriers)}
-        return replace(state, arguments=replace(state.arguments, asserted=compiling.template(wanted, (ASSERTIONS,))))
+        unheard = replace(compiling, found=Findings())  # the assertions themselves are told of
+        return replace(state, arguments=replace(state.arguments, asserted=unheard.template(wanted, ())))
 
     work = chain(replace(compiling, lowers={**LOWERS, "http": asking}), [replace(step, config=config)])
     secrets = places_in({ASSERTIONS: [one for _, some in checks for one in some]})
