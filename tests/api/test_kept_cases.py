@@ -53,7 +53,7 @@ async def test_documented_members(world):
     assert ((await world.executed("t"))[0]["status"], world.asked["/slow/2"]) == ("passed", 2)
     await world.ask("PUT", "/tests/t", {"disabled": True})
     assert (await world.executed("t"))[0]["status"] == "skipped"
-    assert [pointer for pointer, _ in await world.refused("PUT", "/tests/t", {"retry": {"maxAttempt": 3}})] == ["/retry/maxAttempt"]
+    assert [pointer for pointer, _ in await world.refused("PUT", "/tests/t", {"retryCount": None, "retry": {"maxAttempt": 3}})] == ["/retry/maxAttempt"]
 
 
 async def test_exactly_one_thing(world):

@@ -32,7 +32,7 @@ def test_a_condition_that_cannot_be_evaluated(more, status, retried, restored):
     assert played.outcome.status == status
     assert [note["is"] for note in played.notes("StepStarted", "StepRetried", "StepCompleted")] == ["StepStarted", *["StepRetried"] * retried, "StepCompleted"]
     [completed] = played.notes("StepCompleted")
-    assert (completed["status"], completed["error"]) == ("failed", "States.QueryEvaluationError")
+    assert (completed["status"], completed["error"]) == ("failed", "FlowRunner.InvalidParameters")
 
 
 @pytest.mark.parametrize("restored", [False, True])

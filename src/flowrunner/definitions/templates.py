@@ -66,7 +66,7 @@ async def around(store: Store, account: str, text: str) -> dict[str, Any]:
 def compiled(template: ActionTemplate) -> JSONObject:
     """A template as the front end of workflows takes it."""
     parameters = msgspec.to_builtins(template.parameters)
-    return {"type": template.type, "config": template.config, "parameters": parameters, "outputs": template.outputs}
+    return {"type": template.type, "config": template.config, "parameters": parameters, "outputs": template.outputs, "version": template.version}
 
 
 def named(text: str) -> set[str]:

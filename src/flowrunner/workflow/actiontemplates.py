@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from flowrunner.core.diagnostics import Diagnostic
 from flowrunner.jsonvalue import JSONObject
 from flowrunner.kinds.check import findings as parameter_findings
+from flowrunner.kinds.check import place_in
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.findings import Findings
 from flowrunner.reading.wording import meant
 from flowrunner.workflow.compiling import Compiling, Step
-from flowrunner.workflow.fields import DUPLICATE_ID, INVALID_VALUE
+from flowrunner.workflow.fields import DUPLICATE_ID, EXTENSION, INVALID_VALUE, NOT_IN_WORKFLOWS, UNKNOWN_FIELD
+from flowrunner.workflow.members import MORE, check_step
 from flowrunner.workflow.parse import LOWERS
 from flowrunner.workflow.secrets import with_references
 from flowrunner.workflow.steps import UNKNOWN_KIND, read_outputs
-from flowrunner.workflow.tasks import INVALID_PARAMETER, scripts_of
+from flowrunner.workflow.tasks import scripts_of
 
 GIVEN_BY_STEPS = ("required", "anyOf")  # of a kind's parameters: what is missing here may come from the step
 
@@ -28,8 +30,9 @@ def check_template(template: JSONObject, kinds: Mapping[str, KindInfo]) -> tuple
     info = kinds.get(step.type)
     if info is None:
         found.error(("type",), f"There is no kind of step '{step.type}'.", UNKNOWN_KIND, hint=meant(step.type, kinds))
-    elif info.structural and info.name not in LOWERS:
-        found.error(("type",), f"The kind '{info.name}' belongs to flows; a workflow has no step of it.", UNKNOWN_KIND)
+    elif info.name in NOT_IN_WORKFLOWS:
+        said = f"The kind '{info.name}' belongs to flows; a workflow has no step of it."
+        found.error(("type",), said, UNKNOWN_KIND, hint=NOT_IN_WORKFLOWS[info.name])
     else:
         _check_config(compiling, step, info)
     read_outputs(compiling, template["outputs"], ("outputs",))
@@ -52,8 +55,13 @@ def _check_config(compiling: Compiling, step: Step, info: KindInfo) -> None:
     compiling.template(config, ("config",))
     if found.failed:
         return
+    if info.structural and info.name in MORE:  # such a kind's config has more than its parameters
+        check_step(compiling, step)
+        return
     schema = {name: part for name, part in info.parameters.items() if name not in GIVEN_BY_STEPS}
-    for finding in parameter_findings(schema, {**step.config, **config}):
-        say = found.error if finding.severe else found.warning
-        place = ("config", *(part for part in finding.pointer.split("/") if part))
-        say(place, f"'{place[-1]}' {finding.message}.", INVALID_PARAMETER, hint=finding.hint)
+    given = {**step.config, **config}
+    for finding in parameter_findings(schema, given):
+        place = ("config", *place_in(given, finding.pointer))
+        if finding.code != UNKNOWN_FIELD or not str(place[-1]).startswith(EXTENSION):
+            say = found.error if finding.severe else found.warning
+            say(place, f"'{place[-1]}' {finding.message}.", finding.code, hint=finding.hint)

@@ -32,7 +32,7 @@ _EXECUTION = {
 }
 _EXECUTION_ID = re.compile(r"\bexecution\b(?!\s*\.\s*(?:flow_id|name|started_at)\b)")
 _OUTPUT = "$states.result.output"
-_WHOLE_SECONDS = "the language counts whole seconds, from 1 on"
+WHOLE_SECONDS = "the language counts whole seconds, from 1 on"
 
 
 def refuse(found: Findings, place: Place, why: str, remedy: str = "") -> None:
@@ -200,7 +200,7 @@ class StepWriter:
             value = 0
         milliseconds = read_milliseconds(value, unit=given.get("unit", UNITS[0]))
         if milliseconds % 1000:
-            self._refuse(place, _WHOLE_SECONDS, "Wait for whole seconds.")
+            self._refuse(place, WHOLE_SECONDS, "Wait for whole seconds.")
         return {"Type": "Wait", "Seconds": milliseconds // 1000, "Assign": self.left(where, step, self._literal({"waited": value}, place), "success")}
 
     def _wait(self, where: Where, step: Step) -> JSONObject:
@@ -224,7 +224,7 @@ class StepWriter:
 
     def _seconds(self, seconds: float, place: Place) -> int:
         if seconds != int(seconds) or seconds < 1:
-            self._refuse(place, _WHOLE_SECONDS, "Write whole seconds.")
+            self._refuse(place, WHOLE_SECONDS, "Write whole seconds.")
         return max(1, int(seconds))
 
     def _refuse(self, place: Place, why: str, remedy: str = "") -> None:

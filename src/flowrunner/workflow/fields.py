@@ -69,6 +69,26 @@ ASSERTION: Mapping[str, str] = {
     "exists": "true or false", "actual": "anything", "message": "a text",
 }  # fmt: skip
 MAPPER: Mapping[str, str] = {"id": "a text", "sourceStep": "a text", "sourcePath": "a text", "targetParam": "a text", "transform": "a text"}
+NOT_IN_WORKFLOWS: Mapping[str, str] = {  # kinds that belong to flows, and what does the same here
+    **dict.fromkeys(("batch", "async_batch"), "Write a loop of the type forEach."),
+    **dict.fromkeys(("parallel_batch", "worker_pool"), "Write a loop of the type forEach with parallel: true."),
+    "flow": "A step of the kind 'workflow' starts a stored workflow.",
+    "cron": "Make a schedule: flowrunner schedule create, or POST /api/v1/schedules.",
+}
+WITHOUT_EFFECT = frozenset({"environment"})  # members that are read to be refused with a remedy
+OLDER_NAMES: Mapping[str, str] = {  # of kinds
+    "sql": "database", "cmd": "command", "sub-workflow": "workflow", "subworkflow": "workflow", "sleep": "delay", "test_case": "test-case",
+}  # fmt: skip
+DEFAULT = "default"  # the condition of a branch that is taken when no other is
+OLDER_LOOP: Mapping[str, str] = {
+    "loopOver": "source", "loopVar": "itemVar", "loopCondition": "condition", "maxIterations": "maxIterations", "parallel": "parallel",
+    "maxConcurrency": "concurrency",
+}  # fmt: skip
+
+
+def kind_of(given: JSONObject) -> JSONValue:
+    """What kind of loop has these members."""
+    return given.get("type") or ("while" if "condition" in given and "source" not in given else "count" if "count" in given else "forEach")
 
 
 def read_object(found: Findings, value: JSONValue, place: Place, known: Mapping[str, str], *, nulls: Collection[str] = ()) -> JSONObject:

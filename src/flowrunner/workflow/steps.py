@@ -10,10 +10,12 @@ from flowrunner.lang.braces import has_braces
 from flowrunner.reading.findings import Findings, Place
 from flowrunner.reading.wording import meant, shown
 from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
-from flowrunner.workflow.fields import DUPLICATE_ID, INVALID_VALUE, MISSING_FIELD, RETRY, STEP, read_object
+from flowrunner.workflow.fields import DUPLICATE_ID, INVALID_VALUE, MISSING_FIELD, OLDER_NAMES, RETRY, STEP, read_object
+from flowrunner.workflow.members import check_step
 from flowrunner.workflow.order import check_order, needs_of
 from flowrunner.workflow.paths import Path, read_path
 from flowrunner.workflow.templates import Constant, Failed, Kept, Named, Succeeded
+from flowrunner.workflow.templateuse import check_use
 
 UNKNOWN_KIND = "UNKNOWN_KIND"
 ID_CHARACTERS = 128
@@ -21,14 +23,14 @@ NAME_CHARACTERS = 256  # every note about the step has it
 IGNORED_FIELD = "IGNORED_FIELD"
 RETURNS = "returns"  # the parameter of a kind that names variables to set
 TASK = "task"  # the lower of all kinds that have none of their own
-OLDER_NAMES = {
-    "sql": "database", "cmd": "command", "sub-workflow": "workflow", "subworkflow": "workflow", "sleep": "delay", "test_case": "test-case",
-}  # fmt: skip
 
 
 def graph_of(compiling: Compiling, value: JSONValue, place: Place, *, limit: int | None = None, in_order: bool = False) -> tuple[GraphWork, tuple[str, ...]]:
     """The steps of one level, and their ids. `in_order`: those of a list without any ``dependsOn`` run one after the other."""
     steps = steps_of(compiling, value, place, in_order=in_order)
+    for step in steps:
+        check_step(compiling, step)
+        compiling.needs[step.id] = step.needs
     order = {step.id: index for index, step in enumerate(steps)}
     nodes = tuple(
         GraphNode(
@@ -116,6 +118,7 @@ def _expanded(compiling: Compiling, given: JSONObject, name: str, place: Place) 
         compiling.found.error((*place, "actionTemplateId"), f"There is no action template '{name}'.", UNKNOWN_KIND, hint=meant(name, compiling.templates))
         return {**given, "type": given.get("type", "group"), "children": {}}
     parameters = [part for part in template.get("parameters", []) if isinstance(part, dict) and isinstance(part.get("name"), str)]
+    check_use(compiling, given, name, template, place)
     inputs = {part["name"]: part["default"] for part in parameters if "default" in part} | given.get("inputs", {})
     for part in parameters:
         if part.get("required") and part["name"] not in inputs:
@@ -164,6 +167,22 @@ def state_of(compiling: Compiling, step: Step, kind: Kind, work: Work, *, argume
         when=when,
         label=step.label,
     )
+
+
+def ignores(compiling: Compiling, step: Step, *members: str) -> None:
+    """Say which members have no effect in a step of this kind, though others have them."""
+    for member in members:
+        if step.given.get(member):
+            said = f"'{member}' has no effect here: a {step.type} has nothing that it could be put into. Give it to the steps that use it."
+            compiling.found.warning(step.at(member), said, IGNORED_FIELD)
+
+
+def own_members(compiling: Compiling, step: Step) -> Compiling:
+    """What the members of a step that waits, branches or repeats are compiled with: they see its inputs."""
+    if step.given.get("dataMappers"):
+        said = f"'dataMappers' have no effect here: a {step.type} has no config that is sent. Name the output where it is needed, such as {{{{STEP.PATH}}}}."
+        compiling.found.warning(step.at("dataMappers"), said, IGNORED_FIELD)
+    return compiling.with_inputs(step)
 
 
 def _kept(compiling: Compiling, step: Step, shape: Template | None) -> Kept:

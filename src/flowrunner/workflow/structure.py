@@ -14,11 +14,10 @@ from flowrunner.lang.environment import Environment
 from flowrunner.reading.findings import Place
 from flowrunner.reading.wording import shown
 from flowrunner.workflow.compiling import Compiling, Step
-from flowrunner.workflow.fields import BRANCH, INVALID_VALUE, LOOP, MISSING_FIELD, read_object
-from flowrunner.workflow.steps import RETURNS, branch_of, graph_of, state_of
+from flowrunner.workflow.fields import BRANCH, DEFAULT, INVALID_VALUE, LOOP, MISSING_FIELD, OLDER_LOOP, kind_of, read_object
+from flowrunner.workflow.steps import RETURNS, branch_of, graph_of, ignores, own_members, state_of
 from flowrunner.workflow.templates import Kept, LoopEnded, Outputs, Returned
 
-DEFAULT = "default"
 MOST_ITERATIONS = 100  # unless the author says otherwise
 LOOP_MEMBERS = frozenset({"loop", "loopOver", "loopVar", "loopCondition", "maxIterations", "parallel", "maxConcurrency", "when", "dependsOn", "continueOnFail"})
 ITERATION_MEMBERS = frozenset({"retry", "retryCount", "retryDelay", "timeout"})
@@ -38,6 +37,7 @@ def _children(compiling: Compiling, step: Step, value: JSONValue, place: Place, 
 
 def group(compiling: Compiling, step: Step) -> State:
     """Steps that are one step to others."""
+    ignores(compiling, step, "input", "inputs", "dataMappers")
     value, place = step.member("children")
     if value is None:
         compiling.found.error(step.place, "'children' is missing: the steps of the group.", MISSING_FIELD)
@@ -55,13 +55,14 @@ def branch(compiling: Compiling, step: Step) -> State:
         return state_of(compiling, step, "Parallel", SwitchWork(cases=()))
     read = [(read_object(compiling.found, part, (*place, index), BRANCH), (*place, index)) for index, part in enumerate(value)]
     read.sort(key=lambda part: (part[0].get("condition", DEFAULT) == DEFAULT, part[0].get("priority", 0)))
-    cases = [_case(compiling, step, part, at, number) for number, (part, at) in enumerate(read)]
+    own = own_members(compiling, step)
+    cases = [_case(compiling, own, step, part, at, number=number) for number, (part, at) in enumerate(read)]
     return state_of(compiling, step, "Parallel", SwitchWork(cases=tuple(cases)), shape=_Chosen())
 
 
-def _case(compiling: Compiling, step: Step, part: JSONObject, place: Place, number: int) -> Case:
+def _case(compiling: Compiling, own: Compiling, step: Step, part: JSONObject, place: Place, *, number: int) -> Case:
     wanted = part.get("condition", DEFAULT)
-    condition = None if wanted == DEFAULT else compiling.condition(wanted, (*place, "condition"))
+    condition = None if wanted == DEFAULT else own.condition(wanted, (*place, "condition"))
     label = part.get("label") or (DEFAULT if wanted == DEFAULT else str(wanted))
     return _labelled(compiling, step, part.get("children", {}), (*place, "children"), label=label, number=number, condition=condition)
 
@@ -76,10 +77,10 @@ def _labelled(compiling: Compiling, step: Step, children: JSONValue, place: Plac
 def _either(compiling: Compiling, step: Step) -> State:
     """``condition`` with ``children`` and ``elseChildren``."""
     value, place = step.member("condition")
-    cases = []
+    own, cases = own_members(compiling, step), []
     for number, (member, label) in enumerate((("children", "true"), ("elseChildren", "false"))):
         children, at = step.member(member)
-        condition = compiling.condition(value, place) if number == 0 else None
+        condition = own.condition(value, place) if number == 0 else None
         cases.append(_labelled(compiling, step, children or {}, at, label=label, number=number, condition=condition))
     return state_of(compiling, step, "Parallel", SwitchWork(cases=tuple(cases)), shape=_Chosen())
 
@@ -104,6 +105,7 @@ def loop(compiling: Compiling, step: Step) -> State:
         compiling.found.error(place, f"'{needed}' is missing: a {kind} loop needs it.", MISSING_FIELD)
     _check_names(compiling, given, place)
     body, outer = _body(compiling, step, given, place)
+    own = own_members(compiling, step) if step.type == "loop" else compiling
     at_once = given.get("concurrency", AT_ONCE) if given.get("parallel") and kind != "while" else 1
     most = given.get("maxIterations", MOST_ITERATIONS)
     for name, number in (("concurrency", at_once), ("maxIterations", most)):
@@ -112,11 +114,11 @@ def loop(compiling: Compiling, step: Step) -> State:
     work = LoopWork(
         kind=kind,
         body=body,
-        items=_field(compiling, "source", given.get("source"), place, _is_list) if kind == "forEach" else None,
-        count=_field(compiling, "count", given.get("count"), place, _is_count) if kind == "count" else None,
-        condition=compiling.condition(given["condition"], (*place, "condition")) if kind == "while" and "condition" in given else None,
-        skip_when=compiling.condition(given["continueCondition"], (*place, "continueCondition")) if "continueCondition" in given else None,
-        break_when=compiling.condition(given["breakCondition"], (*place, "breakCondition")) if "breakCondition" in given else None,
+        items=_field(own, "source", given.get("source"), place, _is_list) if kind == "forEach" else None,
+        count=_field(own, "count", given.get("count"), place, _is_count) if kind == "count" else None,
+        condition=own.condition(given["condition"], (*place, "condition")) if kind == "while" and "condition" in given else None,
+        skip_when=own.condition(given["continueCondition"], (*place, "continueCondition")) if "continueCondition" in given else None,
+        break_when=own.condition(given["breakCondition"], (*place, "breakCondition")) if "breakCondition" in given else None,
         max_iterations=max(1, most),
         concurrency=max(1, at_once),
         item_variable=given.get("itemVar", "item"),
@@ -125,11 +127,6 @@ def loop(compiling: Compiling, step: Step) -> State:
         source=None if needed not in given else str(given[needed]),
     )
     return state_of(compiling, outer, "Map", work, shape=LoopEnded())
-
-
-def kind_of(given: JSONObject) -> JSONValue:
-    """What kind of loop has these members."""
-    return given.get("type") or ("while" if "condition" in given and "source" not in given else "count" if "count" in given else "forEach")
 
 
 def loop_members(compiling: Compiling, step: Step) -> tuple[JSONObject, Place]:
@@ -141,15 +138,7 @@ def loop_members(compiling: Compiling, step: Step) -> tuple[JSONObject, Place]:
         return given, step.at("loop")
     if step.type == "loop" and "loopOver" not in step.given and "loopCondition" not in step.given:
         return read_object(compiling.found, step.config, step.at("config"), LOOP), step.at("config")
-    names = {
-        "loopOver": "source",
-        "loopVar": "itemVar",
-        "loopCondition": "condition",
-        "maxIterations": "maxIterations",
-        "parallel": "parallel",
-        "maxConcurrency": "concurrency",
-    }
-    return {name: step.given[other] for other, name in names.items() if other in step.given}, step.place
+    return {name: step.given[other] for other, name in OLDER_LOOP.items() if other in step.given}, step.place
 
 
 def named_value(value: JSONValue) -> JSONValue:

@@ -5,36 +5,33 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from flowrunner.core.program import Branch, Catcher, FailWork, Field, GraphNode, GraphWork, PassWork, State, TaskWork, Template
-from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.core.program import Branch, Catcher, FailWork, Field, GraphNode, GraphWork, PassWork, State, TaskWork
+from flowrunner.core.variables import is_variable, wrong_name
+from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.kinds.check import findings as parameter_findings
+from flowrunner.kinds.check import place_in
 from flowrunner.kinds.info import KindInfo
 from flowrunner.lang.braces.template import Places, nowhere
 from flowrunner.reading.findings import Place
 from flowrunner.reading.wording import meant, shown
 from flowrunner.workflow.checks import ASSERTIONS, is_actual
-from flowrunner.workflow.compiling import Compiling, Step
-from flowrunner.workflow.fields import INVALID_VALUE, MAPPER, MISSING_FIELD, read_object
+from flowrunner.workflow.compiling import Compiling, Step, inputs_of
+from flowrunner.workflow.fields import EXTENSION, INVALID_VALUE, MAPPER, MISSING_FIELD, NOT_IN_WORKFLOWS, UNKNOWN_FIELD, read_object
+from flowrunner.workflow.inputs import TRANSFORMS, Asked, Given, Mapper
 from flowrunner.workflow.paths import read_path
 from flowrunner.workflow.secrets import MIXED, places_in, with_references
 from flowrunner.workflow.steps import UNKNOWN_KIND, state_of
-from flowrunner.workflow.templates import TRANSFORMS, Called, ChildEnded, Mapper, Started
+from flowrunner.workflow.templates import Called, ChildEnded, Started
 from flowrunner.workflow.verdicts import Caught, Only, Refusal
 
 RESOURCE = "arn:aws:states:::flowrunner:"
 START = "arn:aws:states:::states:startExecution"
-INVALID_PARAMETER = "INVALID_PARAMETER"
 SCRIPT_NOT_FILLED = "SCRIPT_IS_NOT_FILLED"
 SEES_ALL = frozenset({"script", "transform", "condition"})
+HANDS_ON = frozenset({"workflow", "test-case"})  # their input is the variables of what they start, unless these are given
 OF_TEMPLATE = "Name the template: actionTemplateId, with what it is given in inputs. A type is not needed then."
 _IN_BRACES = re.compile(r"\{\{\s*(\$?[A-Za-z_][\w.$\[\]-]*)\s*\}\}")
 _MAPPED = "{{mapped}}"  # an expression: anything may come of it
-
-
-def inputs_of(compiling: Compiling, step: Step, nulls: Places = nowhere) -> tuple[JSONObject, Template]:
-    """What a step is given, as written and compiled; what leads nowhere is null at the places of `nulls`."""
-    given = {**step.given.get("inputs", {}), **step.given.get("input", {})}
-    return given, compiling.template(given, step.at("input" if "input" in step.given else "inputs"), nulls=nulls)
 
 
 def null_places(info: KindInfo) -> Places:
@@ -42,7 +39,8 @@ def null_places(info: KindInfo) -> Places:
     return is_actual if ASSERTIONS in info.parameters.get("properties", {}) else nowhere
 
 
-def _mappers(compiling: Compiling, step: Step) -> tuple[Mapper, ...]:
+def _mappers(compiling: Compiling, step: Step, scripts: frozenset[str] = frozenset()) -> tuple[Mapper, ...]:
+    """The data mappers; none of them puts anything into the parameters `scripts`."""
     made = []
     for index, value in enumerate(step.given.get("dataMappers", ())):
         place = (*step.at("dataMappers"), index)
@@ -59,7 +57,13 @@ def _mappers(compiling: Compiling, step: Step) -> tuple[Mapper, ...]:
         if transform is not None and transform not in TRANSFORMS:
             compiling.found.error((*place, "transform"), f"There is no transform {shown(transform)}.", INVALID_VALUE, hint=meant(transform, TRANSFORMS))
             continue
-        made.append(Mapper(mapper["sourceStep"], path if path[0] == "output" else ("output", *path), tuple(map(str, target)), transform))
+        if not isinstance(target[0], str):
+            compiling.found.error((*place, "targetParam"), "'targetParam' begins with the name of a parameter, such as args[0].", INVALID_VALUE)
+            continue
+        if target[0] in scripts:
+            said = f"Nothing is put into a script: what becomes part of '{target[0]}' could read the account's secrets."
+            compiling.found.refuse((*place, "targetParam"), said, INVALID_VALUE, hint="Map it to args, which the script sees.")
+        made.append(Mapper(mapper["sourceStep"], path if path[0] == "output" else ("output", *path), target, transform))
     return tuple(made)
 
 
@@ -71,8 +75,9 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
             hint = OF_TEMPLATE if step.type == "action-template" else meant(step.type, compiling.kinds)
             compiling.found.error(step.at("type"), f"There is no kind of step '{step.type}'.", UNKNOWN_KIND, hint=hint)
         return state_of(compiling, step, "Pass", PassWork())
-    if info.structural:
-        compiling.found.error(step.at("type"), f"The kind '{info.name}' belongs to flows; a workflow has no step of it.", UNKNOWN_KIND)
+    if info.name in NOT_IN_WORKFLOWS:
+        said = f"The kind '{info.name}' belongs to flows; a workflow has no step of it."
+        (compiling.found.error if info.structural else compiling.found.refuse)(step.at("type"), said, UNKNOWN_KIND, hint=NOT_IN_WORKFLOWS[info.name])
     scripts = scripts_of(compiling, step, info)
     config = {name: value for name, value in step.config.items() if name not in scripts}
     config = with_references(compiling.found, config, step.at("config"))
@@ -87,10 +92,10 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
         timeout_milliseconds=None if timeout is None else compiling.milliseconds(timeout, step.at("timeout"), unit="s", limit=True),
         secrets=secrets,
     )
+    inputs = inputs_of(compiling, step, nowhere if step.config else nulls, () if step.config else scripts)[1]
     called = Called(
         config=compiling.template(config, step.at("config"), nulls=nulls),
-        inputs=inputs_of(compiling, step, nowhere if config or scripts else nulls)[1],
-        mappers=_mappers(compiling, step),
+        given=Given(inputs, _mappers(compiling, step, info.scripts()), alone=not step.config),
         scripts=scripts,
         whole=info.name in SEES_ALL,
         language=language,
@@ -99,13 +104,19 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
     return state_of(compiling, step, "Task", work, arguments=called)
 
 
+def config_of(step: Step) -> JSONObject:
+    """The config of a step; its inputs where it has none."""
+    return step.config or {**step.given.get("inputs", {}), **step.given.get("input", {})}
+
+
 def scripts_of(compiling: Compiling, step: Step, info: KindInfo) -> dict[str, JSONValue]:
     """The parameters that are JavaScript: nothing is put into them, for data that became code could read the account's secrets."""
     scripts: dict[str, JSONValue] = {}
-    for below, code in info.javascript(step.config):
-        compiling.found.script(step.at("config", *below), code)
-    for name in sorted(info.scripts() & step.config.keys()):
-        source, place = step.config[name], step.at("config", name)
+    config, member = config_of(step), "config" if step.config else "input" if "input" in step.given else "inputs"
+    for below, code in info.javascript(config):
+        compiling.found.script(step.at(member, *below), code)
+    for name in sorted(info.scripts() & config.keys()):
+        source, place = config[name], step.at(member, name)
         scripts[name] = source
         found = _IN_BRACES.search(source) if isinstance(source, str) else None
         if found is None:
@@ -119,32 +130,57 @@ def scripts_of(compiling: Compiling, step: Step, info: KindInfo) -> dict[str, JS
 
 
 def _check(compiling: Compiling, step: Step, info: KindInfo | None, config: JSONObject) -> None:
-    """What a kind says of its parameters; those that come as inputs are not known yet."""
+    """What a kind says of its parameters; those that come as inputs or by data mappers are checked as far as they are known."""
     if info is None:
         return
-    given = config or {**step.given.get("inputs", {}), **step.given.get("input", {})}
-    targets = [mapper.get("targetParam") for mapper in step.given.get("dataMappers", ()) if isinstance(mapper, dict)]
-    mapped = {name.partition(".")[0]: _MAPPED for name in targets if isinstance(name, str)}
-    for finding in parameter_findings(info.parameters, {**mapped, **given}):
-        place = (*step.at("config"), *(part for part in finding.pointer.split("/") if part))
-        say = compiling.found.refuse if finding.severe else compiling.found.warning
-        say(place, f"{_called(place)} {finding.message}." if finding.pointer else f"The parameter {finding.message}.", INVALID_PARAMETER, hint=finding.hint)
+    inputs: JSONObject = {} if config else {**step.given.get("inputs", {}), **step.given.get("input", {})}
+    mapped = mapped_in(step)
+    given = {**dict.fromkeys(mapped, _MAPPED), **config, **inputs}
+    for finding in parameter_findings(info.parameters, given):
+        place = place_in(given, finding.pointer)
+        name, start, severe = str(place[0]) if place else "", step.at("config"), finding.severe
+        from_outside = name in inputs or (name in mapped and name not in config)
+        if finding.code == UNKNOWN_FIELD and (str(place[-1]).startswith(EXTENSION) or (from_outside and _is_read(info, step, name))):
+            continue
+        if name in inputs:
+            start = step.at("input" if name in step.given.get("input", {}) else "inputs")
+        elif from_outside:
+            start, place, severe = (*step.at("dataMappers"), mapped[name], "targetParam"), (), False
+        say = compiling.found.refuse if severe else compiling.found.warning
+        what = _called(place) if place else f"'{name}'" if name else "The parameter"
+        say((*start, *place), f"{what} {finding.message}.", finding.code, hint=finding.hint)
+
+
+def _is_read(info: KindInfo, step: Step, name: str) -> bool:
+    """Whether a part of the input may be read by its name: by a script, a run that is started with it, or an expression of the config."""
+    return info.name in SEES_ALL | HANDS_ON or re.search(rf"\b{re.escape(name)}\b", dumps(step.config)) is not None
+
+
+def mapped_in(step: Step) -> dict[str, int]:
+    """The parameters that data mappers set, or set a part of; with the index of the mapper."""
+    targets = [mapper.get("targetParam") if isinstance(mapper, dict) else None for mapper in step.given.get("dataMappers", ())]
+    paths = [read_path(name) if isinstance(name, str) else None for name in targets]
+    return {str(path[0]): index for index, path in enumerate(paths) if path is not None}
 
 
 def _called(place: Place) -> str:
     """A member by its name, an item of a list by its number from 1 on."""
-    return f"Item {int(place[-1]) + 1} of '{place[-2]}'" if str(place[-1]).isdecimal() else f"'{place[-1]}'"
+    return f"Item {place[-1] + 1} of '{place[-2]}'" if isinstance(place[-1], int) else f"'{place[-1]}'"
 
 
 def workflow(compiling: Compiling, step: Step) -> State:
     """Another stored workflow as a run of its own."""
-    waits = step.config.get("wait", True)
-    if "workflowId" not in step.config:
-        compiling.found.error(step.at("config"), "'workflowId' is missing: which workflow to run.", MISSING_FIELD)
-    else:
-        _check(compiling, step, compiling.kinds.get("workflow"), step.config)
+    _check_target(compiling, step, "workflowId", "which workflow to run")
+    waits = config_of(step).get("wait", True)
     work = _start(compiling, step, waits=waits is not False)
     return state_of(compiling, step, "Task", work, arguments=_started(compiling, step, "workflowId", "workflow"), shape=ChildEnded())
+
+
+def _check_target(compiling: Compiling, step: Step, name: str, what: str) -> None:
+    if name not in {**mapped_in(step), **config_of(step)}:
+        compiling.found.error(step.at("config"), f"'{name}' is missing: {what}.", MISSING_FIELD)
+    else:
+        _check(compiling, step, compiling.kinds.get(step.type), step.config)
 
 
 def _start(compiling: Compiling, step: Step, *, waits: bool) -> TaskWork:
@@ -154,17 +190,18 @@ def _start(compiling: Compiling, step: Step, *, waits: bool) -> TaskWork:
 
 
 def _started(compiling: Compiling, step: Step, name: str, form: str) -> Started:
-    given, _ = inputs_of(compiling, step)
-    return Started(compiling.template({"variables": given, **step.config}, step.at("config")), name, form)
+    variables = step.config.get("variables")
+    for wrong in variables if isinstance(variables, dict) else ():
+        if not is_variable(wrong):
+            compiling.found.refuse(step.at("config", "variables", wrong), wrong_name(wrong), INVALID_VALUE)
+    alone = not step.config and name in config_of(step)
+    given = Given(inputs_of(compiling, step)[1], _mappers(compiling, step), alone=alone)
+    return Started(Asked(compiling.template(step.config, step.at("config")), given), name, form)
 
 
 def case(compiling: Compiling, step: Step) -> State:
     """A stored test case as an execution of its own; the step fails unless it has passed (row 24, mode 3)."""
-    place: Place = step.at("config")
-    if "testId" not in step.config:
-        compiling.found.error(place, "'testId' is missing: which test case to run.", MISSING_FIELD)
-    else:
-        _check(compiling, step, compiling.kinds.get("test-case"), step.config)
+    _check_target(compiling, step, "testId", "which test case to run")
     run, refused = f"{step.id} (test)", f"{step.id} (verdict)"
     started = _started(compiling, step, "testId", "test")
     states = (

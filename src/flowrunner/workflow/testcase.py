@@ -6,13 +6,13 @@ A test case is one request, one command, steps that run in order, a workflow of 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 
 from flowrunner.core.program import Branch, Catcher, FailWork, Field, GraphNode, GraphWork, PassWork, Program, Route, State, TaskWork
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.kinds.durations import limit_of_execution
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings
@@ -21,7 +21,8 @@ from flowrunner.reading.scripts import Scripts
 from flowrunner.reading.wording import meant, shown
 from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
 from flowrunner.workflow.fields import HOOK, INVALID_VALUE, MISSING_FIELD, TESTCASE, WORKFLOW, read_object
-from flowrunner.workflow.parse import LOWERS, check_variables, labelled, merged_variables
+from flowrunner.workflow.inputs import Given
+from flowrunner.workflow.parse import LOWERS, check_environment, check_variables, labelled, merged_variables
 from flowrunner.workflow.tasks import RESOURCE
 from flowrunner.workflow.templates import Called, Constant
 from flowrunner.workflow.testparts import Part, chain, part_of
@@ -62,6 +63,8 @@ def read_case(found: Findings, value: JSONValue, kinds: Mapping[str, KindInfo], 
 def _program(compiling: Compiling, given: JSONObject) -> Program | None:
     embedded = read_object(compiling.found, given["workflowDef"], ("workflowDef",), WORKFLOW) if "workflowDef" in given else {}
     own: dict[str, JSONValue] = given.get("variables", {})
+    check_environment(compiling.found, given, ())
+    check_environment(compiling.found, embedded, ("workflowDef",))
     check_variables(compiling.found, own, ("variables",))
     check_variables(compiling.found, embedded.get("variables", {}), ("workflowDef", "variables"))
     before = _hooks(compiling, given, "setupHooks", "setup")
@@ -80,17 +83,16 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
         shares_variables=True,
         variables=merged_variables(embedded.get("variables", {}), own),
         steps=sum(map(labelled, (before, part.work, after))) if runs else 0,
-        timeout_seconds=_timeout(compiling, given),
+        timeout_milliseconds=_timeout(compiling, given),
         comment=given.get("objective") or given.get("description"),
     )
 
 
 def _timeout(compiling: Compiling, given: JSONObject) -> int | None:
-    """Of the whole test, where no single step has it."""
+    """Of the whole test in milliseconds, where no single step has it."""
     if "timeout" not in given or "http" in given or "command" in given:
         return None
-    milliseconds = compiling.milliseconds(given["timeout"], ("timeout",), unit="s", limit=True)
-    return None if milliseconds is None else max(1, math.ceil(milliseconds / 1000))
+    return limit_of_execution(compiling.milliseconds(given["timeout"], ("timeout",), unit="s", limit=True))
 
 
 # --- the hooks
@@ -153,7 +155,7 @@ def _played(given: JSONObject, before: GraphWork, part: Part, after: GraphWork) 
 def _asserted(part: Part) -> State:
     """The assertions, which see what the test has given; where all of its steps were skipped there is nothing to assert."""
     work = TaskWork(resource=f"{RESOURCE}assert", secrets=part.secrets)
-    called = Called(config=part.asserted or Constant({}), inputs=Constant({}), secrets=bool(part.secrets))
+    called = Called(config=part.asserted or Constant({}), given=Given(Constant({})), secrets=bool(part.secrets))
     return State(name="assertions", kind="Task", work=work, language="JSONata", arguments=called, assign=AssertionsKept(), when=AnyRan(part.ids))
 
 

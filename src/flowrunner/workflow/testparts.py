@@ -15,6 +15,7 @@ from flowrunner.reading.wording import meant, shown
 from flowrunner.workflow.checks import ASSERTIONS, LAST, checks_of, has_exit_code, is_actual_of, statuses_of
 from flowrunner.workflow.compiling import Compiling, Step
 from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD
+from flowrunner.workflow.members import RETRIES, check_step, warn_unused
 from flowrunner.workflow.parse import LOWERS
 from flowrunner.workflow.secrets import places_in, with_references
 from flowrunner.workflow.steps import branch_of, graph_of, state_of
@@ -44,6 +45,9 @@ def part_of(compiling: Compiling, given: JSONObject, embedded: JSONObject) -> Pa
         return None
     assertions: list[JSONValue] = given.get("assertions", [])
     if kind in ("steps", "workflowDef"):
+        warn_unused(compiling.found, given, (), RETRIES, why="on a test of several steps", hint="Give it to the steps.")
+        of_workflow = ("timeout", "maxConcurrency")
+        warn_unused(compiling.found, embedded, ("workflowDef",), of_workflow, why="within a test case", hint="A test case has a 'timeout' of its own.")
         return _steps(compiling, given, embedded, assertions)
     attempt = {name: given[name] for name in PER_ATTEMPT if name in given}
     step = Step(MAIN, (), {"name": given.get("name") or kind, **attempt}, kind, {}, config_place=(kind,))
@@ -140,6 +144,7 @@ def chain(compiling: Compiling, steps: Sequence[Step]) -> GraphWork:
     nodes = []
     for index, step in enumerate(steps):
         compiling.ids[step.id] = step.place
+        check_step(compiling, step)
         before = steps[index - 1].id if index else None
         nodes.append(GraphNode(branch=branch_of(compiling.after(before), step), needs=(index - 1,) if index else ()))
     return GraphWork(nodes=tuple(nodes))

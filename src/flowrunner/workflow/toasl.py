@@ -18,19 +18,19 @@ from flowrunner.reading.findings import Findings, Locate, Place
 from flowrunner.reading.machines import reached
 from flowrunner.workflow.arrangement import DEEPEST, Arrangement, Chain, Fork, One, Tangled, TooDeep, arranged, in_turn, steps_in, width
 from flowrunner.workflow.aslloops import loop_states
-from flowrunner.workflow.aslsteps import NAME_CHARACTERS, States, StepWriter, failing, refuse
+from flowrunner.workflow.aslsteps import NAME_CHARACTERS, WHOLE_SECONDS, States, StepWriter, failing, refuse
 from flowrunner.workflow.compiling import Compiling, Step
+from flowrunner.workflow.fields import DEFAULT
 from flowrunner.workflow.jsonata import Untranslatable, Writer
 from flowrunner.workflow.parse import LOWERS
 from flowrunner.workflow.scopes import Where, may_fail, mixed_text, touched
 from flowrunner.workflow.steps import graph_of, steps_of
-from flowrunner.workflow.structure import DEFAULT
 
 NUMBERS_IN_TEXTS = "NUMBERS_IN_TEXTS"
 BEGIN, END = "(start)", "(end)"
 GIVEN = (
     "($i := $states.input; $part := function($k) {{ $type($i) = 'object' and $type($lookup($i, $k)) = 'object' ?"
-    " $sift($lookup($i, $k), function($v, $n) {{ $not($contains($n, '.')) }}) }};"
+    " $sift($lookup($i, $k), function($v, $n) {{ $not($contains($n, '.') or $substring($n, 0, 1) = '$') }}) }};"
     " $merge([{{}}, $part('environment'), {0}, $part('variables')]))"
 )
 
@@ -82,7 +82,9 @@ class MachineWriter:
         }
         if given.get("timeout") is not None:
             milliseconds = self.compiling.milliseconds(given["timeout"], ("timeout",), unit="s") or 0
-            made["TimeoutSeconds"] = max(1, -(-milliseconds // 1000))  # as the workflow's own is rounded
+            if milliseconds % 1000:
+                refuse(self.found, ("timeout",), WHOLE_SECONDS, "Write whole seconds.")
+            made["TimeoutSeconds"] = max(1, milliseconds // 1000)
         return {"Comment": given["description"], **made} if given.get("description") else made
 
     @property
@@ -245,6 +247,9 @@ class MachineWriter:
         """The states of a step that is not skipped."""
         kind = "loop" if step.loops else step.type
         arranging = {"group": self.group, "branch": self.branch}
+        for given in ("input", "inputs") if step.type in ("delay", "wait", "branch", "loop") else ():
+            if step.given.get(given):
+                refuse(self.found, step.at(given), "only a Task has arguments of its own", "Write the values where the step uses them.")
         if kind == "loop":
             return loop_states(self, where, step, then)
         if kind in arranging:

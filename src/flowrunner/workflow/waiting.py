@@ -15,7 +15,7 @@ from flowrunner.reading.wording import shown
 from flowrunner.workflow.compiling import Compiling, Step
 from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD
 from flowrunner.workflow.polling import poll
-from flowrunner.workflow.steps import state_of
+from flowrunner.workflow.steps import ignores, own_members, state_of
 from flowrunner.workflow.templates import Constant, Outputs
 
 UNITS = ("s", "ms", "m", "h")  # of a number; the first where none is named
@@ -24,6 +24,7 @@ JITTER = 0.5  # the share of the duration that `jitter: true` adds at most
 
 def delay(compiling: Compiling, step: Step) -> State:
     """Waits: an execution that waits is a row in the store."""
+    own = own_members(compiling, step)
     given = {**step.config, **step.given.get("delay", {})}
     value, unit = given.get("duration"), given.get("unit", UNITS[0])
     place = step.at("config", "duration")
@@ -35,12 +36,12 @@ def delay(compiling: Compiling, step: Step) -> State:
     elif not has_braces(value):
         compiling.milliseconds(value, place, unit=unit)
     jitter = given.get("jitter", 0)
-    if not isinstance(jitter, (int, float)) or jitter < 0:
-        compiling.found.error(
-            step.at("config", "jitter"), f"'jitter' must be true, a share or a number of milliseconds; {shown(jitter)} stands there.", INVALID_VALUE
-        )
-        jitter = 0
-    work = WaitWork(until=Field(name="Milliseconds", template=_Duration(compiling.template(value, place), unit, JITTER if jitter is True else jitter or 0)))
+    if not isinstance(jitter, (int, float)) or not 0 <= jitter <= 1:
+        usable = compiling.found.kept and isinstance(jitter, (int, float)) and jitter > 1  # milliseconds, as earlier releases took them
+        said = f"'jitter' must be true, or a share of the duration from 0 to 1; {shown(jitter)} stands there."
+        (compiling.found.refuse if usable else compiling.found.error)(step.at("config", "jitter"), said, INVALID_VALUE)
+        jitter = jitter if usable else 0
+    work = WaitWork(until=Field(name="Milliseconds", template=_Duration(own.template(value, place), unit, JITTER if jitter is True else jitter or 0)))
     return state_of(compiling, step, "Wait", work, shape=Constant({"waited": value}))
 
 
@@ -77,12 +78,26 @@ def wait(compiling: Compiling, step: Step) -> State:
     place = step.at("config", "until_time" if "until_time" in step.config else "until")
     if not has_braces(until) and not is_timestamp(until):
         compiling.found.error(place, f"'{place[-1]}' must be a moment such as 2026-01-31T08:00:00Z; {shown(until)} stands there.", INVALID_VALUE)
-    work = WaitWork(until=Field(name="Timestamp", template=compiling.template(until, place)))
+    work = WaitWork(until=Field(name="Timestamp", template=_Moment(own_members(compiling, step).template(until, place), str(place[-1]))))
     return state_of(compiling, step, "Wait", work, shape=Constant({"until": until}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    value: Template
+    name: str
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The text; raises ExpressionError for what is no moment."""
+        until = self.value.evaluate(environment)
+        if not is_timestamp(until):
+            raise ExpressionError(f"'{self.name}' must be a moment such as 2026-01-31T08:00:00Z; {shown(until)} stands there.")
+        return until
 
 
 def merge(compiling: Compiling, step: Step) -> State:
     """A step that only waits for others; what it gives is their outputs."""
+    ignores(compiling, step, "input", "inputs", "dataMappers")
     mode = step.member("mode")[0] or "all"
     if mode not in ("all", "any"):
         compiling.found.error(step.member("mode")[1], f"'mode' must be all or any; {shown(mode)} stands there.", INVALID_VALUE)
