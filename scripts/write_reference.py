@@ -47,6 +47,7 @@ from flowrunner.api import (
     webhooks,
     workflows,
 )
+from flowrunner.api import app as rest_app
 from flowrunner.api.answer import AWS_CODES
 from flowrunner.api.aws import faults as aws_faults
 from flowrunner.api.aws.handlers import HANDLERS
@@ -59,6 +60,7 @@ from flowrunner.cli.heartbeat import PING_SECONDS, PONG_SECONDS
 from flowrunner.cli.main import app
 from flowrunner.core import enter, faults, groups
 from flowrunner.core.records import details_key
+from flowrunner.definitions import records
 from flowrunner.errors import FlowRunnerError
 from flowrunner.flow import batches
 from flowrunner.flow import fields as fields_of_flows
@@ -441,6 +443,11 @@ def limits() -> str:
     fixed = (
         ("Items of a page of the AWS endpoint", PAGE_SIZE.most),
         ("Items of a page of `/api/v2/workflows/runs`", page.MAX_LIMIT),
+        (
+            "Bytes of the body of a request to the REST API, and so of a definition or an input in it; larger ones of state machines go to the AWS endpoint",
+            _size(rest_app.MAX_BODY_BYTES),
+        ),
+        ("Bytes of a test case, a group of them, an action template or an environment", _size(records.MOST_BYTES)),
         ("Tags of a resource", MOST_TAGS),
         ("Nesting of a JSON document, whether input, body, definition or result of a task", MAX_DEPTH),
         ("Seconds of a Wait, a timeout or a heartbeat", f"{enter.LONGEST_WAIT_SECONDS:,}"),

@@ -305,7 +305,7 @@ class Definitions:
         return name
 
 
-def invalid(form: Format, diagnostics: tuple[Diagnostic, ...]) -> InvalidDefinition:
+def invalid(form: str, diagnostics: tuple[Diagnostic, ...]) -> InvalidDefinition:
     """The refusal of a text: its first error, and how many more there are."""
     wrong = [found for found in diagnostics if found.severity == "ERROR"]
     rest = len(wrong) - 1
