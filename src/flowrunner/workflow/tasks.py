@@ -120,9 +120,9 @@ def _check(compiling: Compiling, step: Step, info: KindInfo | None, config: JSON
     """What a kind says of its parameters; those that come as inputs or by data mappers are checked as far as they are known."""
     if info is None:
         return
-    inputs: JSONObject = {} if config else {**step.given.get("inputs", {}), **step.given.get("input", {})}
+    inputs: JSONObject = {} if step.config else {**step.given.get("inputs", {}), **step.given.get("input", {})}
     targets = [mapper.get("targetParam") if isinstance(mapper, dict) else None for mapper in step.given.get("dataMappers", ())]
-    mapped = {name.partition(".")[0]: index for index, name in enumerate(targets) if isinstance(name, str)}
+    mapped = {re.split(r"[.\[]", name)[0]: index for index, name in enumerate(targets) if isinstance(name, str)}
     given = {**dict.fromkeys(mapped, _MAPPED), **config, **inputs}
     for finding in parameter_findings(info.parameters, given):
         place = place_in(given, finding.pointer)
@@ -140,8 +140,8 @@ def _check(compiling: Compiling, step: Step, info: KindInfo | None, config: JSON
 
 
 def _is_read(info: KindInfo, step: Step, name: str) -> bool:
-    """Whether a part of the input may be read by its name: by a script, or by an expression of the config."""
-    return info.name in SEES_ALL or re.search(rf"\b{re.escape(name)}\b", dumps(step.config)) is not None
+    """Whether a part of the input may be read by its name: by a script, by a run that the step starts, or by an expression of the config."""
+    return info.name in (*SEES_ALL, "workflow", "test-case") or re.search(rf"\b{re.escape(name)}\b", dumps(step.config)) is not None
 
 
 def _called(place: Place) -> str:
