@@ -14,7 +14,8 @@ from flowrunner.reading.findings import Place
 from flowrunner.reading.wording import meant, shown
 from flowrunner.workflow.checks import ASSERTIONS, is_actual
 from flowrunner.workflow.compiling import Compiling, Step
-from flowrunner.workflow.fields import EXTENSION, INVALID_VALUE, MAPPER, MISSING_FIELD, NOT_IN_WORKFLOWS, UNKNOWN_FIELD, read_object
+from flowrunner.workflow.fields import INVALID_VALUE, MAPPER, MISSING_FIELD, NOT_IN_WORKFLOWS, UNKNOWN_FIELD, read_object
+from flowrunner.workflow.members import is_own
 from flowrunner.workflow.paths import read_path
 from flowrunner.workflow.secrets import MIXED, places_in, with_references
 from flowrunner.workflow.steps import UNKNOWN_KIND, state_of
@@ -128,7 +129,7 @@ def _check(compiling: Compiling, step: Step, info: KindInfo | None, config: JSON
         place = place_in(given, finding.pointer)
         name, start, severe = str(place[0]) if place else "", step.at("config"), finding.severe
         from_outside = name in inputs or (name in mapped and name not in config)
-        if finding.code == UNKNOWN_FIELD and (str(place[-1]).startswith(EXTENSION) or (from_outside and _is_read(info, step, name))):
+        if finding.code == UNKNOWN_FIELD and (is_own(info, place) or (from_outside and _is_read(info, step, name))):
             continue
         if name in inputs:
             start = step.at("input" if name in step.given.get("input", {}) else "inputs")
