@@ -33,7 +33,6 @@ _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are the IPv4 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)  # WHATWG URL, "ends in a number": such hosts are IPv4 or nothing
 _CREDENTIAL = re.compile(r"//[^/?#]*@")
-_EXPRESSION = re.compile(r"\{\{.*?\}\}")
 MOST_SHOWN = 200  # characters of a URL in a message
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")  # control characters, blanks; browsers read a backslash as a slash
 
@@ -145,8 +144,9 @@ def destination(text: str, base: URL | None = None) -> Destination:
 def _refused(said: str, text: str) -> EgressRefused:
     """`said` of a URL, which is shown without what may be a credential: the attempt's secrets, a user's part, the query."""
     whole = _CREDENTIAL.sub("//***@", hidden(text))
-    plain, left = whole.partition("?")[0], _EXPRESSION.search(whole)
-    remedy = None if left is None else f"{left[0][:MOST_SHOWN]} could not be resolved: no variable and no output has this name."
+    plain, begin = whole.partition("?")[0], whole.find("{{")
+    end = whole.find("}}", begin) + 2 if begin >= 0 else 0
+    remedy = None if end < 2 else f"{whole[begin:end][:MOST_SHOWN]} could not be resolved: no variable and no output has this name."
     return EgressRefused(said.format(repr(plain[:MOST_SHOWN])), remedy=remedy)
 
 

@@ -55,6 +55,11 @@ def check_step(compiling: Compiling, step: Step) -> None:
         checked.unused(("condition",))
 
 
+def is_own(info: KindInfo, place: Place) -> bool:
+    """Whether a member of a config that the kind's parameters do not have is sound all the same: the author's own, or known in workflows alone."""
+    return str(place[-1]).startswith(EXTENSION) or (len(place) == 1 and place[0] in MORE.get(info.name, ()))
+
+
 def warn_unused(found: Findings, given: JSONObject, place: Place, names: Iterable[str], *, why: str, hint: str) -> None:
     """Say which of these members of an object do nothing, and why."""
     for name in names:
@@ -101,7 +106,7 @@ class _Checked:
     def _known(self, given: JSONObject, place: Place) -> None:
         known = (*self.info.parameters["properties"], *MORE[self.info.name])
         for name in given:
-            if name not in known and not name.startswith(EXTENSION):
+            if name not in known and not is_own(self.info, (name,)):
                 self.found.refuse((*place, name), f"'{name}' is not known here.", UNKNOWN_FIELD, hint=meant(name, known))
 
     def within(self) -> None:

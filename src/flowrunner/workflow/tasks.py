@@ -16,8 +16,9 @@ from flowrunner.reading.findings import Place
 from flowrunner.reading.wording import meant, shown
 from flowrunner.workflow.checks import ASSERTIONS, is_actual
 from flowrunner.workflow.compiling import Compiling, Step, inputs_of
-from flowrunner.workflow.fields import EXTENSION, INVALID_VALUE, MAPPER, MISSING_FIELD, NOT_IN_WORKFLOWS, UNKNOWN_FIELD, read_object
+from flowrunner.workflow.fields import INVALID_VALUE, MAPPER, MISSING_FIELD, NOT_IN_WORKFLOWS, UNKNOWN_FIELD, read_object
 from flowrunner.workflow.inputs import TRANSFORMS, Asked, Given, Mapper
+from flowrunner.workflow.members import is_own
 from flowrunner.workflow.paths import read_path
 from flowrunner.workflow.secrets import MIXED, places_in, with_references
 from flowrunner.workflow.steps import UNKNOWN_KIND, state_of
@@ -133,14 +134,14 @@ def _check(compiling: Compiling, step: Step, info: KindInfo | None, config: JSON
     """What a kind says of its parameters; those that come as inputs or by data mappers are checked as far as they are known."""
     if info is None:
         return
-    inputs: JSONObject = {} if config else {**step.given.get("inputs", {}), **step.given.get("input", {})}
+    inputs: JSONObject = {} if step.config else {**step.given.get("inputs", {}), **step.given.get("input", {})}
     mapped = mapped_in(step)
     given = {**dict.fromkeys(mapped, _MAPPED), **config, **inputs}
     for finding in parameter_findings(info.parameters, given):
         place = place_in(given, finding.pointer)
         name, start, severe = str(place[0]) if place else "", step.at("config"), finding.severe
         from_outside = name in inputs or (name in mapped and name not in config)
-        if finding.code == UNKNOWN_FIELD and (str(place[-1]).startswith(EXTENSION) or (from_outside and _is_read(info, step, name))):
+        if finding.code == UNKNOWN_FIELD and (is_own(info, place) or (from_outside and _is_read(info, step, name))):
             continue
         if name in inputs:
             start = step.at("input" if name in step.given.get("input", {}) else "inputs")
