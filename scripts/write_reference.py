@@ -330,8 +330,8 @@ def node_kinds() -> str:
         "`type` of a node in a flow and of a step in a workflow names one of these; the parameters stand in `params` of a node, in `config` of a step. "
         "In a flow a text may hold `${ JavaScript }`, in a workflow `{{ expression }}`; parameters that are JavaScript themselves are taken as they stand. "
         "A node that fails takes its edge `error`, or `timeout` when it took too long (`States.Timeout`); `retry` may try it again before. "
-        "Beside the errors below every kind has `States.Timeout`, `FlowRunner.SecretNotFound`, `FlowRunner.ScriptError` for an expression, "
-        "and `FlowRunner.OutcomeUnknown` when the server died in the middle.\n\n"
+        "Beside the errors below every kind has `States.Timeout`, `FlowRunner.SecretNotFound`, `FlowRunner.ScriptError` for an expression (in a workflow "
+        "`FlowRunner.InvalidParameters`), `States.DataLimitExceeded` for a result that is [too large](limits.md), and `FlowRunner.OutcomeUnknown` when the server died in the middle.\n\n"
         'A state machine calls a kind as a task: its `Resource`, with the parameters `{"params": {...}, "input": ...}`; the result is `{"output": ..., "action": ...}`.\n\n'
         "More kinds come as plug-ins: a package with an entry point of the group `flowrunner.nodes`, whose name is the kind's.\n\n"
         + _table(("Kind", "What it does"), [(f"[`{info.name}`](#{re.sub('[^a-z0-9_-]', '', info.name)})", info.title) for info in KINDS])
@@ -778,7 +778,7 @@ Scripts are JavaScript as it is: what looks like an expression in them is theirs
 
 Each batch is a task of its own, with the node's `retry` and the `timeout` of its parameters. Its script finds the node's input with `items` and
 `batch` (the items of this batch) and `batch_index`; where a batch is one item also `item` and `index`. A batch that fails for good is lost, not the others. The log and the stream tell each retry and each loss, with the number of the batch.
-A node that ends with the action `client_error`, `server_error`, `not_found` or `error` has failed for its batch, and its `retry` tries again.
+A node that ends with the action `client_error`, `server_error`, `not_found` or `error` has failed for its batch, by `FlowRunner.NodeFailed`, and its `retry` tries again.
 Batches one after another may write to `shared`: each sees what the ones before it wrote. Those that run at once can only read it; writing is a `FlowRunner.ScriptError`.
 The node succeeds when one batch did or there was none. It fails when all are lost: by `States.Timeout` when each was out of time, else by
 `FlowRunner.BatchFailed`; with `fail_fast` as soon as one is lost, by the error of that one. Its edge finds the members below as well.
