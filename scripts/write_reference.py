@@ -344,8 +344,8 @@ def node_kinds() -> str:
         "In a flow a text may hold `${ JavaScript }`, in a workflow `{{ expression }}`; parameters that are JavaScript themselves are taken as they stand. "
         "A parameter that the kind does not have is refused; one that only older definitions have is warned of. "
         "A node that fails takes its edge `error`, or `timeout` when it took too long (`States.Timeout`); `retry` may try it again before. "
-        "Beside the errors below every kind has `States.Timeout`, `FlowRunner.SecretNotFound`, `FlowRunner.ScriptError` for an expression, "
-        "and `FlowRunner.OutcomeUnknown` when the server died in the middle.\n\n"
+        "Beside the errors below every kind has `States.Timeout`, `FlowRunner.SecretNotFound`, `FlowRunner.ScriptError` for an expression (in a workflow "
+        "`FlowRunner.InvalidParameters`), `States.DataLimitExceeded` for a result that is [too large](limits.md), and `FlowRunner.OutcomeUnknown` when the server died in the middle.\n\n"
         'A state machine calls a kind as a task: its `Resource`, with the parameters `{"params": {...}, "input": ...}`; the result is `{"output": ..., "action": ...}`.\n\n'
         "More kinds come as plug-ins: a package with an entry point of the group `flowrunner.nodes`, whose name is the kind's.\n\n"
         + _table(("Kind", "What it does"), [(f"[`{info.name}`](#{re.sub('[^a-z0-9_-]', '', info.name)})", info.title) for info in KINDS])
@@ -764,7 +764,8 @@ had an edge is completed.
 
 What goes from one node to the next, the input that accumulates with it, and what the execution gives in the end, has at most 4 MiB of JSON; what all nodes returned and
 `shared` at most 16 MiB together (16 and 64 MiB with `limits = "open"`). A node that gives more fails with `States.DataLimitExceeded`: the message names node, size
-and limit, and the `error` edge is taken. There is no limit to the number of events. [Limits](limits.md) lists all numbers.
+and limit, and the `error` edge is taken. Of batches that run at once, so many begin as have 32 MiB together. There is no limit to the number of events:
+give a flow whose edges lead back a `timeout`. [Limits](limits.md) lists all numbers.
 
 ## Durations and expressions
 
@@ -781,7 +782,7 @@ Scripts are JavaScript as it is: what looks like an expression in them is theirs
 
 Each batch is a task of its own, with the node's `retry` and the `timeout` of its parameters. Its script finds the node's input with `items` and
 `batch` (the items of this batch) and `batch_index`; where a batch is one item also `item` and `index`. A batch that fails for good is lost, not the others. The log and the stream tell each retry and each loss, with the number of the batch.
-A node that ends with the action `client_error`, `server_error`, `not_found` or `error` has failed for its batch, and its `retry` tries again.
+A node that ends with the action `client_error`, `server_error`, `not_found` or `error` has failed for its batch, by `FlowRunner.NodeFailed`, and its `retry` tries again.
 Batches one after another may write to `shared`: each sees what the ones before it wrote. Those that run at once can only read it; writing is a `FlowRunner.ScriptError`.
 The node succeeds when one batch did or there was none. It fails when all are lost: by `States.Timeout` when each was out of time, else by
 `FlowRunner.BatchFailed`; with `fail_fast` as soon as one is lost, by the error of that one. Its edge finds the members below as well.

@@ -15,7 +15,9 @@ from flowrunner.core.records import failure_detail
 from flowrunner.core.run import Ended, Run
 from flowrunner.core.scope import Attempt, Group, Scope
 from flowrunner.jsonvalue import JSONValue, Payload, dumps
+from flowrunner.limits import MIB
 
+BYTES_AT_ONCE = 32 * MIB  # of what the iterations of a flow's batches that run at once are given: a snapshot holds it
 DISTRIBUTED_CONCURRENCY = 1000  # AWS runs up to 10,000 children of a distributed Map at once
 
 
@@ -138,6 +140,9 @@ def _open_iteration(run: Run, scope: Scope, group: Group) -> None:
     group.open[index] = child
     if work.selector is not None and group.batching is None:
         child.input = Payload(value=_selected(run, scope, work, group, child.item))
+    if run.program.notes:  # which allows more of them at once, and larger ones, than AWS does
+        size = child.input.size() + run.variable_bytes
+        group.limit = min(group.limit, max(1, BYTES_AT_ONCE // max(1, size)))
     run.open_scope(child)
 
 
