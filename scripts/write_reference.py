@@ -565,7 +565,9 @@ that loads nothing from elsewhere. `/asyncapi.json` is the contract of the live 
 
 - **Problems** are `application/problem+json` with a stable `code`; `errors[]` say what is wrong and where: a JSON `pointer` into the body, `line` and `column` of the body as it was sent (of a definition that was sent as a text: of that text; 0 where the body does not have what is wrong), `code`, `severity`, `detail`, and in `hint` what would mend it. See [errors](errors.md).
 - **Pages**: `?limit=` (1 to 1000) with `?cursor=`, which the answer before gave (`next_cursor`, `Link: rel="next"`), or with `?offset=`.
-- **`ETag`** is the version of a flow, workflow, schedule, webhook or secret (of a schedule: what its author changed, not that it came about); with `If-Match: "3"` a write that finds another version is answered 412 (409 for secrets) and changes nothing.
+- **`ETag`** counts the changes of a flow, workflow, schedule, webhook or secret: of a flow or workflow those of its text and of its metadata (its versions count texts
+  alone), of a schedule what its author changed, not that it came about. What changes nothing is not counted. Only what would be replaced has one: an earlier version
+  has none. `If-None-Match` is not looked at. With `If-Match: "3"` a write that finds another version is answered 412 (409 for secrets) and changes nothing.
 - **`Idempotency-Key`** (up to 255 visible characters) on a POST that makes or begins something: sent again within 24 hours, the request is answered as the first time, with
   `Idempotency-Replayed: true`; another request with the same key is answered 422, one that comes before the first is answered 409. Keys are the account's own.
   When a server dies before it has answered a start, the request that is sent again is answered with the execution that was begun, or begins it; never a second one. Of

@@ -52,7 +52,7 @@ class HttpRequest(NodeKind):
             "headers": _headers(answer),
             "body": body,
             "raw_body": raw,
-            "metadata": {"url": answer.url, "method": request.method, "redirects": answer.redirects, "size": len(answer.body)},
+            "metadata": {"url": answer.url, "method": answer.method or request.method, "redirects": answer.redirects, "size": len(answer.body)},
             "success": succeeded,
             "timing_ms": took,
         }
