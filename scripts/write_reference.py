@@ -187,7 +187,7 @@ def settings() -> str:
         "# Settings\n\n"
         "A value comes from the first of these that has one: a command's option, the environment, `.env` in the working folder, "
         "`flowrunner.toml` (or `[tool.flowrunner]` in `pyproject.toml`), the default. `--config FILE` or `FLOWRUNNER_CONFIG` names another file. "
-        "An unknown key in a file is an error. A dot in a key stands for a table: `log.level` is `level` under `[log]`. "
+        "An unknown key in a file is an error, and so is a variable named after a key where the table has another: the message names the right one. A dot in a key stands for a table: `log.level` is `level` under `[log]`. "
         "Relative paths in a file are relative to that file.\n\n"
         f"{_table(('Key', 'Environment', 'Option', 'Default', 'Meaning'), rows)}\n"
         "The file also takes `server.host`, `server.port` and `database_url` for `host`, `port` and `store`.\n\n"
