@@ -766,8 +766,8 @@ had an edge is completed.
 
 What goes from one node to the next, the input that accumulates with it, and what the execution gives in the end, has at most 4 MiB of JSON; what all nodes returned and
 `shared` at most 16 MiB together (16 and 64 MiB with `limits = "open"`). A node that gives more fails with `States.DataLimitExceeded`: the message names node, size
-and limit, and the `error` edge is taken. Of batches that run at once, so many begin as have 32 MiB together. There is no limit to the number of events:
-give a flow whose edges lead back a `timeout`. [Limits](limits.md) lists all numbers.
+and limit, and the `error` edge is taken. Of batches that run at once, so many begin as have 32 MiB together. A history has at most 1,000,000 events
+(any number with `limits = "open"`), some five for each node or batch: give a flow whose edges lead back a `timeout`. [Limits](limits.md) lists all numbers.
 
 ## Durations and expressions
 
