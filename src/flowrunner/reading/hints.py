@@ -23,6 +23,7 @@ HINTS: Mapping[str, str] = {
     "IGNORED_FIELD": "Take it out, or put it where it has an effect.",
     "CONTRADICTING_FIELDS": "Keep one of the two.",
     "NEVER_RUNS": "Put it where it can run, or take it out.",
+    "HIDDEN_VARIABLE": "Call one of them otherwise.",
     "DUPLICATE_ID": "Give one of them another id.",
     "MISSING_DEPENDENCY": "Name a step of the same level.",
     "CYCLIC_DEPENDENCY": "Take one of these dependencies out.",
