@@ -18,11 +18,14 @@ from flowrunner.errors import InvalidDocument, LimitExceeded
 JSONValue = Any  # a recursive alias costs mypy more than it finds; values are checked where they enter
 JSONObject = dict[str, JSONValue]
 
+WRITABLE_DEPTH = 254  # of orjson
 MAX_DEPTH = 128  # containers within containers; orjson itself stops at 254, Python's own parser at the recursion limit
 _LONG_NUMBER = re.compile(r"[0-9]{19}")  # 2^63 has 19 digits
 _LONG_NUMBER_BYTES = re.compile(rb"[0-9]{19}")
 _MEMBER = re.compile(r'"[ \t\r\n]*:')
 _MEMBER_BYTES = re.compile(rb'"[ \t\r\n]*:')
+_SPACED = re.compile(r'"[ \t\r\n]+:')
+_SPACED_BYTES = re.compile(rb'"[ \t\r\n]+:')
 MAX_DIGITS = 1000  # of one number; CPython refuses 4,300 with a ValueError, AWS's parser (Jackson) 1,000
 
 
@@ -48,12 +51,22 @@ def _slow_loads(text: str | bytes, first: orjson.JSONDecodeError | None) -> JSON
         value = json.loads(words, parse_constant=_refuse_constant, parse_int=_bounded_int, parse_float=_finite)
         words.encode("utf-8")
         dumps(value).encode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _no_utf8(bytes(error.object), error.start) from None
     except (ValueError, RecursionError) as error:
         line, column = getattr(error, "lineno", first.lineno if first else 1), getattr(error, "colno", first.colno if first else 1)
         # Python's parser says what it expected; what only orjson refuses (a lone surrogate) has orjson's words.
         said = error.msg[:1].lower() + error.msg[1:] if isinstance(error, json.JSONDecodeError) else first.msg if first else str(error)
         raise InvalidDocument(f"Invalid JSON at line {line} column {column}: {said}", line=line, column=column) from None
     return value
+
+
+def _no_utf8(text: bytes, start: int) -> InvalidDocument:
+    """The refusal of a byte that is not UTF-8; all before it is."""
+    line, before = text.count(b"\n", 0, start) + 1, text[text.rfind(b"\n", 0, start) + 1 : start]
+    column = len(before.decode("utf-8")) + 1
+    said = f"Invalid JSON at line {line} column {column}: the byte 0x{text[start]:02x} is not UTF-8"
+    return InvalidDocument(said, line=line, column=column, remedy="Send the text in UTF-8.")
 
 
 def _refuse_constant(name: str) -> JSONValue:
@@ -79,16 +92,28 @@ def repeated_name(text: str | bytes, value: JSONValue) -> str | None:
     """The first name that an object of this JSON text has twice; None when each is there once. `value` is what was read from the text.
 
     Each member of an object stands in the text as a quotation mark before a colon, so when there are no more of these than members
-    in the value, nothing repeats. Only where strings hold such signs, too, the text is read again.
+    in the value, nothing repeats. Only where strings hold such signs, too, the text is read again; those in JSON in JSON are known by
+    their backslash, as long as no backslash is escaped itself.
     """
-    marks = len((_MEMBER if isinstance(text, str) else _MEMBER_BYTES).findall(text))  # type: ignore[arg-type]  # each with its own kind
-    if marks < 2 or marks == _members(value):
+    marks, within = _marks(text)
+    if marks < 2 or _members(value) in (marks, marks - within):
         return None
     try:
         json.loads(text, object_pairs_hook=_unique)
     except _Repeated as found:
         return str(found)
     return None
+
+
+def _marks(text: str | bytes) -> tuple[int, int]:
+    """How many quotation marks stand before a colon, and how many of these are surely within strings."""
+    if isinstance(text, bytes):
+        if _SPACED_BYTES.search(text):
+            return len(_MEMBER_BYTES.findall(text)), 0
+        return text.count(b'":'), 0 if b"\\\\" in text else text.count(b'\\":')
+    if _SPACED.search(text):
+        return len(_MEMBER.findall(text)), 0
+    return text.count('":'), 0 if "\\\\" in text else text.count('\\":')
 
 
 class _Repeated(Exception):  # a signal within this module
@@ -139,6 +164,23 @@ def depth(value: JSONValue, limit: int = MAX_DEPTH) -> int:
             return deepest
         stack.extend((child, level + 1) for child in children)
     return deepest
+
+
+def is_too_deep(text: str) -> bool:
+    """Whether this JSON text is nested deeper than MAX_DEPTH; most texts are known at a glance. Raises InvalidDocument."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    try:
+        wrapped = loads(text)
+    except LimitExceeded:  # whole numbers beyond 64 bits are read and written the long way
+        return True
+    for _ in range(WRITABLE_DEPTH - MAX_DEPTH):
+        wrapped = [wrapped]
+    try:
+        orjson.dumps(wrapped)  # it refuses what is too deep sooner than a walk over every part would
+    except TypeError:
+        return depth(wrapped, WRITABLE_DEPTH) > WRITABLE_DEPTH
+    return False
 
 
 def weight(value: JSONValue) -> int:

@@ -54,18 +54,38 @@ def test_milliseconds_are_whole():
         ("http.request", {"url": 7}, [("/url", "must be a text, not a whole number", True)]),
         ("http.request", {"url": "http://x", "follow_redirects": "${input.f}"}, []),
         ("http.request", {"url": "http://x", "follow_redirects": "{{f}}"}, []),
-        ("http.request", {"url": "http://x", "metod": "GET"}, [("/metod", "is not known here", False)]),
-        ("http.request", {"url": "http://x", "auth": {"tokn": "x"}}, [("/auth/tokn", "is not known here", False)]),
+        ("http.request", {"url": "http://x", "metod": "GET"}, [("/metod", "is not known here", True)]),
+        ("http.request", {"url": "http://x", "auth": {"tokn": "x"}}, [("/auth/tokn", "is not known here", True)]),
         ("http.request", {"url": "http://x", "expectedStatus": [200, "x"]}, [("/expectedStatus/1", "must be a whole number, not a text", True)]),
         ("webhook", {}, [("", "url is missing: Where to, `http://` or `https://`", True)]),
         ("store", {"operation": "gett"}, [("/operation", "must be one of get, set, delete, list, query, increment, append", True)]),
         ("store", {"operation": "list", "limit": 0}, [("/limit", "must be 1 or more", True)]),
-        ("assert", {"assertions": [{"type": "equals"}, {"expected": 1}]}, [("/assertions/1", "type is missing: How `actual` is compared", True)]),
-        ("transform", {"script": "return 1", "anything": {"a/b": 1}}, []),
+        (
+            "assert",
+            {"assertions": [{"type": "equals", "expected": None}, {"expected": 1}]},
+            [("/assertions/1", "type is missing: How `actual` is compared", True)],
+        ),
+        ("transform", {"script": "return 1", "any/thing": 1}, [("/any~1thing", "is not known here", True)]),
+        ("condition", {"scrpt": "1", "script": "1"}, [("/scrpt", "is not known here", True)]),
+        ("batch", {"script": "1", "max_parallel": 2, "workers": 2}, [("/workers", "is not known here", True)]),
+        ("database", {"queryType": "selec"}, [("/queryType", "must be one of select, query, exec, execute, insert, update, delete, transaction, batch", True)]),
+        (
+            "http.request",
+            {"url": "http://x", "assertions": [{"type": "equals", "expected": 1, "expcted": 200}]},
+            [("/assertions/0/expcted", "is not known here", True)],
+        ),
+        (
+            "http.request",
+            {"url": "http://x", "assertions": [{"type": "status_code"}]},
+            [("/assertions/0", "must have a status as 'expected', or a list of them as 'in'", True)],
+        ),
+        ("http.request", {"url": "http://x", "assertions": [{"type": "json_path", "path": "a", "in": [1], "equals": 1, "exists": True, "value": 1}]}, []),
+        ("store", {"op": "get", "key": "k", "auto_save": True}, [("/auto_save", "has no effect", False)]),
+        ("mcp", {"connectionType": "sse", "messagesPostEndpoint": "/m"}, [("/messagesPostEndpoint", "has no effect", False)]),
     ],
 )
 def test_parameters_are_checked(kind, params, expected):
-    """Each finding names place and remedy; an expression may become anything; what is not known is no error."""
+    """Each finding names place and remedy; an expression may become anything; what older definitions have in vain is no error."""
     found = list(findings(BUILT_IN[kind].parameters, params))
     assert [(one.pointer, one.message, one.severe) for one in found] == expected
     assert all(one.hint for one in found)

@@ -30,7 +30,7 @@ def environment(**more):
         ("{{nodes.s1.output.response.body.id}}", 9), ("{{s1.response.body.id}}", 9), ("{{nodes.s1.status}}", "success"), ("{{nodes.s2.output}}", "{{nodes.s2.output}}"),
         ("{{$loopIndex}}", 4), ("{{loopIndex}}", 4),
         ("{{1 + 2 * 3}}", 7), ("{{(1 + 2) * 3}}", 9), ("{{page - 1}}", 2), ("{{-page}}", -3), ("{{10 / 4}}", 2.5), ("{{10 / 5}}", 2), ("{{7 % 4}}", 3), ("{{float * 2}}", 3),
-        ("{{'a' + userId}}", "a7"), ("{{'}}' + '{{'}}", "}}{{"), ('{{"a\\n\\u0041"}}', "a\nA"), ("{{userId == '7'}}", True), ("{{userId === '7'}}", False), ("{{1 == true}}", True),
+        ("{{'a' + userId}}", "a7"), ("{{'}}' + '{{'}}", "}}{{"), ('{{"{{"}}', "{{"), ("use {{'{{'}}name}}", "use {{name}}"), ('{{"a\\n\\u0041"}}', "a\nA"), ("{{userId == '7'}}", True), ("{{userId === '7'}}", False), ("{{1 == true}}", True),
         ("{{1 === true}}", False), ("{{text > 9}}", True), ("{{'1e999' > 1}}", False), ("{{'1_0' == 10}}", False), ("{{' 1.50 ' == 1.5}}", True), ("{{99999999999999999999}}", 1e20), ("{{'b' > 'a'}}", True), ("{{nothing == null}}", True), ("{{unknown == null}}", True),
         ("{{unknown || 'default'}}", "default"), ("{{zero || 5}}", 5), ("{{userId && 'yes'}}", "yes"), ("{{!empty}}", True), ("{{!!list}}", True),
         ("{{$isEmpty(empty)}}", True), ("{{$isEmpty(list)}}", False), ("{{$isNotEmpty(unknown)}}", False), ("{{$length(list)}}", 2), ("{{$now}}", "2023-11-14T22:13:20Z"),

@@ -12,7 +12,7 @@ from aiohttp.abc import AbstractResolver
 
 from flowrunner.errors import ConfigurationError, LimitExceeded
 from flowrunner.tasks.client import GuardedClient, GuardedResolver, Unreachable
-from flowrunner.tasks.egress import EgressPolicy, EgressRefused, is_special
+from flowrunner.tasks.egress import EgressPolicy, EgressRefused, destination, is_special
 
 # {port} is the listener's. Every line must be refused, whatever it resolves to.
 SPELLINGS = [
@@ -371,3 +371,26 @@ def test_bad_exceptions(entry):
     """An exception that cannot be read is named."""
     with pytest.raises(ConfigurationError):
         EgressPolicy([entry])
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("ftp://files.example/a", "Only http:// and https:// URLs with a host are allowed, not 'ftp://files.example/a'."),
+        (
+            "{{nope}}/x",
+            "Only http:// and https:// URLs with a host are allowed, not '{{nope}}/x'. {{nope}} could not be resolved: no variable and no output has this name.",
+        ),
+        ("http://h/{{ a }}", "The URL 'http://h/{{ a }}' holds a blank, a control character or a backslash. {{ a }} could not be resolved: "),
+        ("http://h/x y?q={{a}}", "The URL 'http://h/x y' holds a blank, a control character or a backslash. {{a}} could not be resolved: "),
+        ("http://[::1", "The URL 'http://[::1' cannot be read."),
+        ("ftp://user:dbpw@h/?token=dbpw", "Only http:// and https:// URLs with a host are allowed, not 'ftp://***@h/'."),
+        (f"ftp://h/{'a' * 500}", f"Only http:// and https:// URLs with a host are allowed, not 'ftp://h/{'a' * 192}'."),
+    ],
+)
+def test_the_refused_address_is_named(url, said):
+    """Without what may be a credential in it; what was not resolved is told."""
+    with pytest.raises(EgressRefused) as caught:
+        destination(url)
+    assert str(caught.value).startswith(said)
+    assert "dbpw" not in str(caught.value)

@@ -88,7 +88,7 @@ def test_a_count_may_be_a_text_with_a_number(count, times):
     loop = {"type": "loop", "config": {"count": "{{x}}", "children": [{"id": "b", "type": "merge"}]}}
     assert Player({"name": "w", "steps": {"a": loop}}, {"x": count}).output["outputs"]["a"]["totalIterations"] == times
     for wrong in ("two", "", "2.5", "-1", True, None, [2]):
-        assert Player({"name": "w", "steps": {"a": loop}}, {"x": wrong}).outcome.error == "States.QueryEvaluationError"
+        assert Player({"name": "w", "steps": {"a": loop}}, {"x": wrong}).outcome.error == "FlowRunner.InvalidParameters"
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_a_step_that_gives_such_a_name_is_refused(kind):
     assert (found.pointer, found.severity) == ("/steps/a/config/variables/test.failure", "ERROR")
     for given in ({"$x": 1}, {"test.failure": {"stage": "setup"}}):
         played = Player(definition("{{given}}"), {"given": given})
-        assert (played.outcome.status, played.outcome.error) == ("FAILED", "States.QueryEvaluationError")
+        assert (played.outcome.status, played.outcome.error) == ("FAILED", "FlowRunner.InvalidParameters")
         assert f"'{next(iter(given))}'" in played.outcome.cause
     played = Player(definition("{{given}}"), {"given": [1]})
     assert "'variables' must be an object" in played.outcome.cause
@@ -130,10 +130,10 @@ def test_a_step_that_gives_such_a_name_is_refused(kind):
 def test_what_comes_in_all_the_same_is_not_there(restored):
     """A program takes no variable of the compiler's own, from the caller or the environment; a test does not take its verdict from there."""
     played = Player(
-        {"name": "w", "steps": {"x": SAYS, "y": {"type": "transform", "config": {"input": "{{nodes.x.output.q}}"}, "dependsOn": []}}},
+        {"name": "w", "steps": {"x": SAYS, "y": {"type": "store", "config": {"op": "set", "key": "k", "value": "{{nodes.x.output.q}}"}, "dependsOn": []}}},
         {**WRONG, "user": "ada"}, environment={**WRONG, SECRETS: {"public": "environments/dev/public"}}, restored=restored,
     )  # fmt: skip
-    assert played.params("y")["input"] == "{{nodes.x.output.q}}"
+    assert played.params("y")["value"] == "{{nodes.x.output.q}}"
     assert played.called("x")["secrets"] == {"public": "environments/dev/public"}
     played.answer("x", {})
     played.answer("y", 1)

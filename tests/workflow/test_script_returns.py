@@ -34,11 +34,10 @@ def test_a_step_that_is_repeated(play):
     assert played.output["variables"] == {"q": 2, "results": 0}
 
 
-def test_other_kinds(play):
-    """Know no such parameter: it is their own."""
-    played = play({"a": {"type": "transform", "config": {"script": "1", "returns": ["q"]}}})
-    played.answer("a", {"q": 1})
-    assert played.output["variables"] == {}
+def test_other_kinds():
+    """Know no such parameter."""
+    [found] = parse_workflow(json.dumps({"steps": {"a": {"type": "transform", "config": {"script": "1", "returns": ["q"]}}}}), BUILT_IN).diagnostics
+    assert (found.severity, found.code, found.pointer) == ("ERROR", "UNKNOWN_FIELD", "/steps/a/config/returns")
 
 
 @pytest.mark.parametrize("returns", ["q", ["{{q}}"], ["a.b"], ["a[0]"], [""], "{{names}}"])

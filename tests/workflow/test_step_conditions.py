@@ -32,7 +32,7 @@ def test_a_condition_that_cannot_be_evaluated(more, status, retried, restored):
     assert played.outcome.status == status
     assert [note["is"] for note in played.notes("StepStarted", "StepRetried", "StepCompleted")] == ["StepStarted", *["StepRetried"] * retried, "StepCompleted"]
     [completed] = played.notes("StepCompleted")
-    assert (completed["status"], completed["error"]) == ("failed", "States.QueryEvaluationError")
+    assert (completed["status"], completed["error"]) == ("failed", "FlowRunner.InvalidParameters")
 
 
 @pytest.mark.parametrize("restored", [False, True])
@@ -49,8 +49,8 @@ def test_a_condition_is_looked_at_once(restored):
     assert played.running() == ["a"]
 
 
-def test_progress_counts_the_steps_of_the_first_level():
-    """A group is one step: what ends within it is a part of its share."""
+def test_progress_counts_the_steps_within_a_group():
+    """Each moves it by its part of the group, which is one step of those around."""
     children = [{"id": f"c{number}", "type": "script", "config": {"script": "return 1"}} for number in range(3)]
     steps = [
         {"id": "g", "type": "group", "children": children},

@@ -177,7 +177,7 @@ def test_a_target_may_be_an_item_of_a_list():
     assert mapped("x", target="args[-1].of", config=config).params("a")["args"] == ["-n", "?", {"of": "x"}]
     assert config == {"args": ["-n", "?", {"of": 1}]}
     failed = mapped("x", target="args[3]", config=config).outcome
-    assert (failed.error, "sets item 3 of a list, but there are 3" in failed.cause) == ("States.QueryEvaluationError", True)
+    assert (failed.error, "sets item 3 of a list, but there are 3" in failed.cause) == ("FlowRunner.InvalidParameters", True)
     assert "but there is no list" in mapped("x", target="env[0]").outcome.cause
     found = findings(
         workflow(first=FIRST, a={**FIRST, "dependsOn": ["first"], "dataMappers": [{"sourceStep": "first", "sourcePath": "v", "targetParam": "[0]"}]})

@@ -288,7 +288,7 @@ def test_action_templates(play):
     played = play(workflow(a={"actionTemplateId": "say", "inputs": {"who": "Ada"}}), templates=templates)
     assert played.params("a") == {"command": "echo", "args": ["Hello, Ada"]}
     played.answer("a", {"stdout": "x"})
-    assert played.output["variables"] == {"said": "x"}
+    assert (played.output["variables"], played.output["outputs"]) == ({}, {"a": {"stdout": "x", "said": "x"}})
 
 
 def test_what_the_step_before_gave(play):
@@ -345,11 +345,27 @@ def test_a_loop_around_one_step_tries_each_iteration_again(play):
     assert (loop["completedIterations"], loop["failedIterations"], loop["results"]) == (1, 1, [{"error": "E", "cause": "because"}, {"exitCode": 0}])
 
 
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (command(config={"command": "ls", "args": ["a", "{{x / 0}}"]}), "In 's': 'args.1': 5 / 0 has no result."),
+        ({"type": "delay", "config": {"duration": "{{x}} parsecs"}}, "In 's': 'duration' must be a number of seconds from 0 to a year, or a text with"),
+        ({"type": "wait", "config": {"until_time": "{{x}}"}}, "In 's': 'until_time' must be a moment such as 2026-01-31T08:00:00Z; 5 stands there."),
+    ],
+)
+def test_a_value_that_cannot_be_had_is_named(play, step, said):
+    """With its step and its place in the config, not in the words of state machines."""
+    played = play(workflow({"x": 5}, s=step))
+    assert (played.outcome.status, played.outcome.error) == ("FAILED", "FlowRunner.InvalidParameters")
+    assert said in played.outcome.cause
+    assert "event id" not in json.dumps(played.records)
+
+
 def test_a_loop_over_what_is_no_list(play):
     """A failure of the step like any other: it may be passed by."""
     step = {"loop": {"type": "forEach", "source": "x", "children": {"a": command()}}}
     played = play(workflow({"x": 5}, l=step))
-    assert (played.outcome.status, played.outcome.error) == ("FAILED", "States.QueryEvaluationError")
+    assert (played.outcome.status, played.outcome.error) == ("FAILED", "FlowRunner.InvalidParameters")
     assert "needs a list, but its source gave: 5" in played.outcome.cause
     assert play(workflow({"x": 5}, l={**step, "onError": "continue"}, z=command(dependsOn=["l"]))).running() == ["z"]
 
@@ -389,6 +405,9 @@ def test_a_large_end(play):
         played.answer(step, step * 1_600_000)
     assert {name: value is None for name, value in played.output["outputs"].items()} == {"a": False, "b": True, "c": True}
     assert played.output["omitted"] == ["outputs.b", "outputs.c"]
+    played = play(workflow(a=command()))
+    played.answer("a", "\N{GRINNING FACE}" * 800_000)  # 3.2 MB
+    assert played.output["omitted"] == ["outputs.a"]
 
 
 def test_a_timeout_without_effect_is_told():
@@ -423,7 +442,7 @@ def test_levels_of_variables():
         (workflow(a=command(name="n" * 257)), "/steps/a/name", "at most 256 characters"),
         (workflow(a={"type": "http", "config": {"method": "GET"}}), "/steps/a/config", "The parameter url is missing, or path: "), (workflow(a={"type": "script"}), "/steps/a/config", "script is missing, or function"),
         (workflow(a={"type": "delay", "config": {"duration": 1, "unit": "d"}}), "/steps/a/config/unit", "ms, s, m or h"),
-        (workflow(a={"type": "delay", "config": {"duration": 1, "jitter": "much"}}), "/steps/a/config/jitter", "must be true, a share"),
+        (workflow(a={"type": "delay", "config": {"duration": 1, "jitter": "much"}}), "/steps/a/config/jitter", "must be true, or a share"),
         (workflow(a=command(dataMappers=[{"sourceStep": "x", "sourcePath": "y", "targetParam": "z"}])), "/steps/a/dataMappers/0/sourceStep", "no step 'x' to take"),
         (workflow(a={"type": "script", "config": {"script": "return '{{secrets.k}}'"}}), "/steps/a/config/script", "without braces"),
         (workflow(a={"type": "test-case", "config": {}}), "/steps/a/config", "'testId' is missing"), (workflow(a={"type": "flow", "config": {"flow_id": "x"}}), "/steps/a/type", "belongs to flows"),

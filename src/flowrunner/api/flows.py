@@ -161,7 +161,9 @@ def _empty(kept: Kept | None = None) -> Response[bytes]:
 
 
 def _text(kept: Kept, version: Version, revision: Revision) -> Response[bytes]:
-    headers = {**NO_STORE, "etag": tag(kept.tag), "x-version": str(version.number)}
+    """A version's text; the flow's tag only with the latest one, for who has read another has not read what a write would replace."""
+    tagged = {"etag": tag(kept.tag)} if version.number == kept.definition.latest.number else {}
+    headers = {**NO_STORE, **tagged, "x-version": str(version.number)}
     return Response(revision.definition.encode(), media_type=YAML, headers=headers)
 
 
@@ -236,7 +238,7 @@ def _one(authoring: Authoring) -> list[HTTPRouteHandler]:
         contract=Contract(takes=FlowContent, gives={204: None}, fails=(404, 409, 412), tagged=True),
     )
     async def update_flow(request: Caller, flow: FromPath[str]) -> Response[bytes]:
-        """Keep another text as the next version."""
+        """Keep another text as the next version; the metadata that it says otherwise than the version before are taken, a name, too."""
         given = await body_of(request, FlowContent)
         return _empty(await flows.update(request.user.account, flow, by=by_of(request.user), text=given.content, expected=expected_of(request)))
 

@@ -14,6 +14,7 @@ from flowrunner.asl.maps import MapParts, map_parts
 from flowrunner.asl.references import secrets_of
 from flowrunner.asl.rules import catchers_of, retriers_of, rules_of
 from flowrunner.asl.validate import check_graph, check_names
+from flowrunner.asl.variables import check_variables
 from flowrunner.core.diagnostics import Diagnostic
 from flowrunner.core.program import (
     Branch,
@@ -110,6 +111,7 @@ def _program(found: Findings, value: JSONObject, *, express: bool) -> Program | 
     machine = _Machine(found, language, express)
     root, timeout = _branch(machine, fields, ()), fields.get("TimeoutSeconds")
     check_names(found, value)
+    check_variables(found, value)
     if root is None:
         return None
     return Program(

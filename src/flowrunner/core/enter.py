@@ -20,7 +20,7 @@ from flowrunner.core.resource import Resource, parse_resource
 from flowrunner.core.run import Run
 from flowrunner.core.scope import Attempt, Group, Pause, Scope
 from flowrunner.errors import ExpressionError
-from flowrunner.jsonvalue import JSONValue, Payload, dumps
+from flowrunner.jsonvalue import JSONObject, JSONValue, Payload, dumps
 from flowrunner.lang.moment import parse_timestamp
 
 EVENT_PREFIX = {"lambda": "LambdaFunction", "activity": "Activity", "service": "Task"}
@@ -347,18 +347,22 @@ def _map(run: Run, scope: Scope) -> None:
     open_map(run, scope, work, given, _items(run, scope, work, given))
 
 
-def _items(run: Run, scope: Scope, work: MapWork, given: Payload) -> list[JSONValue]:
+def _items(run: Run, scope: Scope, work: MapWork, given: Payload) -> list[JSONValue] | JSONObject:
+    """An array, for a distributed Map an object too: recorded, an inline one fails with it."""
     if work.reader is not None:
         raise StateFailed(Failure(ITEM_READER_FAILED, "ItemReader is not available in this version of FlowRunner."))
     if work.writer is not None:
         raise StateFailed(Failure(RESULT_WRITER_FAILED, "ResultWriter is not available in this version of FlowRunner."))
     value = given.value if work.items is None else field_value(run, scope, work.items, given.value)
-    if isinstance(value, list):
+    if isinstance(value, list) or (work.distributed and isinstance(value, dict)):
         return value
     if scope.state.language == "JSONata":
         if work.items is None:
             raise query_failed(scope, f"Map state input must be an array but was: {dumps(value)}", None)
+        is_literal = work.items.template is None or getattr(work.items.template, "constant", False)
         text = f"The JSONata expression '{field_text(work.items)}' specified for the field 'Items' returned an unexpected result type."
+        if is_literal or not field_text(work.items):
+            text = "The value of the field 'Items' has an unexpected type."
         raise query_failed(scope, f"{text} Expected 'array', but was '{json_type(value)}' for value: {dumps(value)}", "Items")
     path = field_text(work.items) if work.items is not None else "$"
     raise runtime(scope, f'Reference path "{path}" must point to array.')

@@ -25,6 +25,7 @@ EXCEED_TOLERATED_FAILURE_THRESHOLD = "States.ExceedToleratedFailureThreshold"
 ITEM_READER_FAILED = "States.ItemReaderFailed"
 RESULT_WRITER_FAILED = "States.ResultWriterFailed"
 OUTCOME_UNKNOWN = "FlowRunner.OutcomeUnknown"
+INVALID_PARAMETERS = "FlowRunner.InvalidParameters"  # in flows and workflows what a failed evaluation is to AWS
 
 TERMINAL = frozenset({RUNTIME})  # never retried or caught, not even by name: a bug of the definition, as AWS has it
 NOT_BY_WILDCARD = frozenset({DATA_LIMIT_EXCEEDED})
@@ -39,7 +40,7 @@ class Failure:
     (``EvaluationFailed`` follows the event before the state in the causal chain), not the check of its result.
     `alias` is a second name that Retry and Catch may use: the history calls a missed heartbeat ``States.Timeout``, as AWS
     recorded it, while the documentation catches ``States.HeartbeatTimeout``. `detail` is what a flow's own Fail state
-    tells the catcher besides.
+    tells the catcher besides. `said` is what stands in the cause behind AWS's opening words. Longer texts than AWS has are cut, whoever made them.
     """
 
     error: str | None
@@ -49,6 +50,13 @@ class Failure:
     alias: str | None = None
     recorded: bool = False  # EvaluationFailed stands in the history already: the scope around it does not repeat it
     detail: JSONValue = None
+    said: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.error is not None and len(self.error) > MAX_ERROR_CHARACTERS:
+            object.__setattr__(self, "error", self.error[:MAX_ERROR_CHARACTERS])
+        if self.cause is not None and len(self.cause) > MAX_CAUSE_CHARACTERS:
+            object.__setattr__(self, "cause", self.cause[:MAX_CAUSE_CHARACTERS])
 
 
 def too_long(what: str, milliseconds: int) -> str:

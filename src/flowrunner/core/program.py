@@ -60,7 +60,10 @@ class Retrier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catcher:
-    """Where to go on when a state has failed for good; `result_path` None discards the error (JSONPath)."""
+    """Where to go on when a state has failed for good; `result_path` None discards the error (JSONPath).
+
+    What is `lost` by the failure is said in a line of the log (``Batch``: with the number of the iteration); flows only.
+    """
 
     error_equals: tuple[str, ...]
     next: str
@@ -68,6 +71,7 @@ class Catcher:
     keeps_input: bool = False
     output: Template | None = None
     assign: Template | None = None
+    lost: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,7 @@ class ActionTemplate(msgspec.Struct, frozen=True, kw_only=True):
 
 def records(documents: DocumentStore) -> Records[ActionTemplate]:
     """The templates of all accounts."""
-    return Records(documents, KIND, "action template", ActionTemplate, reserved=frozenset({"accessible"}))
+    return Records(documents, KIND, "action template", ActionTemplate, reserved=frozenset({"accessible"}), member="templateId")
 
 
 async def around(store: Store, account: str, text: str) -> dict[str, Any]:
@@ -66,7 +66,7 @@ async def around(store: Store, account: str, text: str) -> dict[str, Any]:
 def compiled(template: ActionTemplate) -> JSONObject:
     """A template as the front end of workflows takes it."""
     parameters = msgspec.to_builtins(template.parameters)
-    return {"type": template.type, "config": template.config, "parameters": parameters, "outputs": template.outputs}
+    return {"type": template.type, "config": template.config, "parameters": parameters, "outputs": template.outputs, "version": template.version}
 
 
 def named(text: str) -> set[str]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from flowrunner.core.program import Retrier
 from flowrunner.errors import ExpressionSyntaxError
 from flowrunner.flow.fields import BATCH, HOOKS, NODE, RETRY
-from flowrunner.flow.reader import INVALID_VALUE, UNKNOWN_FIELD, read_members
+from flowrunner.flow.needs import faults_of
+from flowrunner.flow.reader import INVALID_VALUE, read_members
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
-from flowrunner.kinds.check import findings
+from flowrunner.kinds.check import findings, place_in
 from flowrunner.kinds.info import KindInfo
 from flowrunner.lang.embedded import expressions_of, parts_of
 from flowrunner.reading.findings import Findings, Place
@@ -20,6 +21,7 @@ from flowrunner.reading.wording import meant
 UNKNOWN_KIND = "UNKNOWN_KIND"
 INVALID_PARAMETER = "INVALID_PARAMETER"
 INVALID_EXPRESSION = "INVALID_EXPRESSION"
+EFFECTLESS = "HAS_NO_EFFECT"
 # Kinds that arrange steps of a workflow; a flow does the same with its edges.
 NOT_IN_FLOWS = {
     "branch": "use a condition and its edges",
@@ -60,6 +62,7 @@ def read_node(found: Findings, name: str, value: JSONValue, place: Place, kinds:
         return None
     params: JSONObject = members.get("params", {})
     _check_params(found, kind, params, (*place, "params"), there="params" in members, at=place)
+    _check_together(found, kind, params, (*place, "params") if "params" in members else place)
     batch = read_members(found, members["batch"], (*place, "batch"), BATCH) if "batch" in members else None
     hooks = read_members(found, members["hooks"], (*place, "hooks"), HOOKS) if "hooks" in members else {}
     if batch is not None:
@@ -103,16 +106,23 @@ def _as_remedy(words: str) -> str:
 
 def _check_params(found: Findings, kind: KindInfo, params: JSONObject, place: Place, *, there: bool, at: Place) -> None:
     for wrong in findings(kind.parameters, params):
-        where = _below(params, wrong.pointer)
+        where = place_in(params, wrong.pointer)
         said = f"{_called(where)} {wrong.message}" if where else f"The parameter {wrong.message}"
-        if wrong.severe:
-            found.refuse((*place, *where) if there else at, f"{said}.", INVALID_PARAMETER, hint=wrong.hint)
-        else:
-            found.warning((*place, *where), f"{said}.", UNKNOWN_FIELD, hint=wrong.hint)
+        say = found.refuse if wrong.severe else found.warning
+        say((*place, *where) if there else at, f"{said}.", wrong.code, hint=wrong.hint)
     scripts = kind.scripts()
     for below, source in kind.javascript(params):
         found.script((*place, *below), source)
     _expressions(found, {name: value for name, value in params.items() if name not in scripts}, place)
+
+
+def _check_together(found: Findings, kind: KindInfo, params: JSONObject, place: Place) -> None:
+    for fault in faults_of(kind.name, params):
+        where = place if fault.name is None else (*place, fault.name)
+        if fault.severe:
+            found.refuse(where, fault.message, INVALID_PARAMETER, hint=fault.hint)
+        else:
+            found.warning(where, fault.message, EFFECTLESS, hint=fault.hint)
 
 
 def _expressions(found: Findings, value: JSONValue, place: Place) -> None:
@@ -127,16 +137,6 @@ def _expressions(found: Findings, value: JSONValue, place: Place) -> None:
 def _called(place: Place) -> str:
     """A member by its name, an item of a list by its number from 1 on."""
     return f"Item {place[-1] + 1} of '{place[-2]}'" if isinstance(place[-1], int) else f"'{place[-1]}'"
-
-
-def _below(value: JSONValue, pointer: str) -> Place:
-    place: list[str | int] = []
-    for part in pointer.split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~")
-        key: str | int = int(name) if isinstance(value, list) else name
-        place.append(key)
-        value = value[key]
-    return tuple(place)
 
 
 def _mentions(parts: JSONValue) -> frozenset[str]:

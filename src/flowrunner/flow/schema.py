@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 
 from flowrunner.flow.fields import BATCH, EXTENSION, FLOW, HOOKS, METADATA, NODE, RETRY, Member, Members
 from flowrunner.flow.node import NOT_IN_FLOWS
-from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.jsonvalue import JSONObject
 from flowrunner.kinds.info import KindInfo
+from flowrunner.kinds.published import parameters_schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DURATION = r"^\s*[0-9]+(\.[0-9]+)?((ns|us|µs|ms|s|m|h|d)([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h|d))*)?\s*$"
-_EXPRESSION: JSONObject = {"type": "string", "pattern": r"\$\{"}
+_OPENING = r"\$\{"  # as a pattern
 _TYPES: Mapping[str, JSONObject] = {
     "text": {"type": "string", "minLength": 1},
     "script": {"type": "string", "minLength": 1, "contentMediaType": "text/javascript"},
@@ -49,7 +50,7 @@ def flow_schema(kinds: Iterable[KindInfo]) -> JSONObject:
             "retry": _object(RETRY),
             "batch": _object(BATCH),
             "hooks": _object(HOOKS),
-            **{_defined(kind): parameters_schema(kind.parameters) for kind in usable},
+            **{_defined(kind): parameters_schema(kind.parameters, _OPENING) for kind in usable},
         },
     }
 
@@ -86,23 +87,3 @@ def _member(member: Member) -> JSONObject:
     else:
         made = dict(_TYPES[member.type])
     return made if member.default is None else {**made, "default": member.default}
-
-
-def parameters_schema(schema: JSONObject) -> JSONObject:
-    """The schema of a kind's parameters in a flow, where any value may also be a text with an expression."""
-    made = dict(schema)
-    if "properties" in schema:
-        made["properties"] = {name: _or_expression(part) for name, part in schema["properties"].items()}
-    if "items" in schema:
-        made["items"] = _or_expression(schema["items"])
-    return made
-
-
-def _or_expression(schema: JSONObject) -> JSONObject:
-    kinds: JSONValue = schema.get("type")
-    inner = parameters_schema(schema)
-    takes_text = kinds is None or "string" in ([kinds] if isinstance(kinds, str) else kinds)
-    if takes_text and not {"enum", "pattern"} & schema.keys():
-        return inner
-    description = {"description": inner.pop("description")} if "description" in inner else {}
-    return {**description, "anyOf": [inner, _EXPRESSION]}

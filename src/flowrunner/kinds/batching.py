@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowrunner.jsonvalue import JSONObject
+from flowrunner.kinds.http import BAD_PARAMETERS
 from flowrunner.kinds.info import KindInfo, boolean, duration, fields, integer, listed, number, script
 from flowrunner.kinds.scripting import SCRIPT_ERRORS
 
@@ -12,9 +13,11 @@ _PARAMETERS: dict[str, JSONObject] = {
     "processor_script": script(
         "JavaScript for each batch: it sees the batch as `batch`, `items` and `input.items`, its number as `batch_index`, and returns the results."
     ),
+    "script": script("The same, by its older name."),
     "item_script": script("JavaScript for each item instead: it sees `item` and `index`."),
     "timeout": duration("The longest one batch may take.", limit=True),
-    "item_timeout": duration("The longest one item may take, with `item_script`.", limit=True),
+    "item_timeout": duration("The longest one item may take, where a batch is one item.", limit=True),
+    "max_parallel": integer("The most batches at once. Default: what the kind is for.", minimum=1),
     "fail_fast": boolean("Whether the first batch that fails ends the rest.", default=False),
 }
 _OUTPUTS = fields(
@@ -41,10 +44,10 @@ def _kind(name: str, title: str, how: str, **more: JSONObject) -> KindInfo:
             f"Works on items in batches, {how}. Batches are isolated: the node succeeds when at least one batch did. "
             "It takes `error` when all failed, `timeout` when all that failed timed out. The node's `retry` is that of each batch."
         ),
-        parameters=fields({**_PARAMETERS, **more}, closed=False),
+        parameters=fields({**_PARAMETERS, **more}),
         outputs=_OUTPUTS,
         actions=("success", "error", "timeout"),
-        errors=SCRIPT_ERRORS,
+        errors=(BAD_PARAMETERS, *SCRIPT_ERRORS, ("FlowRunner.BatchFailed", "all batches are lost; the cause tells of the last")),
         pure=True,
         structural=True,
     )
@@ -54,6 +57,11 @@ BATCH = _kind("batch", "Batch", "one after another")
 ASYNC_BATCH = _kind("async_batch", "Asynchronous batch", "one after another, without holding a worker between them")
 PARALLEL_BATCH = _kind("parallel_batch", "Parallel batch", "several at once", max_parallel=_AT_ONCE)
 WORKER_POOL = _kind(
-    "worker_pool", "Worker pool", "one item each, by a number of workers", max_parallel=_AT_ONCE, workers=integer("How many workers.", minimum=1, default=64)
+    "worker_pool",
+    "Worker pool",
+    "one item each, by a number of workers",
+    batch_size=integer("Without effect: a worker takes one item at a time.", minimum=1, default=1),
+    max_parallel=integer("Items at once, where that is fewer than `workers`.", minimum=1),
+    workers=integer("How many workers.", minimum=1, default=64),
 )  # fmt: skip
 KINDS = (BATCH, ASYNC_BATCH, PARALLEL_BATCH, WORKER_POOL)

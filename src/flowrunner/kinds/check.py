@@ -10,17 +10,22 @@ from dataclasses import dataclass
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.formats import FORMATS
 
+INVALID_PARAMETER, UNKNOWN_FIELD, EFFECTLESS = "INVALID_PARAMETER", "UNKNOWN_FIELD", "HAS_NO_EFFECT"
 _EXPRESSION = re.compile(r"\$\{|\{\{")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`pointer` (RFC 6901, below the parameters), what is wrong there, and what would mend it. `severe`: it cannot work; else it is only unknown."""
+    """`pointer` (RFC 6901, below the parameters), what is wrong there, what would mend it, and the code of it.
+
+    `severe`: it cannot be what the author means; else it is a parameter of older definitions that does nothing here.
+    """
 
     pointer: str
     message: str
     severe: bool = True
     hint: str = ""
+    code: str = INVALID_PARAMETER
 
 
 def is_open(value: JSONValue) -> bool:
@@ -50,6 +55,17 @@ def findings(schema: JSONObject, value: JSONValue, *, expressions: bool = True, 
         yield from _of_object(schema, value, expressions, pointer)
 
 
+def place_in(value: JSONValue, pointer: str) -> tuple[str | int, ...]:
+    """The names and indexes of a finding's pointer into `value`."""
+    place: list[str | int] = []
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        key: str | int = int(name) if isinstance(value, list) else name
+        place.append(key)
+        value = value[key]
+    return tuple(place)
+
+
 def _wrong(schema: JSONObject, value: JSONValue, names: list[str] | None, about: str) -> tuple[str | None, str]:
     """What the value must be, when it is not, and the remedy."""
     if names is not None and not any(is_type(value, name) for name in names):
@@ -76,10 +92,12 @@ def _of_object(schema: JSONObject, value: JSONObject, expressions: bool, pointer
         yield Finding(pointer, f"{ways[0]} is missing, or {' or '.join(ways[1:])}: {properties[ways[0]]['description']}".rstrip("."), hint=f"Add {ways[0]}.")
     for name, part in value.items():
         place = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+        if properties.get(name, {}).get("deprecated"):
+            yield Finding(place, "has no effect", severe=False, hint=properties[name]["description"], code=EFFECTLESS)
         if name in properties:
             yield from findings(properties[name], part, expressions=expressions, pointer=place)
         elif schema.get("additionalProperties") is False:
-            yield Finding(place, "is not known here", severe=False, hint=_meant(name, list(properties)) or f"There are: {', '.join(properties)}.")
+            yield Finding(place, "is not known here", hint=_meant(name, list(properties)) or f"There are: {', '.join(properties)}.", code=UNKNOWN_FIELD)
 
 
 _ARTICLE = {

@@ -32,7 +32,17 @@ _ASSERTED: dict[str, JSONObject] = {
 ONE: JSONObject = {**fields({"type": choice("How `actual` is compared.", *COMPARISONS), **_ASSERTED}, "type"), "format": ASSERTION}
 # An assertion of an answer: of its status, of a path into its body, or any of the above.
 OF_ANSWER: JSONObject = {
-    **fields({"type": choice("What is asserted.", "status_code", "json_path", *COMPARISONS), **_ASSERTED}, "type", closed=False),
+    **fields(
+        {
+            "type": choice("What is asserted.", "status_code", "json_path", *COMPARISONS),
+            **_ASSERTED,
+            "in": listed("For `status_code`: the statuses, one of which it is."),
+            "value": anything("`expected`, by another name."),
+            "equals": anything("For `json_path`: what stands there."),
+            "exists": boolean("For `json_path`: whether there is something."),
+        },
+        "type",
+    ),
     "format": ASSERTION,
 }
 ASSERT = KindInfo(

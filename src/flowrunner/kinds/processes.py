@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowrunner.kinds.formats import TIME_LIMIT
 from flowrunner.kinds.http import BAD_PARAMETERS, EGRESS
-from flowrunner.kinds.info import KindInfo, address, anything, boolean, choice, duration, fields, integer, listed, mapping, text, texts
+from flowrunner.kinds.info import KindInfo, address, anything, boolean, choice, duration, fields, integer, listed, mapping, text, texts, unused
 
 NOT_ALLOWED = ("FlowRunner.CommandNotAllowed", "the operator has not allowed this program (`command_allow`)")
 
@@ -13,8 +13,8 @@ COMMAND = KindInfo(
     title="Command",
     description=(
         "Starts a program that the operator has allowed, with a list of arguments and without a shell: an argument reaches the program as it is, whatever is in it. "
-        "The program has an environment with `PATH` and `LANG` alone and a new folder of its own; it and everything it started are killed when the step is cancelled or takes too long. "
-        "In a workflow an exit code other than 0 fails the step."
+        "The program has a new folder of its own and an environment of `PATH`, `LANG` and a mark by which its descendants are found (`CHILD_OF_FLOWRUNNER`); it and everything it started are killed when the step is cancelled or takes too long. "
+        "In a workflow an exit code other than 0 fails the step; in a flow it takes the action `error`, and is tried again first where the node has `retry`."
     ),
     parameters=fields(
         {
@@ -38,6 +38,7 @@ COMMAND = KindInfo(
         closed=False,
     ),
     actions=("success", "error"),
+    retried=("error",),
     errors=(
         NOT_ALLOWED,
         BAD_PARAMETERS,
@@ -61,7 +62,7 @@ MCP = KindInfo(
             "args": texts("For `cmd`: its arguments."),
             "env": mapping("For `cmd`: its environment."),
             "url": address("For `http` and `sse`: the server."),
-            "messagesPostEndpoint": text("Not needed: the server says where messages are posted. Older definitions have it."),
+            "messagesPostEndpoint": unused("Not needed: the server says where messages are posted. Older definitions have it."),
             "headers": mapping("For `http` and `sse`: more headers."),
             "timeout": {"type": ["integer", "string"], "format": TIME_LIMIT, "description": "The longest it may take: a number of milliseconds, or a text with units.", "default": 60000},
             "toolName": text("The tool to execute."),

@@ -19,7 +19,7 @@ TRANSFORM = KindInfo(
     title="Transform",
     aliases=("base",),
     description="Makes a value of the input with JavaScript. Without a script it gives its input on.",
-    parameters=fields({"script": script(f"The body of a function, or an expression. {_NAMES}")}, closed=False),
+    parameters=fields({"script": script(f"The body of a function, or an expression. {_NAMES}")}),
     outputs=anything("What the script returns."),
     errors=SCRIPT_ERRORS,
     pure=True,
@@ -31,7 +31,7 @@ CONDITION = KindInfo(
         "Picks the edge with JavaScript. A text is the edge's name, a boolean gives `true` or `false`, an object's `branch` or `branch_decision` is the name; "
         "anything else takes `success`."
     ),
-    parameters=fields({"condition_script": script(f"The body of a function, or an expression. {_NAMES}"), "script": script("The same, by its shorter name.")}, closed=False, any_of=("condition_script", "script")),
+    parameters=fields({"condition_script": script(f"The body of a function, or an expression. {_NAMES}"), "script": script("The same, by its shorter name.")}, any_of=("condition_script", "script")),
     outputs=anything("What the script returns."),
     actions=(),
     errors=SCRIPT_ERRORS,
@@ -62,7 +62,11 @@ SCRIPT = KindInfo(
         "description": "A `script` in JavaScript, or the name of a registered Python `function`.",
     },
     outputs=anything("What the script returns."),
-    errors=(*SCRIPT_ERRORS, ("FlowRunner.InvalidParameters", "the language is not to be had here; the cause says what is")),
+    errors=(
+        *SCRIPT_ERRORS,
+        ("FlowRunner.InvalidParameters", "the language is not to be had here; the cause says what is"),
+        ("FlowRunner.NodeFailed", "a Python function returned too much, or failed with an error that has no name of its own"),
+    ),
     pure=True,
 )
 KINDS = (TRANSFORM, CONDITION, SCRIPT)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from flowrunner.kinds.http import BAD_PARAMETERS, EGRESS
-from flowrunner.kinds.info import KindInfo, anything, boolean, choice, duration, fields, integer, listed, mapping, text, text_or_texts
+from flowrunner.kinds.info import KindInfo, anything, boolean, choice, duration, fields, integer, listed, mapping, text, text_or_texts, unused
 
 FILTERS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$contains")
 _TAKEN = ("FlowRunner.Conflict", "others changed it again and again at the same moment")
+_DATABASE_OPERATIONS = ("select", "execute", "transaction", "batch", "get", "set", "delete", "list", "query")
+_TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _QUERY_OUTPUT = "`{items, count}`"
 
 STORE = KindInfo(
@@ -31,11 +33,13 @@ STORE = KindInfo(
             "filter": mapping(f"For `query`: field (a path with dots) to value, or to operators: {', '.join(f'`{name}`' for name in FILTERS)}."),
             "sort": text_or_texts("For `query`: the field to sort by; `-field` sorts downwards."),
             "limit": integer("For `list` and `query`: the most that are given, up to 1,000.", minimum=1, maximum=1000, default=100),
+            "file_path": unused("Not needed: values are kept durably in any case. Older definitions have it."),
+            "auto_save": unused("Not needed: values are kept durably in any case."),
         }
     ),
     outputs=anything(f"`get`: `{{key, value, found}}`. `set`, `increment`, `append`: `{{key, value}}`. `delete`: `{{key, deleted}}`. `list`: `{{keys, count}}`. `query`: {_QUERY_OUTPUT}, each item `{{key, value}}`."),
     actions=("success", "not_found"),
-    errors=(BAD_PARAMETERS, _TAKEN, ("FlowRunner.StoreType", "what is there is no number (`increment`) or no list (`append`)"), ("States.DataLimitExceeded", "the value is larger than 256 KiB")),
+    errors=(BAD_PARAMETERS, _TAKEN, ("FlowRunner.StoreType", "what is there is no number (`increment`) or no list (`append`)"), ("FlowRunner.SecretNotAllowed", "the value to keep holds a secret"), ("States.DataLimitExceeded", "the value is larger than 256 KiB")),
 )  # fmt: skip
 DATABASE = KindInfo(
     name="database",
@@ -57,12 +61,12 @@ DATABASE = KindInfo(
             "user": text("The role."),
             "password": text("Its password."),
             "dbname": text("The database."),
-            "sslmode": choice("How TLS is used, as libpq has it.", "disable", "allow", "prefer", "require", "verify-ca", "verify-full", default="prefer"),
-            "ssl_mode": text("The same."),
+            "sslmode": choice("How TLS is used, as libpq has it.", *_TLS_MODES, default="prefer"),
+            "ssl_mode": choice("The same.", *_TLS_MODES),
             "sslrootcert": text("Certificates of the authority to trust, as PEM text."),
-            "op": text("The same as `operation`."),
-            "operation": choice("What to do.", "select", "execute", "transaction", "batch", "get", "set", "delete", "list", "query"),
-            "queryType": text("The same, as step workflows write it: `select`, `exec`, `insert`, `update`, `delete`."),
+            "op": choice("The same as `operation`.", *_DATABASE_OPERATIONS),
+            "operation": choice("What to do.", *_DATABASE_OPERATIONS),
+            "queryType": choice("The same, as step workflows write it.", "select", "query", "exec", "execute", "insert", "update", "delete", "transaction", "batch"),
             "query": text("The statement, with `$1` (PostgreSQL) or `?` (SQLite) for each argument."),
             "args": {"type": ["array", "object"], "description": "The arguments; on SQLite also an object, for parameters with names (`:name`)."},
             "rows": listed("For `batch`: a list of arguments for each run of `query`."),
@@ -81,7 +85,7 @@ DATABASE = KindInfo(
     ),
     outputs=anything("`select`, `query`: `{rows, row_count, rowCount, columns}`. `execute`: `{affected}`, with RETURNING also `rows` and `row_count`. `transaction`: `{affected, results}`. `batch`: `{affected, batches}`. With `table_name`: `{key, value, found}`, `{key, value}`, `{key, deleted}`, `{items, count}`."),
     actions=("success", "not_found"),
-    errors=(EGRESS, BAD_PARAMETERS, ("FlowRunner.DatabaseError", "the database refused the statement; the cause has its message"), ("FlowRunner.ConstraintViolated", "a constraint stands against it"), ("FlowRunner.DatabaseConflict", "another transaction is in the way (locked, deadlock, serialization); the same again may work"), ("FlowRunner.DatabaseUnreachable", "it could not be reached"), ("FlowRunner.MissingExtra", "PostgreSQL's driver is not installed"), ("States.DataLimitExceeded", "the rows are more than `max_rows` or `max_bytes`")),
+    errors=(EGRESS, BAD_PARAMETERS, ("FlowRunner.DatabaseError", "the database refused the statement; the cause has its message"), ("FlowRunner.ConstraintViolated", "a constraint stands against it"), ("FlowRunner.DatabaseConflict", "another transaction is in the way (locked, deadlock, serialization); the same again may work"), ("FlowRunner.DatabaseUnreachable", "it could not be reached"), ("FlowRunner.MissingExtra", "PostgreSQL's driver is not installed"), ("FlowRunner.NodeFailed", "the operator has named no folder for SQLite files (`database_folder`)"), ("States.DataLimitExceeded", "the rows are more than `max_rows` or `max_bytes`")),
 )  # fmt: skip
 DYNAMODB = KindInfo(
     name="dynamodb",

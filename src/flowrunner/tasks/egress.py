@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from yarl import URL
 
 from flowrunner.errors import AccessDenied, ConfigurationError
+from flowrunner.tasks.secrecy import hidden
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -31,6 +32,8 @@ _SPECIAL_V6 = tuple(IPv6Network(text) for text in ("2001::/23", "2001:db8::/32",
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are the IPv4 address
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)  # WHATWG URL, "ends in a number": such hosts are IPv4 or nothing
+_CREDENTIAL = re.compile(r"//[^/?#]*@")
+MOST_SHOWN = 200  # characters of a URL in a message
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")  # control characters, blanks; browsers read a backslash as a slash
 
 
@@ -122,20 +125,29 @@ class Destination:
 
 
 def destination(text: str, base: URL | None = None) -> Destination:
-    """Read a URL (a redirect's, relative to `base`). Raises EgressRefused for any but plain http and https URLs."""
+    """Read a URL (a redirect's, relative to `base`). Raises EgressRefused for any but plain http and https URLs, which it names."""
     if _UNSAFE.search(text):
-        raise EgressRefused("The URL holds a blank, a control character or a backslash.")
+        raise _refused("The URL {} holds a blank, a control character or a backslash.", text)
     try:
         url = URL(text) if base is None else base.join(URL(text))
         scheme, host, port = url.scheme, url.raw_host, url.port
     except (ValueError, UnicodeError):
-        raise EgressRefused("The URL cannot be read.") from None
+        raise _refused("The URL {} cannot be read.", text) from None
     if scheme not in ("http", "https") or not host or not port:
-        raise EgressRefused("Only http:// and https:// URLs with a host are allowed.")
+        raise _refused("Only http:// and https:// URLs with a host are allowed, not {}.", text)
     if url.raw_user is not None or url.raw_password is not None:
         raise EgressRefused("A URL with a user name is not allowed.", remedy="Use a header or a connection.")
     host = host.lower().rstrip(".")
     return Destination(url, host, port, address_of(host))
+
+
+def _refused(said: str, text: str) -> EgressRefused:
+    """`said` of a URL, which is shown without what may be a credential: the attempt's secrets, a user's part, the query."""
+    whole = _CREDENTIAL.sub("//***@", hidden(text))
+    plain, begin = whole.partition("?")[0], whole.find("{{")
+    end = whole.find("}}", begin) + 2 if begin >= 0 else 0
+    remedy = None if end < 2 else f"{whole[begin:end][:MOST_SHOWN]} could not be resolved: no variable and no output has this name."
+    return EgressRefused(said.format(repr(plain[:MOST_SHOWN])), remedy=remedy)
 
 
 def address_of(host: str) -> Address | None:

@@ -9,15 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from flowrunner.core.faults import INVALID_PARAMETERS
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.jsonata.writing import literal, marked, member
 from flowrunner.reading.findings import Place
 from flowrunner.workflow.aslsteps import States, refuse
 from flowrunner.workflow.compiling import Step
+from flowrunner.workflow.fields import kind_of
 from flowrunner.workflow.jsonata import Untranslatable, Writer, part
 from flowrunner.workflow.scopes import Where, may_fail
 from flowrunner.workflow.steps import retriers_of, steps_of
-from flowrunner.workflow.structure import AT_ONCE, MOST_ITERATIONS, around, kind_of, loop_members, named_value, repeated
+from flowrunner.workflow.structure import AT_ONCE, MOST_ITERATIONS, around, loop_members, named_value, repeated
 
 if TYPE_CHECKING:
     from flowrunner.workflow.toasl import MachineWriter
@@ -132,7 +134,7 @@ class _Loop:
 
     def _wrong(self, said: str, then: str) -> JSONObject:
         """The loop fails as it does in a workflow that evaluates its extent."""
-        name = "States.QueryEvaluationError"
+        name = INVALID_PARAMETERS
         error = f"{{'error': '{name}', 'cause': {literal(said)}}}"
         if self.step.goes_on:
             kept = f"{{{literal(self.step.id)}: {{'output': null, 'status': 'failed', 'error': {error}}}}}"

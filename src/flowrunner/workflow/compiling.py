@@ -16,7 +16,7 @@ from flowrunner.reading.findings import Findings, Place
 from flowrunner.reading.wording import shown
 from flowrunner.workflow.fields import INVALID_VALUE
 from flowrunner.workflow.inputs import Seeing
-from flowrunner.workflow.order import MISSING_DEPENDENCY
+from flowrunner.workflow.order import MISSING_DEPENDENCY, Ended
 from flowrunner.workflow.templates import Constant
 
 INVALID_EXPRESSION = "INVALID_EXPRESSION"
@@ -25,7 +25,7 @@ EVERYTHING = ("States.ALL", "States.DataLimitExceeded")  # which States.ALL does
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step, read."""
+    """One step, read. `gives` are the outputs that its action template names, with where they are."""
 
     id: str
     place: Place
@@ -34,6 +34,7 @@ class Step:
     config: JSONObject
     needs: tuple[str, ...] = ()
     config_place: Place | None = None  # where the config stands if not in the step
+    gives: JSONObject = field(default_factory=dict)
 
     @property
     def label(self) -> Label:
@@ -70,8 +71,8 @@ class Step:
 class Compiling:
     """What the steps of a workflow are compiled with. `kinds` and `templates` are by name and id, `lowers` make states of steps by their types.
 
-    `ids` are the steps so far, of all levels; `mentions` are the steps that others take data from. `previous` is what ``$prev`` means,
-    `inputs` are those of the step whose own members are compiled: these see them as variables.
+    `ids` are the steps so far, of all levels, and `needs` those that each waits for; `mentions` are the steps that others take data from. `previous` is
+    what ``$prev`` means, `inputs` are those of the step whose own members are compiled: these see them as variables.
     `hidden` are the variables of the loops around: within these, no other variable of such a name is seen.
     """
 
@@ -80,6 +81,7 @@ class Compiling:
     templates: Mapping[str, JSONObject]
     lowers: Mapping[str, Lower]
     ids: dict[str, Place] = field(default_factory=dict)
+    needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     mentions: list[tuple[str, Place]] = field(default_factory=list)
     previous: str | None = None
     inputs: Template | None = None
@@ -123,9 +125,13 @@ class Compiling:
 
     def check_mentions(self) -> None:
         """Say which steps are named that are not there; when all have been read."""
+        ended = Ended(self.ids, self.needs) if self.mentions else None
         for step, place in self.mentions:
             if step not in self.ids:
                 self.found.error(place, f"There is no step '{step}' to take data from.", MISSING_DEPENDENCY)
+            elif ended is not None and not ended.before(step, place):
+                said = f"The data mapper takes data from '{step}', which need not have ended then: the step does not depend on it."
+                self.found.refuse(place[:-1], said, MISSING_DEPENDENCY, hint=f"Add '{step}' to the step's 'dependsOn'.")
 
 
 def inputs_of(compiling: Compiling, step: Step, nulls: Places = nowhere, without: Collection[str] = ()) -> tuple[JSONObject, Template]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.reading.findings import Findings, Place
@@ -69,10 +69,30 @@ ASSERTION: Mapping[str, str] = {
     "exists": "true or false", "actual": "anything", "message": "a text",
 }  # fmt: skip
 MAPPER: Mapping[str, str] = {"id": "a text", "sourceStep": "a text", "sourcePath": "a text", "targetParam": "a text", "transform": "a text"}
+NOT_IN_WORKFLOWS: Mapping[str, str] = {  # kinds that belong to flows, and what does the same here
+    **dict.fromkeys(("batch", "async_batch"), "Write a loop of the type forEach."),
+    **dict.fromkeys(("parallel_batch", "worker_pool"), "Write a loop of the type forEach with parallel: true."),
+    "flow": "A step of the kind 'workflow' starts a stored workflow.",
+    "cron": "Make a schedule: flowrunner schedule create, or POST /api/v1/schedules.",
+}
+WITHOUT_EFFECT = frozenset({"environment"})  # members that are read to be refused with a remedy
+OLDER_NAMES: Mapping[str, str] = {  # of kinds
+    "sql": "database", "cmd": "command", "sub-workflow": "workflow", "subworkflow": "workflow", "sleep": "delay", "test_case": "test-case",
+}  # fmt: skip
+DEFAULT = "default"  # the condition of a branch that is taken when no other is
+OLDER_LOOP: Mapping[str, str] = {
+    "loopOver": "source", "loopVar": "itemVar", "loopCondition": "condition", "maxIterations": "maxIterations", "parallel": "parallel",
+    "maxConcurrency": "concurrency",
+}  # fmt: skip
 
 
-def read_object(found: Findings, value: JSONValue, place: Place, known: Mapping[str, str]) -> JSONObject:
-    """The members that are what they should be; the others are among the findings. A member that is null is absent."""
+def kind_of(given: JSONObject) -> JSONValue:
+    """What kind of loop has these members."""
+    return given.get("type") or ("while" if "condition" in given and "source" not in given else "count" if "count" in given else "forEach")
+
+
+def read_object(found: Findings, value: JSONValue, place: Place, known: Mapping[str, str], *, nulls: Collection[str] = ()) -> JSONObject:
+    """The members that are what they should be; the others are among the findings. A member that is null is absent, but for those of `nulls`."""
     if not isinstance(value, dict):
         found.error(place, f"It must be an object with {', '.join(known)}; {shown(value)} stands there.", INVALID_VALUE)
         return {}
@@ -83,7 +103,7 @@ def read_object(found: Findings, value: JSONValue, place: Place, known: Mapping[
             if not name.startswith(EXTENSION):
                 found.error((*place, name), f"'{name}' is not known here.", UNKNOWN_FIELD, hint=meant(name, known))
         elif part is None:
-            continue
+            good.update({name: None} if name in nulls else {})
         elif not isinstance(part, TYPES[wanted]) or (isinstance(part, bool) and bool not in TYPES[wanted] and object not in TYPES[wanted]):
             found.error((*place, name), f"'{name}' must be {wanted}; {shown(part)} stands there.", INVALID_VALUE)
         else:

@@ -12,11 +12,13 @@ from flowrunner.kinds.durations import limit_of_execution
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings, Place
+from flowrunner.reading.metadata import beyond_bounds
 from flowrunner.reading.parsed import Parsed
 from flowrunner.reading.scripts import Scripts
 from flowrunner.workflow import structure, tasks, waiting
 from flowrunner.workflow.compiling import Compiling, Lower
 from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, WORKFLOW, read_object
+from flowrunner.workflow.members import IGNORED
 from flowrunner.workflow.steps import TASK, graph_of
 from flowrunner.workflow.templates import Ended
 
@@ -44,6 +46,8 @@ def parse_workflow(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[
     program = _program(compiling, given)
     compiling.check_mentions()
     version = given.get("version")
+    for name, wrong in beyond_bounds({name: given.get(name) for name in ("name", "description", "version")}):
+        found.refuse((name,), wrong, INVALID_VALUE, hint="Shorten it.")
     return Parsed(
         None if found.failed else program,
         found.diagnostics(document.locate, authored=True),
@@ -61,6 +65,7 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
         if not found.failed:
             found.error(("steps",) if steps is not None else (), "'steps' is missing: a workflow has at least one step.", MISSING_FIELD)
         return None
+    check_environment(found, given, ())
     variables: dict[str, JSONValue] = given.get("variables", {})
     check_variables(found, variables, ("variables",))
     limit = given.get("maxConcurrency")
@@ -86,6 +91,13 @@ def check_variables(found: Findings, variables: Mapping[str, JSONValue], place: 
     for name in variables:
         if not is_variable(name):
             found.error((*place, name), wrong_name(name), INVALID_VALUE)
+
+
+def check_environment(found: Findings, given: JSONObject, place: Place) -> None:
+    """Refuse the member `environment`: a run has the variables of the environment that is active, whichever is named."""
+    if "environment" in given:  # fields.WITHOUT_EFFECT
+        said = "'environment' has no effect: a run has the variables of the active environment."
+        found.refuse((*place, "environment"), said, IGNORED, hint="Activate it (POST /api/v2/environments/ID/activate), and take this out.")
 
 
 def labelled(work: GraphWork) -> int:

@@ -13,11 +13,10 @@ from flowrunner.lang.braces import has_braces
 from flowrunner.reading.findings import Place
 from flowrunner.reading.wording import shown
 from flowrunner.workflow.compiling import Compiling, Step
-from flowrunner.workflow.fields import BRANCH, INVALID_VALUE, LOOP, MISSING_FIELD, read_object
+from flowrunner.workflow.fields import BRANCH, DEFAULT, INVALID_VALUE, LOOP, MISSING_FIELD, OLDER_LOOP, kind_of, read_object
 from flowrunner.workflow.steps import RETURNS, branch_of, graph_of, ignores, own_members, state_of
 from flowrunner.workflow.templates import Chosen, Inner, Kept, LoopEnded, Outputs, Returned, Taken
 
-DEFAULT = "default"
 MOST_ITERATIONS = 100  # unless the author says otherwise
 LOOP_MEMBERS = frozenset({"loop", "loopOver", "loopVar", "loopCondition", "maxIterations", "parallel", "maxConcurrency", "when", "dependsOn", "continueOnFail"})
 ITERATION_MEMBERS = frozenset({"retry", "retryCount", "retryDelay", "timeout"})
@@ -162,11 +161,6 @@ def _own_variables(given: JSONObject) -> frozenset[str]:
     return LOOP_VARIABLES.union(name for name in named if isinstance(name, str))
 
 
-def kind_of(given: JSONObject) -> JSONValue:
-    """What kind of loop has these members."""
-    return given.get("type") or ("while" if "condition" in given and "source" not in given else "count" if "count" in given else "forEach")
-
-
 def loop_members(compiling: Compiling, step: Step) -> tuple[JSONObject, Place]:
     """The members of the loop, in either spelling."""
     if "loop" in step.given:
@@ -176,15 +170,7 @@ def loop_members(compiling: Compiling, step: Step) -> tuple[JSONObject, Place]:
         return given, step.at("loop")
     if step.type == "loop" and "loopOver" not in step.given and "loopCondition" not in step.given:
         return read_object(compiling.found, step.config, step.at("config"), LOOP), step.at("config")
-    names = {
-        "loopOver": "source",
-        "loopVar": "itemVar",
-        "loopCondition": "condition",
-        "maxIterations": "maxIterations",
-        "parallel": "parallel",
-        "maxConcurrency": "concurrency",
-    }
-    return {name: step.given[other] for other, name in names.items() if other in step.given}, step.place
+    return {name: step.given[other] for other, name in OLDER_LOOP.items() if other in step.given}, step.place
 
 
 def named_value(value: JSONValue) -> JSONValue:
@@ -250,4 +236,4 @@ def around(step: Step) -> Step:
     for member in ("output", "outputs"):
         if member in kept:
             kept[member] = {name: source for name, source in kept[member].items() if isinstance(source, str) and not has_braces(source)}
-    return replace(step, given=kept, config={name: value for name, value in step.config.items() if name != RETURNS})
+    return replace(step, given=kept, config={name: value for name, value in step.config.items() if name != RETURNS}, gives={})

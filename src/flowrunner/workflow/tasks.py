@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from flowrunner.core.program import Branch, Catcher, FailWork, Field, GraphNode, GraphWork, PassWork, State, TaskWork
 from flowrunner.core.variables import is_variable, wrong_name
-from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.kinds.check import findings as parameter_findings
+from flowrunner.kinds.check import place_in
 from flowrunner.kinds.info import KindInfo
 from flowrunner.lang.braces.template import Places, nowhere
 from flowrunner.reading.findings import Place
 from flowrunner.reading.wording import meant, shown
 from flowrunner.workflow.checks import ASSERTIONS, is_actual
 from flowrunner.workflow.compiling import Compiling, Step, inputs_of
-from flowrunner.workflow.fields import INVALID_VALUE, MAPPER, MISSING_FIELD, read_object
+from flowrunner.workflow.fields import INVALID_VALUE, MAPPER, MISSING_FIELD, NOT_IN_WORKFLOWS, UNKNOWN_FIELD, read_object
 from flowrunner.workflow.inputs import TRANSFORMS, Asked, Given, Mapper
+from flowrunner.workflow.members import is_own
 from flowrunner.workflow.paths import read_path
 from flowrunner.workflow.secrets import MIXED, places_in, with_references
 from flowrunner.workflow.steps import UNKNOWN_KIND, state_of
@@ -24,9 +27,10 @@ from flowrunner.workflow.verdicts import Caught, Only, Refusal
 
 RESOURCE = "arn:aws:states:::flowrunner:"
 START = "arn:aws:states:::states:startExecution"
-INVALID_PARAMETER = "INVALID_PARAMETER"
 SCRIPT_NOT_FILLED = "SCRIPT_IS_NOT_FILLED"
 SEES_ALL = frozenset({"script", "transform", "condition"})
+HANDS_ON = frozenset({"workflow", "test-case"})  # their input is the variables of what they start, unless these are given
+OF_TEMPLATE = "Name the template: actionTemplateId, with what it is given in inputs. A type is not needed then."
 _IN_BRACES = re.compile(r"\{\{\s*(\$?[A-Za-z_][\w.$\[\]-]*)\s*\}\}")
 _MAPPED = "{{mapped}}"  # an expression: anything may come of it
 
@@ -69,10 +73,12 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
     info = compiling.kinds.get(step.type)
     if info is None:
         if step.type:
-            compiling.found.error(step.at("type"), f"There is no kind of step '{step.type}'.", UNKNOWN_KIND, hint=meant(step.type, compiling.kinds))
+            hint = OF_TEMPLATE if step.type == "action-template" else meant(step.type, compiling.kinds)
+            compiling.found.error(step.at("type"), f"There is no kind of step '{step.type}'.", UNKNOWN_KIND, hint=hint)
         return state_of(compiling, step, "Pass", PassWork())
-    if info.structural:
-        compiling.found.error(step.at("type"), f"The kind '{info.name}' belongs to flows; a workflow has no step of it.", UNKNOWN_KIND)
+    if info.name in NOT_IN_WORKFLOWS:
+        said = f"The kind '{info.name}' belongs to flows; a workflow has no step of it."
+        (compiling.found.error if info.structural else compiling.found.refuse)(step.at("type"), said, UNKNOWN_KIND, hint=NOT_IN_WORKFLOWS[info.name])
     scripts = scripts_of(compiling, step, info)
     config = {name: value for name, value in step.config.items() if name not in scripts}
     config = with_references(compiling.found, config, step.at("config"))
@@ -125,26 +131,42 @@ def scripts_of(compiling: Compiling, step: Step, info: KindInfo) -> dict[str, JS
 
 
 def _check(compiling: Compiling, step: Step, info: KindInfo | None, config: JSONObject) -> None:
-    """What a kind says of its parameters; those that come as inputs are not known yet."""
+    """What a kind says of its parameters; those that come as inputs or by data mappers are checked as far as they are known."""
     if info is None:
         return
-    given = config or {**step.given.get("inputs", {}), **step.given.get("input", {})}
-    for finding in parameter_findings(info.parameters, {**mapped_in(step), **given}):
-        place = (*step.at("config"), *(part for part in finding.pointer.split("/") if part))
-        say = compiling.found.refuse if finding.severe else compiling.found.warning
-        say(place, f"{_called(place)} {finding.message}." if finding.pointer else f"The parameter {finding.message}.", INVALID_PARAMETER, hint=finding.hint)
+    inputs: JSONObject = {} if step.config else {**step.given.get("inputs", {}), **step.given.get("input", {})}
+    mapped = mapped_in(step)
+    given = {**dict.fromkeys(mapped, _MAPPED), **config, **inputs}
+    for finding in parameter_findings(info.parameters, given):
+        place = place_in(given, finding.pointer)
+        name, start, severe = str(place[0]) if place else "", step.at("config"), finding.severe
+        from_outside = name in inputs or (name in mapped and name not in config)
+        if finding.code == UNKNOWN_FIELD and (is_own(info, place) or (from_outside and _is_read(info, step, name))):
+            continue
+        if name in inputs:
+            start = step.at("input" if name in step.given.get("input", {}) else "inputs")
+        elif from_outside:
+            start, place, severe = (*step.at("dataMappers"), mapped[name], "targetParam"), (), False
+        say = compiling.found.refuse if severe else compiling.found.warning
+        what = _called(place) if place else f"'{name}'" if name else "The parameter"
+        say((*start, *place), f"{what} {finding.message}.", finding.code, hint=finding.hint)
 
 
-def mapped_in(step: Step) -> JSONObject:
-    """The parameters that data mappers set, or set a part of."""
-    targets = [mapper.get("targetParam") for mapper in step.given.get("dataMappers", ()) if isinstance(mapper, dict)]
-    paths = [read_path(name) for name in targets if isinstance(name, str)]
-    return {str(path[0]): _MAPPED for path in paths if path is not None}
+def _is_read(info: KindInfo, step: Step, name: str) -> bool:
+    """Whether a part of the input may be read by its name: by a script, a run that is started with it, or an expression of the config."""
+    return info.name in SEES_ALL | HANDS_ON or re.search(rf"\b{re.escape(name)}\b", dumps(step.config)) is not None
+
+
+def mapped_in(step: Step) -> dict[str, int]:
+    """The parameters that data mappers set, or set a part of; with the index of the mapper."""
+    targets = [mapper.get("targetParam") if isinstance(mapper, dict) else None for mapper in step.given.get("dataMappers", ())]
+    paths = [read_path(name) if isinstance(name, str) else None for name in targets]
+    return {str(path[0]): index for index, path in enumerate(paths) if path is not None}
 
 
 def _called(place: Place) -> str:
     """A member by its name, an item of a list by its number from 1 on."""
-    return f"Item {int(place[-1]) + 1} of '{place[-2]}'" if str(place[-1]).isdecimal() else f"'{place[-1]}'"
+    return f"Item {place[-1] + 1} of '{place[-2]}'" if isinstance(place[-1], int) else f"'{place[-1]}'"
 
 
 def workflow(compiling: Compiling, step: Step) -> State:
@@ -205,5 +227,5 @@ def case(compiling: Compiling, step: Step) -> State:
     )
     branch = Branch(start_at=run, states={state.name: state for state in states})
     bounded = {name: value for name, value in step.given.items() if name != "timeout"}  # it is the task's within
-    outer = Step(step.id, step.place, bounded, step.type, step.config, step.needs)
+    outer = replace(step, given=bounded)
     return state_of(compiling, outer, "Parallel", GraphWork(nodes=(GraphNode(branch=branch),)), shape=Only())

@@ -12,14 +12,14 @@ from flowrunner.core.dataflow import UNSET
 from flowrunner.core.program import Template
 from flowrunner.core.variables import ENVIRONMENT, ENVIRONMENT_SECRETS, given_variables
 from flowrunner.errors import ExpressionError
-from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
+from flowrunner.jsonvalue import JSONObject, JSONValue, Payload
 from flowrunner.lang.braces.nodes import STEP_VARIABLE
 from flowrunner.lang.environment import Environment
 from flowrunner.workflow.inputs import Given
 from flowrunner.workflow.paths import ABSENT, Path, look
 
 NODES = STEP_VARIABLE
-MOST_CHARACTERS = 3_000_000  # of what a run gives: below what one payload may have, whatever the characters are
+MOST_RESULT_BYTES = 3_000_000  # of what a run gives, as JSON: below what a step may give, in either profile of limits
 
 
 def states_of(environment: Environment) -> JSONObject:
@@ -60,6 +60,7 @@ class Called:
     whole: bool = False  # the task sees all variables: scripts
     language: str = "workflow"
     secrets: bool = False  # the task reads secrets, so it is told which the run's environment has
+    asserted: Template | None = None  # what a test case asserts of the answer's status, and how often it is asked for again
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The parameters of the task."""
@@ -69,6 +70,8 @@ class Called:
         if self.whole:
             called["variables"] = author_variables(environment)
             called["results"] = {name.removeprefix(NODES): kept["output"] for name, kept in known.items() if name.startswith(NODES) and isinstance(kept, dict)}
+        if self.asserted is not None:
+            called["asserted"] = self.asserted.evaluate(environment)
         called["execution"] = execution_of(environment)
         called["language"] = self.language
         if (self.secrets or self.whole) and known.get(ENVIRONMENT_SECRETS):
@@ -153,6 +156,28 @@ class Kept:
         return kept
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The output of a step that is made from an action template, with the outputs that the template names; one that is no object stands in ``result``."""
+
+    paths: Mapping[str, Path]
+    templates: Mapping[str, Template]
+    shape: Template | None = None
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The output."""
+        states = states_of(environment)
+        output = result_of(states) if self.shape is None else self.shape.evaluate(environment)
+        named = {name: value for name, path in self.paths.items() if (value := found_in(output, path)) is not ABSENT}
+        if self.templates:
+            environment.states = {**states, "result": output}
+            named |= {name: template.evaluate(environment) for name, template in self.templates.items()}
+            environment.states = states
+        if not named:
+            return output
+        return {**(output if isinstance(output, dict) else {"result": output}), **named}
+
+
 def found_in(output: JSONValue, path: Path) -> JSONValue:
     """The value at a path of an output, of the response's body, or of the body."""
     value = look(output, path)
@@ -218,7 +243,7 @@ class Outputs:
 class Ended:
     """What a run gives: its variables and the outputs of its steps.
 
-    Together they have at most `MOST_CHARACTERS` as JSON: what is beyond is null here and named in ``omitted``, and stands in the run's log.
+    Together they have at most `MOST_RESULT_BYTES` as JSON: what is beyond is null here and named in ``omitted``, and stands in the run's log.
     """
 
     steps: tuple[str, ...]
@@ -231,13 +256,13 @@ class Ended:
 
 def bounded(result: dict[str, JSONObject]) -> JSONObject:
     """The members of these objects as far as there is room for them, in order; null and a name in ``omitted`` for the others."""
-    left = MOST_CHARACTERS
+    left = MOST_RESULT_BYTES
     made: dict[str, JSONObject] = {}
     omitted: list[JSONValue] = []
     for part, members in result.items():
         made[part] = {}
         for name, value in members.items():
-            size = len(dumps(value))
+            size = Payload(value=value).size()
             if size <= left:
                 left -= size
                 made[part][name] = value

@@ -20,11 +20,11 @@ from flowrunner.workflow.arrangement import DEEPEST, Arrangement, Chain, Fork, O
 from flowrunner.workflow.aslloops import loop_states
 from flowrunner.workflow.aslsteps import NAME_CHARACTERS, WHOLE_SECONDS, States, StepWriter, failing, refuse
 from flowrunner.workflow.compiling import Compiling, Step
+from flowrunner.workflow.fields import DEFAULT
 from flowrunner.workflow.jsonata import Untranslatable, Writer
 from flowrunner.workflow.parse import LOWERS
 from flowrunner.workflow.scopes import Where, may_fail, mixed_text, touched
 from flowrunner.workflow.steps import graph_of, steps_of
-from flowrunner.workflow.structure import DEFAULT
 
 NUMBERS_IN_TEXTS = "NUMBERS_IN_TEXTS"
 BEGIN, END = "(start)", "(end)"

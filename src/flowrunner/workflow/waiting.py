@@ -36,11 +36,11 @@ def delay(compiling: Compiling, step: Step) -> State:
     elif not has_braces(value):
         compiling.milliseconds(value, place, unit=unit)
     jitter = given.get("jitter", 0)
-    if not isinstance(jitter, (int, float)) or jitter < 0:
-        compiling.found.error(
-            step.at("config", "jitter"), f"'jitter' must be true, a share or a number of milliseconds; {shown(jitter)} stands there.", INVALID_VALUE
-        )
-        jitter = 0
+    if not isinstance(jitter, (int, float)) or not 0 <= jitter <= 1:
+        usable = compiling.found.kept and isinstance(jitter, (int, float)) and jitter > 1  # milliseconds, as earlier releases took them
+        said = f"'jitter' must be true, or a share of the duration from 0 to 1; {shown(jitter)} stands there."
+        (compiling.found.refuse if usable else compiling.found.error)(step.at("config", "jitter"), said, INVALID_VALUE)
+        jitter = jitter if usable else 0
     work = WaitWork(until=Field(name="Milliseconds", template=_Duration(own.template(value, place), unit, JITTER if jitter is True else jitter or 0)))
     return state_of(compiling, step, "Wait", work, shape=_Waited())
 
@@ -86,8 +86,21 @@ def wait(compiling: Compiling, step: Step) -> State:
     place = step.at("config", "until_time" if "until_time" in step.config else "until")
     if not has_braces(until) and not is_timestamp(until):
         compiling.found.error(place, f"'{place[-1]}' must be a moment such as 2026-01-31T08:00:00Z; {shown(until)} stands there.", INVALID_VALUE)
-    work = WaitWork(until=Field(name="Timestamp", template=own_members(compiling, step).template(until, place)))
+    work = WaitWork(until=Field(name="Timestamp", template=_Moment(own_members(compiling, step).template(until, place), str(place[-1]))))
     return state_of(compiling, step, "Wait", work, shape=Constant({"until": until}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    value: Template
+    name: str
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The text; raises ExpressionError for what is no moment."""
+        until = self.value.evaluate(environment)
+        if not is_timestamp(until):
+            raise ExpressionError(f"'{self.name}' must be a moment such as 2026-01-31T08:00:00Z; {shown(until)} stands there.")
+        return until
 
 
 def merge(compiling: Compiling, step: Step) -> State:
