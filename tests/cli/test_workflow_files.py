@@ -1,5 +1,6 @@
 """Commands that take workflows and test cases: validate, graph, run."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,14 @@ def test_what_the_compiler_adds_is_not_drawn(tmp_path, capsys):
     drawn = capsys.readouterr().out
     assert "failed" not in drawn
     assert "sn0_0 --> sn1_0" in drawn
+
+
+@pytest.mark.parametrize("text", ['{"steps": {"a": {"type": "merge"}}}', '{"testId": "t", "name": "t", "steps": [{"id": "a", "type": "merge"}]}'])
+@pytest.mark.parametrize("name", ["environment.secrets", "nodes.a", "$x"])
+def test_names_that_no_variable_has_are_refused(text, name, tmp_path, capsys):
+    """With the name, before anything runs."""
+    file = tmp_path / "w.json"
+    file.write_text(text, encoding="utf-8")
+    assert run(["run", str(file), "--input", json.dumps({name: {}})]) != 0
+    told = capsys.readouterr()
+    assert (told.out, f"'{name}'" in told.err, "Traceback" in told.err) == ("", True, False)
