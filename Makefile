@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 STORE ?=
-WORKERS ?= 2
+WORKERS ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# The tests start hundreds of processes, each of which would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test test-slow check format bench docs conformance lock clean
 
@@ -25,7 +27,7 @@ run: $(READY) ## a server on SQLite that runs the order example live (ARGS=--onc
 	@$(BIN)/python scripts/run_example.py $(if $(STORE),--store '$(STORE)') $(ARGS)
 
 test: $(READY) ## the whole suite (ARGS="-k name" for a part)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(READY) ## long campaigns
 	@$(BIN)/python -m pytest -m slow $(ARGS)

@@ -22,6 +22,7 @@ import flowrunner
 from flowrunner import config
 from flowrunner.api import (
     accounts,
+    asyncapi,
     credentials,
     environments,
     eventstreams,
@@ -51,10 +52,12 @@ from flowrunner.api.aws import faults as aws_faults
 from flowrunner.api.aws.handlers import HANDLERS
 from flowrunner.api.aws.operations import OPERATIONS, PAGE_SIZE
 from flowrunner.api.aws.tagging import MOST_TAGS
+from flowrunner.api.historyshapes import event_types, events_of, shape_of
+from flowrunner.api.livemessages import PAYLOADS, SAID
 from flowrunner.cli import output, protocol
 from flowrunner.cli.heartbeat import PING_SECONDS, PONG_SECONDS
 from flowrunner.cli.main import app
-from flowrunner.core import attempts, enter, faults, groups
+from flowrunner.core import enter, faults, groups
 from flowrunner.core.records import details_key
 from flowrunner.errors import FlowRunnerError
 from flowrunner.flow import batches
@@ -65,13 +68,15 @@ from flowrunner.identity.permissions import OPERATOR, Permission, Role, role_per
 from flowrunner.jsonvalue import MAX_DEPTH
 from flowrunner.kinds import KINDS, KindInfo
 from flowrunner.kinds.checks import COMPARISONS
-from flowrunner.limits import AWS_RATES, KIB, MIB, PROFILES
-from flowrunner.tasks import answers, client, egress, invokers, secrecy, worker_pool
+from flowrunner.limits import AWS_RATES, KIB, MAX_CAUSE_CHARACTERS, MAX_ERROR_CHARACTERS, MIB, PROFILES
+from flowrunner.tasks import client, egress, invokers, secrecy, worker_pool
 from flowrunner.tasks.javascript import calls, pool
 from flowrunner.tasks.nodes import kind as node_kind
 from flowrunner.tasks.nodes import task
 from flowrunner.telemetry.names import METRICS, PREFIX
-from flowrunner.views.stream import NOTES, V2_STATUS
+from flowrunner.views.shapes import StandingStep, members
+from flowrunner.views.standing import SNAPSHOT
+from flowrunner.views.stream import V2_STATUS
 from flowrunner.wiring import ACTIVITY_POLL_SECONDS
 from flowrunner.workflow.fields import NOT_IN_WORKFLOWS
 from flowrunner.workflow.schema import workflow_schema
@@ -138,7 +143,11 @@ def _flags() -> dict[str, list[str]]:
 
 # The separate variables the source systems' users know; config composes the store's URL from them.
 STORAGE_VARIABLES = (
-    ("FLOWRUNNER_STORAGE_TYPE", "", "`memory`, `sqlite`, `postgres` or `dynamodb`: the store by its kind. `--store` and `FLOWRUNNER_STORE` win over it."),
+    (
+        "FLOWRUNNER_STORAGE_TYPE",
+        "",
+        "`memory`, `sqlite`, `postgres` or `dynamodb`: the store by its kind; the names below tell it too, unless both families are set. `--store` and `FLOWRUNNER_STORE` win over it.",
+    ),
     ("FLOWRUNNER_POSTGRES_HOST", "localhost", "The server's host."),
     ("FLOWRUNNER_POSTGRES_PORT", "5432", "Its port."),
     ("FLOWRUNNER_POSTGRES_DATABASE", "flowrunner", "The database, which exists already."),
@@ -427,12 +436,13 @@ def limits() -> str:
     """Both limit profiles, and what is fixed."""
     profiles = list(PROFILES.values())
     names = [part.name for part in fields(profiles[0]) if part.name != "name"]
-    rows = [(_code(name), _LIMIT_MEANINGS[name], *(_size(getattr(one, name)) if getattr(one, name) else "none" for one in profiles)) for name in names]
+    shown = [*profiles, *(one.of_flows() for one in profiles)]
+    rows = [(_code(name), _LIMIT_MEANINGS[name], *(_size(getattr(one, name)) if getattr(one, name) else "none" for one in shown)) for name in names]
     fixed = (
         ("Items of a page of the AWS endpoint", PAGE_SIZE.most),
         ("Items of a page of `/api/v2/workflows/runs`", page.MAX_LIMIT),
         ("Tags of a resource", MOST_TAGS),
-        ("Nesting of a JSON document", MAX_DEPTH),
+        ("Nesting of a JSON document, whether input, body, definition or result of a task", MAX_DEPTH),
         ("Seconds of a Wait, a timeout or a heartbeat", f"{enter.LONGEST_WAIT_SECONDS:,}"),
         ("Iterations of a distributed Map at once", groups.DISTRIBUTED_CONCURRENCY),
         ("Seconds that GetActivityTask waits for a task", f"{ACTIVITY_POLL_SECONDS:g}"),
@@ -447,8 +457,8 @@ def limits() -> str:
         ("Bytes of what a script returns", _size(calls.ScriptLimits().output_bytes)),
         ("Lines that a script logs", calls.ScriptLimits().log_lines),
         ("Bytes of a line that a script logs", _size(calls.ScriptLimits().log_line_bytes)),
-        ("Characters of an error's cause", f"{answers.MAX_CAUSE_CHARACTERS:,}"),
-        ("Characters of an error's name", answers.MAX_ERROR_CHARACTERS),
+        ("Characters of an error's cause", f"{MAX_CAUSE_CHARACTERS:,}"),
+        ("Characters of an error's name", MAX_ERROR_CHARACTERS),
         ("Seconds a subscriber of a stream may take for one message", f"{sessions.SEND_SECONDS:g}"),
         ("Seconds between the keep-alive comments of a stream of server-sent events", f"{eventstreams.KEEP_ALIVE_SECONDS:g}"),
         ("Seconds that a long poll of a stream waits", f"{eventstreams.LONGEST_POLL_SECONDS:g}"),
@@ -459,8 +469,8 @@ def limits() -> str:
         ("Executions that one socket at `/api/v1/ws` follows", f"{socket_v1.MOST_SUBSCRIPTIONS:,}"),
     )
     return (
-        "# Limits\n\nThe setting `limits` chooses one of two profiles.\n\n"
-        f"{_table(('Limit', 'Of what', *(_code(one.name) for one in profiles)), rows)}\n"
+        "# Limits\n\nThe setting `limits` chooses one of two profiles. Flows and workflows are no format of AWS and have wider limits.\n\n"
+        f"{_table(('Limit', 'Of what', *(_code(one.name) for one in profiles), *(f'{_code(one.name)}, flows and workflows' for one in profiles)), rows)}\n"
         f"These hold in both profiles:\n\n{_table(('Of what', 'Limit'), fixed)}"
         "\n## Requests\n\nToken buckets of an account, as AWS has them in its larger regions. They hold in the profile `aws` without `dev`, and wherever the setting "
         "`request_rates` says `aws`; an operation that is not listed has none.\n\n"
@@ -496,8 +506,9 @@ class _Nothing:
 def _handlers() -> list[Any]:
     nothing = cast("Any", _Nothing())
     return [
-        *health.routes(store=nothing, stopping=nothing, metrics=None),
+        *health.routes(store=nothing, stopping=nothing, clock=nothing, metrics=None),
         *openapi.routes(()),
+        *asyncapi.routes(),
         *flows.routes(nothing),
         *executions.routes(nothing),
         *schedules.routes(nothing),
@@ -543,7 +554,7 @@ def permissions() -> str:
 
 
 _RULES = """`/openapi.json` is the whole contract as OpenAPI 3.1, written from the same routes: bodies, parameters, answers and every status; `/docs` shows it as a page
-that loads nothing from elsewhere.
+that loads nothing from elsewhere. `/asyncapi.json` is the contract of the live sockets as AsyncAPI 3.0: see [stream messages](stream-messages.md).
 
 - **Problems** are `application/problem+json` with a stable `code`; `errors[]` say what is wrong and where: a JSON `pointer` into the body, `line` and `column` of the body as it was sent (of a definition that was sent as a text: of that text; 0 where the body does not have what is wrong), `code`, `severity`, `detail`, and in `hint` what would mend it. See [errors](errors.md).
 - **Pages**: `?limit=` (1 to 1000) with `?cursor=`, which the answer before gave (`next_cursor`, `Link: rel="next"`), or with `?offset=`.
@@ -583,57 +594,20 @@ _CLOSE_CODES = (
     (sessions.UNKNOWN_RUN, "There is no such run."),
     (sessions.TOO_SLOW, "The client reads too slowly; come back with `?after=`."),
 )
-_MEANINGS = {
-    "step_start": "A step or node has begun. `detail`: `stepType`, `progress` (percent) and, within a loop, `iteration`.",
-    "step_complete": "It is over: `success`, `failed`, `skipped` or `cancelled`; `duration` is milliseconds. `detail`: `action`, `error`, `cause`.",
-    "step_log": "It said something: `debug`, `info`, `warn` or `error`. `detail`: `data`.",
-    "variable_change": "A variable was set: `changeType` is `create`, `update` or `delete`; what was not there is null.",
-    "retry_scheduled": "It failed and will be tried again: `stepId`, `stepName`, `attempt`, `delay` (milliseconds), `error`, `cause`.",
-    "waiting": "It waits: `stepId`, `stepName`, `for` (`time`, `execution`: another run, `callback`) and `until`, RFC 3339, after which it waits no longer; null without a bound.",
-    "loop_start": "`stepId`, `loopType` and `source`, `condition` or `count`.",
-    "iteration_start": "`stepId`, `index`, `item`, `total`.",
-    "iteration_complete": "`stepId`, `index`, `status`, `duration`.",
-    "loop_complete": "`stepId`, `totalIterations`, `completedIterations`, `failedIterations`, `exitReason`.",
-    "branch_decision": "`stepId`, `selectedBranch`, `branchIndex`, `isDefault`, `condition`.",
-}
-_V1_MESSAGES = (
-    ("`status`", "`status`", "At once, at each node that is entered, and at the end: the whole status, as `GET /api/v1/executions/{id}` has it."),
-    ("`log`", "`log`", "A log line: `timestamp`, `node_id`, `level` (`debug`, `info`, `warning`, `error`), `message`, `data`."),
-    ("`complete`", "`message`", "`Execution completed with status: ` and `completed`, `failed` or `canceled`. Nothing more comes of this execution."),
-    ("`error`", "`message`", "What is wrong with a message of the client. The socket stays open."),
-    ("`pong`", "", "The answer to `ping`."),
-    ("`gap`", "`message`", "To who follows `*` and reads too slowly: changes were left out."),
-)
-UNKNOWN_TO_AWS = frozenset({"ActivityStartFailed", "ActivitySubmitFailed", "LambdaFunctionSubmitFailed", "TaskScheduleFailed"})  # nothing makes them
-
-
 BARE = re.compile(
     r"^ParallelState(?!E)|Aborted$(?<!^ExecutionAborted)(?<!IterationAborted)|^MapState(Succeeded|Failed)$|^MapRunSucceeded$|^LambdaFunctionStarted$"
 )  # no details
 
 
-def event_types() -> list[str]:
-    """The types of history events that the machine makes."""
-    kinds = messages.STATE_KINDS
-    made = ["ExecutionStarted", "ExecutionSucceeded", "ExecutionFailed", "ExecutionTimedOut", "ExecutionAborted", "EvaluationFailed"]
-    made += [f"{kind}StateEntered" for kind in kinds]
-    made += [f"{kind}StateExited" for kind in kinds if kind != "Fail"]
-    made += [f"{kind}StateAborted" for kind in kinds if kind not in ("Pass", "Choice", "Succeed", "Fail")]
-    made += [f"{kind}State{how}" for kind in ("Parallel", "Map") for how in ("Started", "Succeeded", "Failed")]
-    made += [f"MapIteration{how}" for how in ("Started", "Succeeded", "Failed", "Aborted")]
-    made += [f"MapRun{how}" for how in ("Started", "Succeeded", "Failed")]
-    for prefix in enter.EVENT_PREFIX.values():
-        made += [f"{prefix}{how}" for how in ("Scheduled", "Started", "Succeeded", "TimedOut", *attempts.FAILED_EVENT.values())]
-    return [*(event for event in made if event not in UNKNOWN_TO_AWS), "TaskSubmitted"]
+def _members_of(shape: type[Any]) -> str:
+    return _codes(members(shape))
 
 
 def streams_page() -> str:
     """Every type of stream message."""
-    by_type: dict[str, list[str]] = {}
-    for event in event_types():
-        by_type.setdefault(messages.type_of(event), []).append(event)
-    rows = [(_code(kind), _codes(events)) for kind, events in by_type.items()]
-    notes = [(_code(kind), _codes(members) if members else "", _MEANINGS[kind]) for kind, members in NOTES.values()]
+    rows = [(_code(kind), _codes(events), _members_of(shape_of(kind))) for kind, events in events_of().items()]
+    notes = [(_code(kind), _members_of(shape), _first_line(shape)) for kind, shape in PAYLOADS.items()]
+    said = [(_code(kind), _code(member) if member else "", meaning) for kind, (member, _, meaning) in SAID.items()]
     return (
         "# Stream messages\n\n"
         "`GET /api/v2/workflows/runs/{run}/stream`, as WebSocket (one JSON message per frame), as server-sent events, or with `?wait=25s` as one answer "
@@ -644,20 +618,30 @@ def streams_page() -> str:
         "| Member | Meaning |\n| --- | --- |\n"
         "| `runId` | The run. |\n| `type` | See below. |\n| `payload` | What is told, by type. |\n"
         "| `detail` | What is told beyond the payload, where there is more. |\n"
-        "| `seq` | Place in the run's log, which counts from 1 without a gap. `end` has none; a flow's or workflow's stream leaves out the places of history events. |\n"
+        "| `seq` | Place in the run's log, which counts from 1 without a gap. `end` has none, nor has the `status` of a node; a flow's or workflow's stream leaves out the places of history events. |\n"
         f"| `ts` | When it happened, RFC 3339 in UTC. |\n| `v` | Version of the message, {messages.VERSION}. |\n\n"
+        "`/asyncapi.json` is all of this as AsyncAPI 3.0, with the JSON Schema of every message.\n\n"
         "## Of flows and workflows\n\n"
-        f"{_table(('Type', 'Members of `payload`', 'Meaning'), notes)}"
-        "| `status` | `status`, `executionStatus` | The run as a whole has begun, goes on after a redrive, or is over; `progress`, `error` and `cause` where there are such. |\n"
-        "| `end` | `status`, `executionStatus`, `lastSeq` | The last message; `output`, or `error` and `cause`. |\n\n"
-        "`step_log` has its `timestamp`, RFC 3339 with milliseconds. `?history=1` adds the messages of state machines, which stand below.\n\n"
-        "Which step a run has come to is told by `step_start` with its `progress`; `status` tells only how the run as a whole stands. "
-        "There is no `snapshot` and no `gap`: a stream begins with the whole past, or with all of it after `?after=`, and leaves nothing out. "
-        "A client that reads too slowly is closed with 4408 and comes back with `?after=`.\n\n"
+        f"{_table(('Type', 'Members of `payload`', 'Meaning'), notes)}\n"
+        "Members that say nothing are left out: `iteration` outside of loops, `error` and `cause` where nothing failed. "
+        "`?history=1` adds the messages of state machines, which stand below.\n\n"
+        "Right before each `step_start` a `status` tells that the run has come to that step. It is made of the same record and has no `seq` of its own: "
+        "who comes back with `?after=` and the last `seq` gets it again with its `step_start`, if that was not seen.\n\n"
+        "## A snapshot instead of the past\n\n"
+        f"`?snapshot=1` begins a stream not with the past but with one `{SNAPSHOT}`: how the run stands. Then comes what happens, without a hole and without anything twice: "
+        "the `seq` of the snapshot, as server-sent event its `id`, is the last place it speaks of. What steps said, and what they were given and gave, is not in it; "
+        "`GET /api/v2/workflows/runs/{run}/steps` and `/logs` have that. Its size is that of the definition and its variables, not that of the log.\n\n"
+        f"A step of it: {_members_of(StandingStep)}. It runs while it is entered anywhere; otherwise `status` and `duration` are those of the time that ended last. "
+        "`startTime` is when it was entered last, `entered` how often; neither of one that was skipped. The steps of a state machine are its states; it has no `progress`.\n\n"
+        "With `?after=SEQ` too, it stands for what was stored behind `SEQ`: where that is nothing, the stream goes on without one. "
+        "An EventSource that returns by itself (`Last-Event-ID`) gets what it lacks, and no snapshot.\n\n"
+        "There is no `gap`: a stream leaves nothing out, but what a snapshot says. A client that reads too slowly is closed with 4408 and comes back "
+        "with `?after=`, or with `?after=` and `?snapshot=1` to be brought up to date by one message.\n\n"
         "## Of state machines\n\n"
-        "`payload` has `eventType`, `eventId`, `previousEventId`, `stateType` where there is a state, and the details of the history event.\n\n"
-        f"{_table(('Type', 'History events'), rows)}"
-        "| `end` | The last message of a run that is over: `status`, `executionStatus`, `lastSeq`, `output` or `error` and `cause`. |\n\n"
+        "`payload` has `eventType`, `eventId`, `previousEventId`, `stateType` where there is a state, and the details of the history event. "
+        "Which state a run has come to is told by `state_entered`; there is no `status` beside it.\n\n"
+        f"{_table(('Type', 'History events', 'Details'), rows)}\n"
+        "`snapshot` and `end` are as above.\n\n"
         "As server-sent events `id` is the sequence number, and the last message is of the event type `end`. "
         f"`?wait=` takes up to {eventstreams.LONGEST_POLL_SECONDS:g}s and answers `{{runId, messages, lastSeq, ended}}`: go on with `?after=` and that `lastSeq` until `ended` is true.\n\n"
         f"## Close codes of the WebSocket\n\n{_table(('Code', 'Meaning'), _CLOSE_CODES)}"
@@ -667,7 +651,7 @@ def streams_page() -> str:
         "To subscribe again changes nothing. `execution_id` `*` stands for all executions of the account: statuses without results, from now on, "
         "of those that the node moves to which the socket is connected.\n\n"
         "Messages have `type`, `execution_id`, `timestamp`, where it applies `seq` and `node_id`, and:\n\n"
-        f"{_table(('Type', 'Member', 'Meaning'), _V1_MESSAGES)}"
+        f"{_table(('Type', 'Member', 'Meaning'), said)}"
         f"\nThe server sends a PING each {PING_SECONDS:g} s and closes a socket whose client has sent no PONG for {PONG_SECONDS:g} s "
         "(`socket_ping_seconds`, `socket_pong_seconds`). Messages are not compressed.\n\n"
         "## What a socket refuses\n\n"
@@ -719,16 +703,29 @@ FLOW_TYPES = {
     "edges": "actions and nodes, or one node for all actions",
     "any": "any value",
 }
+METADATA_RULES = """
+A new flow has the metadata of its text. Another text (`PUT`) changes those that it says otherwise than the text before, `custom` member by member; what it
+says no more is as if it had never been said. So what was changed beside the text (`PATCH .../metadata`) stays as long as the text says the same. Another `name`
+renames the flow, whose id stays.
+""".strip()
+RETRIED = """
+Every error is tried again but `States.Runtime` and `States.DataLimitExceeded`, which would come again. So is what is no error of the node but tells of one: an
+answer 500 to 599 of an `http.request`, an exit code other than 0 of a `command`. After the last retry their action picks the edge as without `retry`.
+""".strip()
 FLOW_PARTS: tuple[tuple[str, str, fields_of_flows.Members], ...] = (
     (
         "The flow",
         "Members whose names begin with `x-` are the author's own, for YAML anchors. An alias stands for a whole value: YAML 1.2 has no merge key `<<`.",
         fields_of_flows.FLOW,
     ),
-    ("`metadata`", "", fields_of_flows.METADATA),
+    ("`metadata`", METADATA_RULES, fields_of_flows.METADATA),
     ("A node", "", fields_of_flows.NODE),
-    ("`retry`", "Every error is tried again but `States.Runtime` and `States.DataLimitExceeded`, which would come again.", fields_of_flows.RETRY),
-    ("`batch`", "For the batch kinds its bounds join those of their parameters: the smaller counts.", fields_of_flows.BATCH),
+    ("`retry`", RETRIED, fields_of_flows.RETRY),
+    (
+        "`batch`",
+        "For the batch kinds `max_parallel` and `batch_size` join those of the parameters, and the smaller counts; `items` of the parameters come before those here. Where a batch is one item (`worker_pool`, `item_script`) `batch_size` has no effect.",
+        fields_of_flows.BATCH,
+    ),
     ("`hooks`", "", fields_of_flows.HOOKS),
 )
 FLOW_RULES = """
@@ -747,13 +744,20 @@ same name replaces an earlier one, and any other value stands under the name of 
 
 The action of a node picks the edge of `next`. A condition's action is what it returns: a text is the action, `true` and `false` are `"true"` and
 `"false"`, the `branch` or `branch_decision` of an object is; anything else is `success`. Other kinds say their action themselves, and that is
-`success` unless the table below names others. An action without an edge takes `default`.
+`success` unless the table below names others. An action without an edge takes `default`. That a node with `retry` or other edges has none for one of its actions is a
+warning, and so is an edge that it never takes.
 
 ## Failures
 
 A node that failed and is not tried again takes its edge `timeout` if it was out of time, else, or without that edge, `error`. The next node finds
 `input.error`: `{error, cause, node, message}`. Without such an edge the execution fails; `default` is not for failures. A run whose failures all
 had an edge is completed.
+
+## Sizes
+
+What goes from one node to the next, the input that accumulates with it, and what the execution gives in the end, has at most 4 MiB of JSON; what all nodes returned and
+`shared` at most 16 MiB together (16 and 64 MiB with `limits = "open"`). A node that gives more fails with `States.DataLimitExceeded`: the message names node, size
+and limit, and the `error` edge is taken. There is no limit to the number of events. [Limits](limits.md) lists all numbers.
 
 ## Durations and expressions
 
@@ -769,7 +773,7 @@ Scripts are JavaScript as it is: what looks like an expression in them is theirs
 ## Batches
 
 Each batch is a task of its own, with the node's `retry` and the `timeout` of its parameters. Its script finds the node's input with `items` and
-`batch` (the items of this batch) and `batch_index`; where a batch is one item also `item` and `index`. A batch that fails for good is lost, not the others.
+`batch` (the items of this batch) and `batch_index`; where a batch is one item also `item` and `index`. A batch that fails for good is lost, not the others. The log and the stream tell each retry and each loss, with the number of the batch.
 A node that ends with the action `client_error`, `server_error`, `not_found` or `error` has failed for its batch, and its `retry` tries again.
 Batches one after another may write to `shared`: each sees what the ones before it wrote. Those that run at once can only read it; writing is a `FlowRunner.ScriptError`.
 The node succeeds when one batch did or there was none. It fails when all are lost: by `States.Timeout` when each was out of time, else by
@@ -783,8 +787,9 @@ The node succeeds when one batch did or there was none. It fails when all are lo
 | `success_count`, `failed_count` | Items of batches that succeeded, and of those that are lost. |
 | `success_rate` | The share of items that succeeded, in percent. |
 | `batch_size` | Items of one batch. |
+| `left_out` | Behind a failure that would have more than there is room for: how much of each list above has been left out. The causes have 200 characters then. |
 | `skipped_items` | With `fail_fast`, behind a failure: items of batches that were not begun or were given up. |
-| `total_count` | Items there were, unless the input says so already. |
+| `total_count` | Items there were. In the input of the next node one stays that no batch node has put there. |
 
 ## Progress
 

@@ -20,7 +20,10 @@ from pathlib import Path
 
 LOADED = (
     "uvloop", "httpx", "flowrunner.cli.main", "flowrunner.cli.hosting", "flowrunner.wiring", "flowrunner.client", "flowrunner.stores.sqlite.store",
-    "flowrunner.stores.postgres.store", "uvicorn.protocols.http.httptools_impl", "uvicorn.loops.uvloop", "uvicorn.lifespan.on",
+    "flowrunner.stores.postgres.store", "flowrunner.stores.dynamodb.store", "uvicorn.protocols.http.httptools_impl", "uvicorn.loops.uvloop", "uvicorn.lifespan.on",
+    "litestar.plugins.attrs", "litestar.plugins.pydantic", "litestar.middleware.allowed_hosts", "litestar.middleware.csrf",
+    "litestar.middleware.response_cache", "litestar.exceptions.responses", "litestar._kwargs", "litestar.middleware._internal.exceptions", "typer._adapters",
+    "httpcore", "flowrunner.cli.dbstore", "flowrunner.cli.inside", "flowrunner.stores.transfer", "flowrunner.stores.soundness",
 )  # fmt: skip
 
 
@@ -115,8 +118,9 @@ def _parent():
 def serve(asked):
     """Fork a command for each order, until whoever asks has gone; everything that still runs goes with it."""
     for name in LOADED:
-        with contextlib.suppress(ModuleNotFoundError):
+        with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    gc.collect()
     gc.freeze()
     woken, waking = os.pipe()
     os.set_blocking(waking, False)

@@ -153,10 +153,16 @@ class Client:
         while True:
             try:
                 async with contextlib.aclosing(self._events(run, after, history=history)) as events:
+                    before: list[dict[str, Any]] = []  # what has no place in the log comes again with what does, should the connection be lost between them
                     async for message in events:
                         failures = 0
+                        if "seq" not in message and message["type"] != "end":
+                            before.append(message)
+                            continue
                         after = message.get("seq", after)
-                        yield message
+                        for one in (*before, message):
+                            yield one
+                        before.clear()
                         if message["type"] == "end":
                             return
             except httpx.TransportError:

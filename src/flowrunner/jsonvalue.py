@@ -18,11 +18,14 @@ from flowrunner.errors import InvalidDocument, LimitExceeded
 JSONValue = Any  # a recursive alias costs mypy more than it finds; values are checked where they enter
 JSONObject = dict[str, JSONValue]
 
+WRITABLE_DEPTH = 254  # of orjson
 MAX_DEPTH = 128  # containers within containers; orjson itself stops at 254, Python's own parser at the recursion limit
 _LONG_NUMBER = re.compile(r"[0-9]{19}")  # 2^63 has 19 digits
 _LONG_NUMBER_BYTES = re.compile(rb"[0-9]{19}")
 _MEMBER = re.compile(r'"[ \t\r\n]*:')
 _MEMBER_BYTES = re.compile(rb'"[ \t\r\n]*:')
+_SPACED = re.compile(r'"[ \t\r\n]+:')
+_SPACED_BYTES = re.compile(rb'"[ \t\r\n]+:')
 MAX_DIGITS = 1000  # of one number; CPython refuses 4,300 with a ValueError, AWS's parser (Jackson) 1,000
 
 
@@ -79,16 +82,28 @@ def repeated_name(text: str | bytes, value: JSONValue) -> str | None:
     """The first name that an object of this JSON text has twice; None when each is there once. `value` is what was read from the text.
 
     Each member of an object stands in the text as a quotation mark before a colon, so when there are no more of these than members
-    in the value, nothing repeats. Only where strings hold such signs, too, the text is read again.
+    in the value, nothing repeats. Only where strings hold such signs, too, the text is read again; those in JSON in JSON are known by
+    their backslash, as long as no backslash is escaped itself.
     """
-    marks = len((_MEMBER if isinstance(text, str) else _MEMBER_BYTES).findall(text))  # type: ignore[arg-type]  # each with its own kind
-    if marks < 2 or marks == _members(value):
+    marks, within = _marks(text)
+    if marks < 2 or _members(value) in (marks, marks - within):
         return None
     try:
         json.loads(text, object_pairs_hook=_unique)
     except _Repeated as found:
         return str(found)
     return None
+
+
+def _marks(text: str | bytes) -> tuple[int, int]:
+    """How many quotation marks stand before a colon, and how many of these are surely within strings."""
+    if isinstance(text, bytes):
+        if _SPACED_BYTES.search(text):
+            return len(_MEMBER_BYTES.findall(text)), 0
+        return text.count(b'":'), 0 if b"\\\\" in text else text.count(b'\\":')
+    if _SPACED.search(text):
+        return len(_MEMBER.findall(text)), 0
+    return text.count('":'), 0 if "\\\\" in text else text.count('\\":')
 
 
 class _Repeated(Exception):  # a signal within this module
@@ -139,6 +154,23 @@ def depth(value: JSONValue, limit: int = MAX_DEPTH) -> int:
             return deepest
         stack.extend((child, level + 1) for child in children)
     return deepest
+
+
+def is_too_deep(text: str) -> bool:
+    """Whether this JSON text is nested deeper than MAX_DEPTH; most texts are known at a glance. Raises InvalidDocument."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    try:
+        wrapped = loads(text)
+    except LimitExceeded:  # whole numbers beyond 64 bits are read and written the long way
+        return True
+    for _ in range(WRITABLE_DEPTH - MAX_DEPTH):
+        wrapped = [wrapped]
+    try:
+        orjson.dumps(wrapped)  # it refuses what is too deep sooner than a walk over every part would
+    except TypeError:
+        return depth(wrapped, WRITABLE_DEPTH) > WRITABLE_DEPTH
+    return False
 
 
 def weight(value: JSONValue) -> int:

@@ -5,10 +5,12 @@ Source: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 KIB = 1024
 MIB = 1024 * KIB
+MAX_CAUSE_CHARACTERS = 32_768  # AWS: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
+MAX_ERROR_CHARACTERS = 256  # as above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,20 @@ class Limits:
     name_characters: int = 80
     transitions_per_step: int = 250  # ours: one step of pure states is cut here, so that no step holds the event loop long
     inline_map_concurrency: int = 40
+
+    def of_flows(self) -> Limits:
+        """The limits of flows and workflows, which are no format of AWS: what scripts may return (1 MiB) accumulates, and a history has no end."""
+        return replace(
+            self,
+            payload_bytes=_at_least(self.payload_bytes, 4 * MIB),
+            variable_bytes=_at_least(self.variable_bytes, 16 * MIB),
+            history_events=0,
+            inline_map_concurrency=max(self.inline_map_concurrency, 1000),
+        )
+
+
+def _at_least(limit: int, least: int) -> int:
+    return max(limit, least) if limit else 0
 
 
 AWS = Limits(name="aws", payload_bytes=256 * KIB, variable_bytes=10 * MIB, history_events=25_000)

@@ -106,7 +106,7 @@ class Application:
         known = GateAuthenticator(self.identity.gate)
         service = Service(has_test_case=has_test_case, engine=self.engine, store=self.store, clock=clock, region=settings.region, limits=limits)
         limiter = _limiter(settings, clock, self.engine)
-        signed = Signed(self.identity.gate.access_key, clock=clock, randomness=os.urandom, regions={settings.region})
+        signed = Signed(self.identity.gate.access_key, clock=clock, randomness=os.urandom, regions={settings.region}, used=self.identity.gate.used_access_key)
         aws = AwsEndpoint(
             service,
             KnownOr(self.identity.gate, Development(settings.account)) if settings.dev else BearerOr(self.identity.gate, signed),

@@ -45,7 +45,7 @@ class OrderServer:
         self.ledger_file = folder / "ledger.jsonl"
         self.process = None
         self._port = 0
-        self._http = httpx.Client(trust_env=False, timeout=10)
+        self._http = httpx.Client(trust_env=False, verify=False, timeout=10)
         self._configure()
 
     def _configure(self):

@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import random
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -34,15 +34,18 @@ def site(tmp_path, server):
 
 
 def caught_up(http, url, run):
-    """All messages of a run's socket, to its end."""
-    ticket = http.post("/api/v1/socket-tickets").json()["ticket"]
+    """All messages of a run's socket, to its end; and once more, with a snapshot instead of its past."""
     told = []
-    with connect(f"{url.replace('http', 'ws')}{RUNS}/{run}/stream?ticket={ticket}", proxy=None, max_size=None) as socket:
-        try:
+    for query in ("", "&snapshot=1"):
+        ticket = http.post("/api/v1/socket-tickets").json()["ticket"]
+        with (
+            connect(f"{url.replace('http', 'ws')}{RUNS}/{run}/stream?ticket={ticket}{query}", proxy=None, max_size=None) as socket,
+            suppress(ConnectionClosed),
+        ):
             while True:
                 told.append(socket.recv(60))
-        except ConnectionClosed:
-            return "".join(told)
+    assert '"type":"snapshot"' in told[-2]
+    return "".join(told)
 
 
 @pytest.mark.timeout(240)

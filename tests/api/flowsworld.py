@@ -2,7 +2,6 @@
 
 import os
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from accountsworld import ONE, accounts_world
 
@@ -17,23 +16,15 @@ from flowrunner.errors import InvalidDefinition
 from flowrunner.identity.permissions import Role
 from flowrunner.kinds import KINDS
 from flowrunner.ports.tasks import TaskHandler
+from flowrunner.reading.parsed import Parsed
 
 OWNER, ADMIN, EDITOR, VIEWER, WORKER = ((ONE, role) for role in Role)
-
-
-@dataclass
-class Read:
-    program: object
-    diagnostics: tuple
-    name: str | None = None
-    description: str | None = None
-    version: str | None = None
 
 
 def read(text, around):
     """State machines stand for flows: what these tests are about does not depend on the format."""
     parsed = parse_definition(text)
-    return Read(parsed.program, parsed.diagnostics, name=parsed.program and parsed.program.comment)
+    return Parsed(parsed.program, parsed.diagnostics, name=parsed.program and parsed.program.comment)
 
 
 def compiled(revision):

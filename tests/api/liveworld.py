@@ -127,8 +127,8 @@ def note(kind, step="a", **told):
     return {"timestamp": STARTED_AT / 1000 + 1.5, "type": kind, "note": {"stepId": step, "stepName": step.upper(), **told}}
 
 
-def started(step="a", progress=50.0):
-    return note("StepStarted", step, stepType="transform", progress=progress)
+def started(step="a", progress=50.0, **more):
+    return note("StepStarted", step, stepType="transform", progress=progress, **more)
 
 
 def completed(step="a", output="1"):

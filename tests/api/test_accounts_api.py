@@ -1,5 +1,7 @@
 """Accounts, users, keys and log-ins by REST."""
 
+import asyncio
+
 import pytest
 from accountsworld import NONE, ONE, OPERATOR, PASSWORD, TWO, accounts_world
 
@@ -251,6 +253,21 @@ async def test_users_of_other_accounts_are_absent(world):
 
 
 @pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("users", {"username": "x", "password": PASSWORD, "role": "king"}, "It must be one of owner, admin, editor, viewer, worker."),
+        ("tokens", {"scopes": ["executions:raed"]}, "Did you mean executions:read?"),
+        ("tokens", {"scopes": ["xyzzy"]}, "It must be one of machines:read, machines:write, "),
+    ],
+)
+async def test_values_that_are_none_of_a_few(world, path, body, said):
+    """Who mistypes a role or a permission is told the right ones, and no lack of rights."""
+    answer = await world("POST", f"/accounts/{ONE}/{path}", body, token=OWNER)
+    assert answer.status_code == 400
+    assert said in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
     ("path", "body", "pointer"),
     [
         ("users", {"username": "x", "password": PASSWORD, "operator": True}, ""),
@@ -259,9 +276,12 @@ async def test_users_of_other_accounts_are_absent(world):
         ("users", {"username": 7, "password": PASSWORD}, "/username"),
         ("users", {"username": "x:y", "password": PASSWORD}, "/username"),
         ("users", {"username": "x", "password": "short"}, "/password"),
+        ("users", {"username": "x", "password": PASSWORD, "email": "not-an-email"}, "/email"),
+        ("users", {"username": "x", "password": PASSWORD, "email": "a b@c"}, "/email"),
+        ("users", {"username": "x", "password": PASSWORD, "email": "@c"}, "/email"),
         ("users", [], ""),
         ("tokens", {"scopes": "all"}, "/scopes"),
-        ("tokens", {"scopes": ["nonsense"]}, ""),
+        ("tokens", {"scopes": ["executions:read", "nope:read"]}, "/scopes/1"),
         ("tokens", {"expires_in": 0}, "/expires_in"),
         ("tokens", {"expires_in": 10**12}, "/expires_in"),
         ("tokens", {"expires_in": 1.5}, "/expires_in"),
@@ -331,6 +351,34 @@ async def test_admins_do_not_reach_what_owners_have(world):
     assert (await world("GET", "/accounts/me", token=OWNER)).status_code == 200
 
 
+async def test_the_log_in_name_of_an_account(world):
+    """It is its first owner's in every answer, whatever the account is called; without that user the next owner's."""
+    made = (await world("POST", "/accounts", {**NEW, "name": "Acme"}, token="operator")).json()
+    assert (made["username"], made["name"]) == ("eve", "Acme")
+    await world("PUT", f"/accounts/{made['id']}", {"name": "Acme & Sons"}, token="operator")
+    listed = (await world("GET", "/accounts?limit=100", token="operator")).json()["accounts"]
+    for shown in ((await world("GET", f"/accounts/{made['id']}", token="operator")).json(), *(one for one in listed if one["id"] == made["id"])):
+        assert (shown["username"], shown["name"]) == ("eve", "Acme & Sons")
+        assert (await world("POST", "/login", {**NEW, "username": shown["username"]})).status_code == 200
+    mine = (await world("POST", "/login", NEW)).json()["token"]
+    second = await world("POST", f"/accounts/{made['id']}/users", {"username": "second-owner", "password": PASSWORD, "role": "owner"}, token=mine)
+    assert second.status_code == 201
+    (eve,) = [user for user in (await world("GET", f"/accounts/{made['id']}/users", token=mine)).json()["users"] if user["username"] == "eve"]
+    login = (await world("POST", "/login", {**NEW, "username": "second-owner"})).json()["token"]
+    assert (await world("DELETE", f"/accounts/{made['id']}/users/{eve['id']}", token=login)).status_code == 204
+    assert (await world("GET", "/accounts/me", token=login)).json()["username"] == "second-owner"
+
+
+async def test_addresses_of_accounts(world):
+    """They have a name, an @ and a domain, when an account is made and when it is changed."""
+    for email in ("not-an-email", "a@", "@b", "a" * 251 + "@b.c", "a\n@b"):
+        made = await world("POST", "/accounts", {**NEW, "email": email}, token="operator")
+        changed = await world("PUT", f"/accounts/{ONE}", {"email": email}, token=OWNER)
+        for answer in (made, changed):
+            assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/email")
+    assert (await world("PUT", f"/accounts/{ONE}", {"email": "größe@b"}, token=OWNER)).json()["email"] == "größe@b"
+
+
 async def test_expiry_and_last_use(world):
     """A token ends at its time; when it was last used is noted to the minute."""
     made = (await world("POST", f"/accounts/{ONE}/tokens", {"expires_in": 3600}, token=OWNER)).json()
@@ -352,6 +400,42 @@ async def test_expiry_and_last_use(world):
     world.clock.jump(3600)
     assert (await world("GET", "/accounts/me", token=made["token"])).status_code == 401
     assert await shown() is None
+
+
+async def test_last_use_of_a_key_pair(world):
+    """It is noted to the minute, with one write however many requests there are, and never for a key that is gone."""
+    made = (await world("POST", f"/accounts/{ONE}/access-keys", {}, token=OWNER)).json()
+    assert made["last_used"] is None
+    gate, writes, write = world.identity.gate, [], world.identity.gate._entries.documents.write
+
+    async def counted(changes):
+        writes.append(changes)
+        await write(changes)
+
+    world.identity.gate._entries.documents.write = counted
+
+    async def shown():
+        rows = (await world("GET", f"/accounts/{ONE}/access-keys", token=OWNER)).json()["access_keys"]
+        return next(row["last_used"] for row in rows if row["id"] == made["id"])
+
+    await shown()  # notes the use of the token that asks
+    writes.clear()
+    await asyncio.gather(*(gate.used_access_key(made["id"]) for _ in range(50)))
+    assert len(writes) == 1
+    first = await shown()
+    assert first is not None
+    world.clock.jump(59)
+    await gate.used_access_key(made["id"])
+    assert await shown() == first
+    world.clock.jump(1)
+    await gate.used_access_key(made["id"])
+    assert await shown() > first
+    assert (await gate.access_key(made["id"])).secret == made["secret"]
+    await world("DELETE", f"/accounts/{ONE}/access-keys/{made['id']}", token=OWNER)
+    world.clock.jump(60)
+    writes.clear()
+    await gate.used_access_key(made["id"])
+    assert writes == []
 
 
 # --- audit

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import httpx
 import pytest
+import structlog
 from litestar import get
 
+from flowrunner.api.answer import AWAY
 from flowrunner.api.app import create_app
 from flowrunner.api.identify import DevAuthenticator, NoAccounts, check_bind, check_routes, host_of, is_loopback, origin_allowed
 from flowrunner.clock import SystemClock
@@ -17,6 +20,7 @@ from flowrunner.ports.executions import Head, StepWrite
 from flowrunner.ports.observe import NullObserver
 from flowrunner.stores.memory.store import MemoryStore
 from flowrunner.telemetry.metrics import Metrics
+from flowrunner.testing.faultystore import Faults, faulty
 
 ACCOUNT = "000000000000"
 
@@ -90,6 +94,18 @@ async def test_health_answers_without_a_credential():
         assert "flowrunner_executions_running 0.0" in metrics.text
 
 
+@pytest.mark.parametrize("path", ["/", "/health", "/api/v1/health", "/api/v2/health"])
+async def test_health_as_the_sources_ask_for_it(path):
+    """Without a credential: `{status, time}` and `{status, service}` in one."""
+    async with client(app(authenticator=NoAccounts())) as http:
+        answer = await http.get(path)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+        body = answer.json()
+        assert (body["status"], body["service"]) == ("ok", "flowrunner")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", body["time"])
+        await problem(await http.post("/health"), 405, "method_not_allowed")
+
+
 async def test_stopping_server_is_not_ready():
     """A stopping server says so to its balancer."""
     stopping = asyncio.Event()
@@ -110,11 +126,28 @@ async def test_server_without_its_store_is_not_ready():
         assert (await http.get("/healthz")).status_code == 200
 
 
+async def test_requests_while_the_store_is_away():
+    """What is asked is told in the AWS endpoint's words and logged in one line, without a traceback or the store's own words in the answer."""
+    store = MemoryStore()
+    faults = Faults(rate=1, seed=1, kinds=("refused",))
+    store.executions = faulty(store.executions, faults, SystemClock())
+    async with client(app(store)) as http:
+        with structlog.testing.capture_logs() as logged:
+            answer = await http.get("/api/v2/workflows/runs")
+    body = await problem(answer, 503, "store_unavailable")
+    assert body["detail"] == AWAY
+    assert answer.headers["retry-after"] == "1"
+    assert [(entry["event"], entry["log_level"]) for entry in logged] == [("store_unavailable", "warning")]
+    assert logged[0]["reason"].startswith("A planted fault")
+    assert "exc_info" not in logged[0]
+
+
 async def test_post_to_the_root_is_aws():
     """POST / goes to the AWS endpoint, other methods do not."""
     async with client(app()) as http:
         assert (await http.post("/")).text == "aws"
-        await problem(await http.get("/"), 404, "not_found")
+        assert (await http.get("/")).json()["status"] == "ok"
+        await problem(await http.delete("/"), 405, "method_not_allowed")
 
 
 async def test_unknown_caller_gets_401():

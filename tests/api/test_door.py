@@ -226,7 +226,7 @@ async def test_slow_headers_are_cut(first):
 @pytest.mark.parametrize("first", [b"", b"\r\n", HEALTHY, HEALTHY + b"\r\n"])
 async def test_a_connection_that_asks_nothing_is_closed(first):
     """Before the first request, and after one: without a word."""
-    async with served(Door(header_seconds=0.2, idle_seconds=0.2)) as port, healthy_beside(port), connected(port, first) as connection:
+    async with served(Door(header_seconds=0.5, idle_seconds=0.5)) as port, healthy_beside(port), connected(port, first) as connection:
         if first.startswith(HEALTHY):
             assert (await connection.answer())[0] == 200
         assert await connection.closed() == b""
@@ -250,10 +250,10 @@ async def test_a_slow_body_is_cut(start, framing):
 async def test_a_body_that_makes_progress_is_waited_for():
     """Time is given by what came: the limit is a pace, not a length."""
     body = b"{" + b" " * 2000 + b"}"
-    async with served(Door(body_seconds=0.3)) as port, connected(port, AWS + b"Content-Length: %d\r\n\r\n" % len(body)) as connection:
+    async with served(Door(body_seconds=1.0)) as port, connected(port, AWS + b"Content-Length: %d\r\n\r\n" % len(body)) as connection:
         for at in range(0, len(body), 200):
             connection.writer.write(body[at : at + 200])
-            await asyncio.sleep(0.08)
+            await asyncio.sleep(0.2)
         assert (await connection.answer())[0] == 200
 
 

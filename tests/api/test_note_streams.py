@@ -4,7 +4,7 @@ import asyncio
 import json
 
 import httpx
-from liveworld import LiveWorld, completed, event, note, run_id, started
+from liveworld import LiveWorld, completed, event, note, run_id, started, told
 from websockets.asyncio.client import connect
 
 from flowrunner.testing.clock import ManualClock
@@ -44,6 +44,7 @@ async def test_the_messages_of_the_guide():
     assert {message["runId"] for message in messages} == {run_id(1)}
     assert [(message["type"], message.get("seq")) for message in messages] == [
         ("status", 1),
+        ("status", None),
         ("step_start", 3),
         ("step_log", 4),
         ("variable_change", 6),
@@ -57,8 +58,15 @@ async def test_the_messages_of_the_guide():
         ("status", 14),
         ("end", None),
     ]
-    told = {message["type"]: message for message in messages}
-    assert told["step_start"] == {
+    last = {message["type"]: message for message in messages}
+    assert messages[1] == {
+        "runId": run_id(1),
+        "type": "status",
+        "payload": {"status": "running", "executionStatus": "RUNNING", "progress": 0.0, "node": {"id": "step1", "name": "STEP1", "type": "http"}},
+        "ts": "2023-11-14T22:13:21.500Z",
+        "v": 1,
+    }
+    assert last["step_start"] == {
         "runId": run_id(1),
         "type": "step_start",
         "payload": {"stepId": "step1", "stepName": "STEP1"},
@@ -67,13 +75,13 @@ async def test_the_messages_of_the_guide():
         "ts": "2023-11-14T22:13:21.500Z",
         "v": 1,
     }
-    assert told["step_log"]["payload"] == {"stepId": "step1", "level": "info", "message": "Starting step: STEP1", "timestamp": "2023-11-14T22:13:21.500Z"}
-    assert told["variable_change"]["payload"] == {"stepId": "step1", "varName": "userId", "oldValue": None, "newValue": 1, "changeType": "create"}
-    assert told["step_complete"]["payload"] == {"stepId": "step1", "stepName": "STEP1", "status": "success", "duration": 12}
-    assert told["step_complete"]["detail"] == {"stepType": "http", "action": "success"}
-    assert told["loop_start"]["payload"] == {"stepId": "l", "stepName": "L", "loopType": "forEach", "source": "{{ids}}"}
-    assert told["branch_decision"]["payload"]["selectedBranch"] == "big"
-    assert told["status"]["payload"] == {"status": "success", "executionStatus": "SUCCEEDED", "progress": 100.0}
+    assert last["step_log"]["payload"] == {"stepId": "step1", "level": "info", "message": "Starting step: STEP1", "timestamp": "2023-11-14T22:13:21.500Z"}
+    assert last["variable_change"]["payload"] == {"stepId": "step1", "varName": "userId", "oldValue": None, "newValue": 1, "changeType": "create"}
+    assert last["step_complete"]["payload"] == {"stepId": "step1", "stepName": "STEP1", "status": "success", "duration": 12}
+    assert last["step_complete"]["detail"] == {"stepType": "http", "action": "success"}
+    assert last["loop_start"]["payload"] == {"stepId": "l", "stepName": "L", "loopType": "forEach", "source": "{{ids}}"}
+    assert last["branch_decision"]["payload"]["selectedBranch"] == "big"
+    assert last["status"]["payload"] == {"status": "success", "executionStatus": "SUCCEEDED", "progress": 100.0}
 
 
 async def test_history_is_shown_on_request():
@@ -81,8 +89,32 @@ async def test_history_is_shown_on_request():
     world = await world_of_one_run()
     async with world.served(), connect(world.stream(query="?history=1")) as stream:
         messages = [json.loads(text) async for text in stream]
-    assert [message.get("seq") for message in messages] == [*range(1, 15), None]
-    assert [message["type"] for message in messages][:3] == ["execution_started", "state_entered", "step_start"]
+    assert [message.get("seq") for message in messages] == [1, 2, None, *range(3, 15), None]
+    assert [message["type"] for message in messages][:4] == ["execution_started", "state_entered", "status", "step_start"]
+
+
+async def test_a_resumed_stream_is_the_rest_of_a_whole_one():
+    """Wherever it broke off, by every transport: what was not seen comes, the status of a node with its step."""
+    world = await world_of_one_run()
+    async with world.served(), httpx.AsyncClient() as http:
+
+        async def by_socket(after):
+            async with connect(world.stream(query=f"?after={after}")) as stream:
+                return [json.loads(text) async for text in stream]
+
+        async def by_events(after):
+            answer = await http.get(world.stream(scheme="http"), headers={"last-event-id": str(after)})
+            return [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+
+        async def by_polling(after):
+            return (await http.get(world.stream(scheme="http"), params={"wait": "1s", "after": after})).json()["messages"]
+
+        whole = await by_socket(0)
+        for after in range(len(RECORDS)):
+            seen = [place for place, message in enumerate(whole) if message.get("seq", 0) > after]
+            first = seen[0] - ("node" in whole[seen[0] - 1]["payload"] and seen[0] > 0)
+            for read in (by_socket, by_events, by_polling):
+                assert await read(after) == whole[first:]
 
 
 async def test_resuming_between_what_is_shown():
@@ -101,8 +133,10 @@ async def test_a_record_that_is_not_shown_wakes_nobody():
     async with world.served(), connect(world.stream()) as stream:
         assert json.loads(await stream.recv())["seq"] == 1
         await world.append(event("TaskScheduled", resource="x"), machine=WORKFLOW)
-        await world.append(started(), machine=WORKFLOW)
-        assert json.loads(await stream.recv())["seq"] == 3
+        await world.append(started(iteration=4), machine=WORKFLOW)
+        status, step = await told(stream, 2)
+        assert status["payload"]["node"] == {"id": "a", "name": "A", "type": "transform", "iteration": 4}
+        assert (status["payload"]["progress"], step["seq"]) == (50.0, 3)
 
 
 async def test_server_sent_events():
@@ -111,7 +145,8 @@ async def test_server_sent_events():
     async with world.served(), httpx.AsyncClient() as http:
         answer = await http.get(world.stream(scheme="http"))
     blocks = answer.text.strip().split("\n\n")
-    assert [block.split("\n")[0] for block in blocks[1:4]] == ["id: 1", "id: 3", "id: 4"]
+    assert [block.split("\n")[0] for block in blocks[1:5] if not block.startswith("data: ")] == ["id: 1", "id: 3", "id: 4"]
+    assert [json.loads(block[6:])["type"] for block in blocks if block.startswith("data: ")] == ["status"]
     assert blocks[-1].startswith("event: end\n")
 
 
@@ -122,7 +157,7 @@ async def test_long_polling_goes_from_answer_to_answer():
     async with world.served(), httpx.AsyncClient() as http:
         url = world.stream(scheme="http")
         first = (await http.get(url, params={"wait": "25s"}, headers={"accept": "application/json"})).json()
-        assert ([message["seq"] for message in first["messages"]], first["lastSeq"], first["ended"]) == ([1, 2], 2, False)
+        assert ([message.get("seq") for message in first["messages"]], first["lastSeq"], first["ended"]) == ([1, None, 2], 2, False)
         asked = asyncio.create_task(http.get(url, params={"wait": "25", "after": first["lastSeq"]}))
         while world.feed._topics == {}:
             await asyncio.sleep(0)

@@ -7,6 +7,8 @@ from liveworld import LiveWorld, event, run_id, started, told
 from rawsocket import TEXT, frame, opened
 from websockets.asyncio.client import connect
 
+from described import Described
+from flowrunner.api.asyncapi import document
 from flowrunner.testing.clock import ManualClock
 
 BEGIN = event("ExecutionStarted", input="{}")
@@ -80,9 +82,10 @@ async def test_a_slow_reader_learns_that_it_missed_something():
             await asyncio.sleep(0)
         await world.append(BEGIN, run=number + 1)
         raw.writer.transport.resume_reading()
-        kinds = []
+        kinds, described = [], Described(document())
         while "gap" not in kinds:
             _, _, payload = await raw.receive()
+            described.check("executions", json.loads(payload))
             kinds.append(json.loads(payload)["type"])
         assert set(kinds[:-1]) == {"status"}
         await world.append(BEGIN, run=number + 2)

@@ -153,7 +153,7 @@ async def test_resume_after_a_sequence_number_and_by_arn():
 
 
 async def test_after_more_than_there_will_ever_be():
-    """Beyond the end of an ended run there is a problem that names its last number; while a run goes on, the client waits until it is reached."""
+    """Beyond the end of an ended run there is a problem that names its last number, in a socket a close code; while a run goes on, the client waits until it is reached."""
     world = World()
     await world.append(entered(1), entered(2))
     async with world.served(), httpx.AsyncClient() as http:
@@ -161,16 +161,14 @@ async def test_after_more_than_there_will_ever_be():
             await world.append(entered(3))
             await world.append(entered(4), status="SUCCEEDED")
             assert [json.loads(text).get("seq") async for text in stream] == [4, None]
-        with pytest.raises(InvalidStatus) as refused:
-            await connect(f"ws://{world.url}/{RUN}/stream?after=5")
+        said = "after is 5, but the run has ended and its last sequence number is 4."
+        async with connect(f"ws://{world.url}/{RUN}/stream?after=5") as stream:
+            with pytest.raises(ConnectionClosed) as closed:
+                await stream.recv()
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4400, said)
         event_stream = await http.get(f"http://{world.url}/{RUN}/stream?after=5", headers={"accept": "text/event-stream"})
-        for status, headers, body in (
-            (refused.value.response.status_code, refused.value.response.headers, refused.value.response.body),
-            (event_stream.status_code, event_stream.headers, event_stream.content),
-        ):
-            assert status == 400
-            assert headers["content-type"] == "application/problem+json"
-            assert json.loads(body)["detail"] == "after is 5, but the run has ended and its last sequence number is 4."
+        assert (event_stream.status_code, event_stream.headers["content-type"]) == (400, "application/problem+json")
+        assert event_stream.json()["detail"] == said
         async with connect(f"ws://{world.url}/{RUN}/stream?after=4") as stream:
             assert [json.loads(text)["type"] async for text in stream] == ["end"]
         assert (await http.get(f"http://{world.url}/{RUN}/stream", headers={"last-event-id": "5"})).status_code == 204

@@ -208,7 +208,7 @@ async def test_webhooks_that_cannot_be(world, wrong, status):
 
 
 async def test_an_event_is_delivered_and_signed(world):
-    """The receiver can prove it; the body says what ended, and nothing of what the run was about."""
+    """The receiver can prove it; the body says what ended, and what it gave."""
     hook = (await world.ask("POST", "/webhooks", {"url": world.receiver.url, "flow_id": world.flow, "secret": SECRET, "headers": {"X-Mine": "1"}}, 201)).json()
     run = await world.run(said="confidential")
     [delivered] = await world.deliveries(hook["id"], 1)
@@ -217,8 +217,8 @@ async def test_an_event_is_delivered_and_signed(world):
     assert headers["webhook-signature"] == "v1," + base64.b64encode(hmac.digest(KEY, signed, "sha256")).decode()
     event = json.loads(body)
     assert event == {
-        "id": headers["webhook-id"], "event": "flow.completed", "timestamp": event["timestamp"], "execution_id": run, "flow_id": world.flow, "node_id": None,
-        "status": "completed",
+        "id": headers["webhook-id"], "type": "flow.completed", "event": "flow.completed", "timestamp": event["timestamp"], "execution_id": run, "flow_id": world.flow, "node_id": None,
+        "status": "completed", "data": {"said": "confidential", "seen": 1},
     }  # fmt: skip
     assert (headers["X-Mine"], delivered["id"], delivered["execution_id"], delivered["event"]) == ("1", event["id"], run, "flow.completed")
     log = await world.ask("GET", f"/executions/{delivered['delivery_execution_id']}")
@@ -245,6 +245,37 @@ async def test_every_event(world):
         world.clock.jump(LOOK_SECONDS)
         await asyncio.sleep(0.05)
     assert len({event["id"] for event in world.receiver.events}) == len(world.receiver.got) == 7
+
+
+RETURNS = """metadata: {name: returns}
+nodes:
+  node:
+    type: transform
+    params:
+      script: |
+        if (input.bad) throw new Error("bad");
+        if (input.deep) { let value = 1; for (let level = 0; level < input.deep; level++) value = [value]; return {value} }
+        return input.long ? {value: "é".repeat(input.long)} : {value: "{{resolve:secretsmanager:KEY:SecretString}}"};
+"""
+
+
+async def test_data_are_what_was_given(world):
+    """As the log has it: a text that looks like a secret's place stays one; errors of what failed; what is too large is left out."""
+    flow = (await world.ask("POST", "/flows", {"content": RETURNS}, 201)).json()["id"]
+    await world.ask("POST", "/accounts/000000000000/secrets/KEY", {"value": "hidden"}, 201)
+    hook = (await world.hook(flow_id=flow, events=["node.completed", "node.failed", "flow.failed"])).json()["id"]
+    for number, given in enumerate(({}, {"long": 30_000}, {"long": 40_000}, {"deep": 60}, {"bad": True})):
+        await world.run(flow, **given)
+        await world.deliveries(hook, number + 1 + (number == 4))
+    told = {(event["type"], event.get("data_omitted"), json.dumps(event["data"])[:60]) for event in world.receiver.events}
+    literal = json.dumps({"value": "{{resolve:secretsmanager:KEY:SecretString}}"})
+    assert ("node.completed", None, literal[:60]) in told
+    assert sum(event.get("data_omitted") is True and event["data"] is None for event in world.receiver.events) == 1
+    assert [len(event["data"]["value"]) for event in world.receiver.events if event["data"] and len(str(event["data"].get("value"))) > 1000] == [30_000]
+    for event in world.receiver.events:
+        if event["type"].endswith(".failed"):
+            assert event["data"]["error"] == "FlowRunner.ScriptError"
+            assert "bad" in event["data"]["cause"]
 
 
 async def test_a_failed_delivery_is_tried_again(world):

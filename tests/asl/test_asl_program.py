@@ -19,6 +19,88 @@ def _state(state, **top):
     return _program({"S": state}, **top).root.states["S"]
 
 
+def _warnings(states, **top):
+    parsed = parse_definition(json.dumps({"StartAt": next(iter(states)), "States": states, **top}))
+    assert parsed.program is not None, format_aws(parsed.diagnostics)
+    return [(found.code, found.pointer) for found in parsed.diagnostics]
+
+
+BAD_NAME, OUTER, IDLE = "INVALID_VARIABLE_NAME", "VARIABLE_OF_OUTER_SCOPE", "FIELD_WITHOUT_EFFECT"
+
+
+def test_names_of_variables():
+    """Those that no expression can read are told, wherever they are assigned."""
+    good = {"a": 1, "größe": 1, "x.$": "$.x", "n" * 80: 1, "states1": 1, "for": 1}
+    assert _warnings({"S": {**PASS, "Assign": good}}) == []
+    for name in ("states", "", "1a", "a-b", "a b", "n" * 81, "a.b"):
+        assert _warnings({"S": {**PASS, "Assign": {name: 1}}}) == [(BAD_NAME, f"/States/S/Assign/{name}")]
+    choice = {
+        "Type": "Choice",
+        "Choices": [{"Variable": "$.a", "IsPresent": True, "Next": "E", "Assign": {"a-b.$": "$.a"}}],
+        "Assign": {"1": 1},
+        "Default": "E",
+    }
+    assert _warnings({"C": choice, "E": PASS}) == [(BAD_NAME, "/States/C/Assign/1"), (BAD_NAME, "/States/C/Choices[0]/Assign/a-b.$")]
+
+
+def test_variables_of_outer_scopes():
+    """A branch or an iteration has no names of a scope around it; those beside it and children of a distributed Map may have them."""
+    inner = {"StartAt": "I", "States": {"I": {**PASS, "Assign": {"v": 1}}}}
+    beside = {"StartAt": "J", "States": {"J": {**PASS, "Assign": {"v": 1}}}}
+    parallel = {"Type": "Parallel", "Branches": [inner, beside]}
+    last = {**PASS, "Assign": {"v": 0}}
+    assert _warnings({"P": {**parallel, "End": True}}) == []
+    assert _warnings({"P": {**parallel, "Next": "L"}, "L": last}) == [
+        (OUTER, "/States/P/Branches[0]/States/I/Assign/v"),
+        (OUTER, "/States/P/Branches[1]/States/J/Assign/v"),
+    ]
+    caught = {**parallel, "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "L", "Assign": {"v": 1}}], "Next": "L"}
+    assert len(_warnings({"P": caught, "L": PASS})) == 2
+    mapped = {"Type": "Map", "ItemProcessor": {**inner, "ProcessorConfig": {"Mode": "INLINE"}}, "Next": "L"}
+    assert _warnings({"M": mapped, "L": last}) == [(OUTER, "/States/M/ItemProcessor/States/I/Assign/v")]
+    mapped["ItemProcessor"]["ProcessorConfig"] = {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+    assert _warnings({"M": mapped, "L": last}) == []
+
+
+def test_nothing_comes_after_all_errors():
+    """Retriers and catchers behind one for all errors are told; only States.DataLimitExceeded passes by that one."""
+    task = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": True}
+    every, other, large = ({"ErrorEquals": [name]} for name in ("States.ALL", "X", "States.DataLimitExceeded"))
+    assert _warnings({"T": {**task, "Retry": [other, every, large]}}) == []
+    assert _warnings({"T": {**task, "Retry": [every, other, every]}}) == [
+        ("AFTER_STATES_ALL", "/States/T/Retry[1]"),
+        ("AFTER_STATES_ALL", "/States/T/Retry[2]"),
+    ]
+    catch = [{**one, "Next": "E"} for one in (every, other)]
+    assert _warnings({"T": {**task, "Catch": catch}, "E": PASS}) == [("AFTER_STATES_ALL", "/States/T/Catch[1]")]
+
+
+def test_fields_without_effect():
+    """What only a distributed Map uses is told in an inline one, whether its mode is named or not."""
+    inner = {"StartAt": "I", "States": {"I": PASS}}
+    idle = {"ToleratedFailureCount": 2, "ToleratedFailurePercentage": 70, "Label": "l"}
+    pointers = [f"/States/M/{name}" for name in idle]
+    for config in ({}, {"ProcessorConfig": {"Mode": "INLINE"}}):
+        assert _warnings({"M": {"Type": "Map", "End": True, "ItemProcessor": {**inner, **config}, **idle}}) == [(IDLE, pointer) for pointer in pointers]
+    both = {"Mode": "INLINE", "ExecutionType": "EXPRESS"}
+    assert _warnings({"M": {"Type": "Map", "End": True, "ItemProcessor": {**inner, "ProcessorConfig": both}}}) == [
+        (IDLE, "/States/M/ItemProcessor/ProcessorConfig/ExecutionType")
+    ]
+    spread = {"Type": "Map", "End": True, "ItemProcessor": {**inner, "ProcessorConfig": {"Mode": "DISTRIBUTED"}}, **idle}
+    assert _warnings({"M": spread}) == [("MISSING_EXECUTION_TYPE", "/States/M/ItemProcessor/ProcessorConfig")]
+    of_object = {"Type": "Map", "End": True, "ItemProcessor": inner, "Items": {"a": 1}}
+    assert _warnings({"M": of_object}, QueryLanguage="JSONata") == [("ITEMS_NOT_AN_ARRAY", "/States/M/Items")]
+
+
+def test_the_longest_delay():
+    """MaxDelaySeconds is less than 366 days."""
+    retrier = {"ErrorEquals": ["X"], "MaxDelaySeconds": 31_622_399}
+    task = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": True, "Retry": [retrier]}
+    assert _state(task).retriers[0].max_delay_seconds == 31_622_399
+    retrier["MaxDelaySeconds"] += 1
+    assert parse_definition(json.dumps({"StartAt": "T", "States": {"T": task}})).program is None
+
+
 def test_paths_and_nulls():
     """JSON null is a flag, a missing path is no path."""
     state = _state({**PASS, "InputPath": None, "ResultPath": "$.a", "Result": None})

@@ -92,6 +92,8 @@ async def test_test_case(aws):
     aws.service.has_test_case = lambda machine, case: case == "Happy"
     machine = await aws.machine()
     assert (await aws.raw(orjson.dumps({"stateMachineArn": machine + "#Sad"}), {"x-amz-target": "AWSStepFunctions.StartExecution"}))[0] == 400
+    code, message = await aws.refused("StartExecution", stateMachineArn=machine + "#")
+    assert (code, message) == ("ValidationException", "The ARN of the state machine ends in '#' without the name of a test case")
     arn = (await aws("StartExecution", stateMachineArn=machine + "#Happy"))["executionArn"]
     head = await aws.service.store.executions.find(ACCOUNT, *arn.split(":")[6:])
     assert orjson.loads(head.extra) == {"testCase": "Happy"}

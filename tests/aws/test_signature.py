@@ -386,3 +386,18 @@ def test_no_secret_in_a_text():
     """The secret that stands in for unknown keys is not shown."""
     authenticator = make_signed(randomness=lambda count: b"\xab" * count)
     assert "abab" not in repr(authenticator._decoy)
+
+
+async def test_the_use_of_a_key_is_told():
+    """Once a request is proven, and only then."""
+    told = []
+
+    async def used(key):
+        told.append(key)
+
+    authenticator = make_signed(used=used)
+    await refused(signed(secret="another"), authenticator)
+    await refused(signed(key="AKIAUNKNOWN"), authenticator)
+    assert told == []
+    await taken(authenticator, signed())
+    assert told == [ACCESS_KEY]

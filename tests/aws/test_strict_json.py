@@ -129,6 +129,33 @@ async def test_an_envelope_is_a_json_object(aws, body):
     assert answer["__type"].partition("#")[2] in ("SerializationException", "ValidationException")
 
 
+@pytest.mark.parametrize(
+    ("operation", "body", "member"),
+    [
+        ("ListStateMachines", '{"maxResults":1,"maxResults":2}', "maxResults"),
+        ("StartExecution", '{"stateMachineArn":"ARN","input":"{\\"a\\":1}","input":"{\\"a\\":2}"}', "input"),
+        ("StartExecution", '{"stateMachineArn":"ARN","input":"1","inp\\u0075t":"2"}', "input"),
+        ("StartExecution", '{"stateMachineArn":"ARN","input":"{\\"a\\\\\\\\\\":1}","input":"2"}', "input"),
+        ("TagResource", '{"resourceArn":"ARN","tags":[{"key":"a","key":"b","value":"c"}]}', "key"),
+    ],
+)
+async def test_an_envelope_has_each_member_once(aws, operation, body, member):
+    """Neither of two members wins: who looked at the request before may have judged the other."""
+    machine = await aws.machine("twice", PASS)
+    status, _, answer = await aws.raw(body.replace("ARN", machine).encode(), {"x-amz-target": f"AWSStepFunctions.{operation}"})
+    assert (status, answer["__type"].partition("#")[2]) == (400, "SerializationException")
+    assert answer["message"] == f"The request body has the member '{member}' twice."
+    assert (await aws("ListExecutions", stateMachineArn=machine))["executions"] == []
+
+
+async def test_json_in_the_members_of_an_envelope(aws):
+    """Names in a definition or an input that look like members of the envelope are none of it."""
+    machine = await aws.machine("inner", PASS)
+    inner = json.dumps({"input": '{"input":"\\"}', "stateMachineArn": '":', "a\\": [{"name": 1}, {"name": 2}]})
+    started = await aws("StartExecution", stateMachineArn=machine, name="inner", input=inner)
+    assert (await aws.ended(started["executionArn"]))["input"] == inner
+
+
 @pytest.mark.parametrize("member", ["name", "input", "traceHeader"])
 @pytest.mark.parametrize("value", ["\0", "a\0b", "\x01\x02", "\ufffe", "\U0010ffff" * 20])
 async def test_odd_characters_in_members(aws, member, value):
@@ -145,9 +172,9 @@ def test_long_texts_are_read_in_bounded_time():
 
     worst = ['{"a":"' + '\\":' * 80_000 + '"}', "[" + ",".join(f'{{"{n}":1}}' for n in range(20_000)) + "]", '{"a":"' + '"' + " " * 250_000]
     for text in worst:
-        begun = time.perf_counter()
+        begun = time.thread_time()
         try:
             repeated_name(text, loads(text))
         except InvalidDocument:
             repeated_name(text, None)
-        assert time.perf_counter() - begun < 1
+        assert time.thread_time() - begun < 1

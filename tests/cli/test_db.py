@@ -131,6 +131,18 @@ def test_current_and_upgrade(folder):
     assert db("check", folder=folder).returncode == 0
 
 
+def test_upgrade_makes_what_is_not_there(tmp_path):
+    """The default store with its folder; only after --sql has shown the script and made nothing."""
+    script = db("upgrade", "--sql", folder=tmp_path, store=())
+    assert (script.returncode, script.stdout.startswith("BEGIN;\n"), "CREATE TABLE heads" in script.stdout) == (0, True, True)
+    assert list(tmp_path.iterdir()) == []
+    made = db("upgrade", "--json", folder=tmp_path, store=())
+    assert json_of(made) == {"before": None, "revision": latest(PACKAGE)}
+    assert "The schema was made." in made.stderr
+    assert db("upgrade", folder=tmp_path, store=()).stdout.startswith("before")
+    assert db("check", folder=tmp_path, store=()).returncode == 0
+
+
 def test_size(folder):
     """Rows of each kind, as a table or a document."""
     size = json_of(db("size", "--json", folder=folder))
@@ -299,6 +311,8 @@ def test_usage(folder):
         assert (folder / "flow.db").read_bytes() == before
     for words in (*LOOKS, *WRITES[:2]):
         assert db(*words, folder=folder, store=("--store", "memory:")).returncode == 2
+        if words[0] == "upgrade":
+            continue  # it may make a file
         shown = db(*words, folder=folder, store=("--store", "sqlite:///none.db"))
         assert shown.returncode == (2 if words[0] == "import" else 6), (words, shown.stderr)
         assert not (folder / "none.db").exists()

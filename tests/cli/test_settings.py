@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from processes import flowrunner
 
-from flowrunner.config import SETTINGS, Settings, load, redacted
+from flowrunner.config import DEFAULT_STORE, SETTINGS, Settings, load, redacted
 from flowrunner.errors import ConfigurationError
 
 
@@ -111,11 +111,40 @@ def test_named_file_must_be_there(tmp_path):
         ({"FLOWRUNNER_STORAGE_TYPE": "dynamodb", "FLOWRUNNER_DYNAMODB_ENDPOINT": "http://localhost:8000"},
          "dynamodb://us-west-2?endpoint=http%3A%2F%2Flocalhost%3A8000&prefix=flowrunner_"),
         ({"FLOWRUNNER_STORAGE_TYPE": "memory", "FLOWRUNNER_DATABASE_URL": "sqlite:///x.db"}, "sqlite:///x.db"),
+        ({"FLOWRUNNER_POSTGRES_HOST": "db", "FLOWRUNNER_POSTGRES_PORT": "1"}, "postgresql://flowrunner@db:1/flowrunner"),
+        ({"FLOWRUNNER_DYNAMODB_REGION": "eu-central-1"}, "dynamodb://eu-central-1?prefix=flowrunner_"),
+        ({"FLOWRUNNER_STORAGE_TYPE": "sqlite", "FLOWRUNNER_POSTGRES_HOST": "db", "FLOWRUNNER_DYNAMODB_REGION": "x"}, DEFAULT_STORE),
+        ({"FLOWRUNNER_POSTGRES_PORT": "tcp://10.0.0.1:5432"}, DEFAULT_STORE),
+        ({"FLOWRUNNER_POSTGRES_HOST": "db", "FLOWRUNNER_STORE": "memory:"}, "memory:"),
     ],
 )  # fmt: skip
 def test_names_of_the_source_documents(tmp_path, environment, store):
     """The separate variables make one URL; a URL of its own wins."""
     assert settings(tmp_path, environment).store == store
+
+
+def test_parts_of_two_stores_are_refused(tmp_path):
+    """Only the kind can tell which of the two is meant."""
+    with pytest.raises(ConfigurationError) as refused:
+        settings(tmp_path, {"FLOWRUNNER_POSTGRES_HOST": "db", "FLOWRUNNER_DYNAMODB_REGION": "eu-central-1"})
+    assert str(refused.value).startswith("FLOWRUNNER_POSTGRES_HOST and FLOWRUNNER_DYNAMODB_REGION are set")
+    assert refused.value.remedy == "Set FLOWRUNNER_STORAGE_TYPE to postgres or dynamodb."
+
+
+def test_parts_of_the_store_in_two_places(tmp_path):
+    """The environment adds what .env leaves out and wins over it; a URL in .env wins over parts, unless the environment says the kind."""
+    (tmp_path / "password").write_text("of the file")
+    (tmp_path / "password").chmod(0o600)
+    written = f"FLOWRUNNER_STORAGE_TYPE=postgres\nFLOWRUNNER_POSTGRES_HOST=db\nFLOWRUNNER_POSTGRES_PASSWORD_FILE={tmp_path / 'password'}\n"
+    (tmp_path / ".env").write_text(written)
+    found = settings(tmp_path, {"FLOWRUNNER_POSTGRES_PASSWORD": "pw", "FLOWRUNNER_POSTGRES_HOST": "other"})
+    assert found.store == "postgresql://flowrunner:pw@other:5432/flowrunner"
+    (tmp_path / ".env").write_text("FLOWRUNNER_STORE=memory:\n")
+    assert settings(tmp_path, {"FLOWRUNNER_POSTGRES_PASSWORD": "pw"}).store == "memory:"
+    assert settings(tmp_path, {"FLOWRUNNER_STORAGE_TYPE": "postgres"}).store == "postgresql://flowrunner@localhost:5432/flowrunner"
+    (tmp_path / ".env").write_text("FLOWRUNNER_POSTGRES_HOST=db\n")
+    found = settings(tmp_path)
+    assert (found.store, found.origins["store"]) == ("postgresql://flowrunner@db:5432/flowrunner", ".env FLOWRUNNER_POSTGRES_HOST")
 
 
 def test_kubernetes_port_variable_is_not_a_port(tmp_path):
@@ -130,6 +159,9 @@ def test_password_is_not_shown(tmp_path):
     assert "hunter2" not in repr(found)
     assert redacted(url) == "postgresql://u:***@h:5432/d"
     assert redacted("memory:") == "memory:"
+    assert redacted("postgresql://u@h/d") == "postgresql://u@h/d"
+    assert redacted("https://token@h:1/p?q=1") == "https://***@h:1/p?q=1"
+    assert redacted("https://h/a@b") == "https://h/a@b"
 
 
 SECRETS = [row for row in SETTINGS if row.secret]
@@ -172,6 +204,36 @@ def test_variables_that_are_misspelt(tmp_path):
     settings(tmp_path, {"FLOWRUNNER_PORT_8080_TCP_ADDR": "10.0.0.1", "FLOWRUNNER_SOMETHING_ELSE": "1"})
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("FLOWRUNNER_AUTH_JWT_SECRET", "FLOWRUNNER_JWT_SECRET"),
+        ("FLOWRUNNER_AUTH_JWT_SECRET_FILE", "FLOWRUNNER_JWT_SECRET_FILE"),
+        ("FLOWRUNNER_AUTH__JWT_SECRET", "FLOWRUNNER_JWT_SECRET"),
+        ("FLOWRUNNER_AUTH_JWT_ISSUER", "FLOWRUNNER_JWT_ISSUER"),
+        ("FLOWRUNNER_SERVER_TLS_CERT_FILE", "FLOWRUNNER_TLS_CERT_FILE"),
+        ("FLOWRUNNER_SERVER__TLS__KEY_FILE", "FLOWRUNNER_TLS_KEY_FILE"),
+        ("FLOWRUNNER_FUNCTION_POOL_WORKERS", "FLOWRUNNER_FUNCTION_WORKERS"),
+        ("FLOWRUNNER_LOG__LEVEL", "FLOWRUNNER_LOG_LEVEL"),
+    ],
+)
+def test_keys_of_the_file_as_variables(tmp_path, variable, meant):
+    """Who writes the key of the file as a variable is told the variable, instead of being ignored."""
+    with pytest.raises(ConfigurationError) as refused:
+        settings(tmp_path, {variable: "topsecret"})
+    assert refused.value.remedy == f"Did you mean {meant}?"
+    assert "topsecret" not in str(refused.value)
+
+
+def test_no_key_of_the_file_is_ignored_as_a_variable(tmp_path):
+    """Every setting: the name made of its key is either its variable or refused."""
+    for row in SETTINGS:
+        variable = f"FLOWRUNNER_{row.file_key.replace('.', '_').upper()}"
+        if variable not in row.variables:
+            with pytest.raises(ConfigurationError, match="is no setting"):
+                settings(tmp_path, {variable: "1"})
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("24h", 86400), ("1h30m", 5400), ("250ms", 0.25), ("90", 90), (90, 90)])
 def test_durations(tmp_path, text, seconds):
     """Numbers of seconds, or with units."""
@@ -190,7 +252,10 @@ def test_no_durations(tmp_path, text):
 
 def test_config_show_masks_secrets(tmp_path):
     """No secret in any form, and each value with where it comes from."""
-    (tmp_path / "flowrunner.toml").write_text('port = 9\nmaster_key = "topsecret1"\n[auth]\njwt_secret = "topsecret2"\n')
+    (tmp_path / "flowrunner.toml").write_text(
+        'port = 9\nmaster_key = "topsecret1"\nserver = "https://u:topsecret4@h"\n[auth]\njwt_secret = "topsecret2"\n'
+        '[aws]\nendpoint_url = "https://AKIA:topsecret5@h"\n[functions]\nf = "https://topsecret6@h/x"\n'
+    )
     (tmp_path / ".env").write_text("FLOWRUNNER_STORE=postgresql://u:topsecret3@h/d\n")
     for form in ("table", "json", "yaml", "jsonl"):
         shown = flowrunner("config", "show", "--origin", "--output", form, folder=tmp_path)

@@ -2,7 +2,7 @@
 
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from twice import PARSERS, Answer, program_of, refusals, run, same
+from twice import PARSERS, Answer, assert_sound, program_of, refusals, run, same
 
 from flowrunner.conversion import convert
 from flowrunner.jsonvalue import dumps
@@ -87,7 +87,7 @@ def test_a_flow_and_its_state_machine_do_the_same(flow, value, data):
     story = run(source, value, answers).story
     for definition, form in ((machine.definition, "asl"), (again.definition, "flow")):
         parsed = PARSERS[form](dumps(definition))
-        assert not parsed.diagnostics
+        assert_sound(parsed)
         assert run(parsed.program, value, answers).story == story
 
 

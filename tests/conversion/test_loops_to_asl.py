@@ -55,7 +55,7 @@ def test_while(most, stop):
     same({"variables": {"page": 1}, "steps": steps}, "workflow", "asl", {"variables": {"stop": stop}}, lambda *_: {})
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 3.0, -1, "3", 1.5])
+@pytest.mark.parametrize("count", [0, 1, 3, 3.0, -1, "3", " 2.0", "two", "", True, 1.5])
 def test_count_of_a_step_itself(count):
     """With its own retries, outputs and skipped iterations."""
     own = {

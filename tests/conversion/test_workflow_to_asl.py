@@ -41,7 +41,7 @@ FETCHED = {"status": 200, "response": {"body": {"userId": 1, "items": [{"name": 
 
 
 @pytest.mark.parametrize(
-    "given", [{}, None, 5, [], {"variables": {"n": [], "a.b": 1, "user-id": 3}}, {"variables": {"flag": "x"}, "environment": {"n": 5, "more": 6}}]
+    "given", [{}, None, 5, [], {"variables": {"n": [], "a.b": 1, "$x": 1, "user-id": 3}}, {"variables": {"flag": "x"}, "environment": {"n": 5, "more": 6}}]
 )
 @pytest.mark.parametrize("fetched", [FETCHED, {"body": {"userId": "1"}}, "text", None, [[]], {"userId": 2}])
 def test_a_chain(given, fetched):
@@ -197,6 +197,8 @@ def test_what_looks_like_jsonata_stays_text():
             "data mappers",
         ),
         ({"a": {"type": "script", "config": {"script": "return execution.id"}}}, "/steps/a/config/script", "ARN"),
+        ({"a": {"type": "branch", "input": {"q": 1}, "condition": "{{q}} == 1", "children": [task(id="b")]}}, "/steps/a/input", "arguments of its own"),
+        ({"a": {"type": "wait", "inputs": {"q": "2030-01-01T00:00:00Z"}, "config": {"until": "{{q}}"}}}, "/steps/a/inputs", "arguments of its own"),
         ({"a" * 90: task()}, "/steps/" + "a" * 90, "80 characters"),
     ],
 )
@@ -211,6 +213,8 @@ def test_the_most_at_once_cannot_be_said():
     """Nor a whole number that JSONata cannot hold."""
     workflow = {"maxConcurrency": 2, "variables": {"n": 2**60}, "steps": {"a": task(), "b": task(), "c": task()}}
     assert sorted(place for place, _ in refusals(workflow, "workflow", "asl")) == ["/maxConcurrency", "/variables"]
+    [(place, why)] = refusals({"timeout": "1500ms", "steps": {"a": task()}}, "workflow", "asl")
+    assert (place, "whole seconds" in why) == ("/timeout", True)
     assert same({**workflow, "variables": {}, "maxConcurrency": 3}, "workflow", "asl")
 
 
@@ -274,4 +278,5 @@ def test_delays_there_and_back(config, seconds):
     """A number is seconds where no unit is named."""
     workflow = {"name": "d", "steps": {"a": {"type": "delay", "config": config}}}
     assert same(workflow, "workflow", "asl").outcome.at == START + 1000 * seconds
-    assert converted(converted(workflow, "workflow", "asl"), "asl", "workflow")["steps"] == workflow["steps"]
+    back = converted(converted(workflow, "workflow", "asl"), "asl", "workflow")
+    assert back["steps"] == {"a": {"type": "delay", "config": {"duration": seconds}}}

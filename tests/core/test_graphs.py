@@ -326,7 +326,7 @@ def test_a_failed_iteration(play):
 def test_a_loop_needs_a_list(play):
     """Anything else fails it with a clear cause."""
     played = play(loop_program(kind="forEach", items=Field(name="source", constant={"a": 1})))
-    assert (played.outcome.status, played.outcome.error) == ("FAILED", "States.QueryEvaluationError")
+    assert (played.outcome.status, played.outcome.error) == ("FAILED", "FlowRunner.InvalidParameters")
     assert "needs a list" in played.outcome.cause
 
 

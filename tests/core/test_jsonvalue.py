@@ -1,9 +1,11 @@
 """Reading JSON strictly and whole."""
 
+import json
+
 import pytest
 
 from flowrunner.errors import InvalidDocument
-from flowrunner.jsonvalue import Payload, depth, dumps, loads
+from flowrunner.jsonvalue import MAX_DEPTH, Payload, depth, dumps, is_too_deep, loads
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,17 @@ def test_a_payload_makes_its_other_half_once():
     assert payload.value is payload.value
     assert payload.size() == 8
     assert Payload(value={"ä": 1}) == payload
+
+
+@pytest.mark.parametrize("middle", ["", "0", "123456789012345678901234567890", '"[[{{"', ",".join(["[]"] * 1000), ",".join(['{"a":[1]}'] * 1000)])
+def test_texts_that_are_nested_too_deep(middle):
+    """The quick way agrees with a walk over every part, on both sides of the limit."""
+    for levels in (1, MAX_DEPTH - 2, MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1, MAX_DEPTH + 2, 200, 253, 254, 255, 900):
+        text = "[" * levels + middle + "]" * levels
+        assert is_too_deep(text) is (depth(json.loads(text)) > MAX_DEPTH), levels
+
+
+def test_texts_whose_depth_cannot_be_told():
+    """What looks deep and is no JSON is refused as such."""
+    with pytest.raises(InvalidDocument):
+        is_too_deep("[" * 1000)

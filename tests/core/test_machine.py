@@ -39,3 +39,30 @@ def test_ids_are_gap_free_and_causes_come_first(case):
     records = play(case["definition"], case.get("input"), case.get("answers")).records
     assert [record["id"] for record in records] == list(range(1, len(records) + 1))
     assert all(record["previousEventId"] < record["id"] for record in records)
+
+
+@pytest.mark.parametrize(("language", "error"), [("JSONPath", "E" * 5000), ("JSONata", "{% $pad('', 300, 'E') %}")])
+@pytest.mark.parametrize("caught", [False, True])
+def test_the_texts_of_a_failure_are_bounded(language, error, caught):
+    """A Fail state's Error and Cause are cut as a task's are, in the history, the outcome and what a catcher sees."""
+    fail = {"Type": "Fail", "Error": error, "Cause": "C" * 200_000}
+    inner = {"Type": "Parallel", "Branches": [{"StartAt": "F", "States": {"F": fail}}], "End": True}
+    if caught:
+        inner["Catch"] = [{"ErrorEquals": ["E" * 256], "Next": "Seen"}]
+    seen = {"Type": "Pass", "End": True}
+    states = {"P": inner, "Seen": seen} if caught else {"F": fail}
+    played = play({"QueryLanguage": language, "StartAt": next(iter(states)), "States": states})
+    if caught:
+        assert json.loads(played.outcome.output) == {"Error": "E" * 256, "Cause": "C" * 32_768}
+    else:
+        assert (played.outcome.status, played.outcome.error, played.outcome.cause) == ("FAILED", "E" * 256, "C" * 32_768)
+        assert len(json.dumps(played.records[-1])) < 40_000
+
+
+def test_literal_items_that_are_no_array():
+    """The failure names the field and the value, and quotes no expression where there is none."""
+    inner = {"StartAt": "I", "States": {"I": {"Type": "Pass", "End": True}}}
+    state = {"Type": "Map", "Items": {"a": 1}, "ItemProcessor": inner, "End": True}
+    played = play({"QueryLanguage": "JSONata", "StartAt": "M", "States": {"M": state}})
+    assert played.outcome.error == "States.QueryEvaluationError"
+    assert played.outcome.cause.endswith("""The value of the field 'Items' has an unexpected type. Expected 'array', but was 'object' for value: {"a":1}""")

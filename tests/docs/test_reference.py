@@ -93,7 +93,7 @@ def test_every_route_is_documented():
             for call in node.decorator_list if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef) else []:
                 if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("get", "post", "put", "patch", "delete", "websocket"):
                     written = compile(ast.Expression(call.args[0]), str(file), "eval")
-                    variants = [{"path": path} for path in names["TYPED"]] if "path" in written.co_names else [{}]
+                    variants = [{"path": path} for path in names.get("TYPED") or names["PATHS"]] if "path" in written.co_names else [{}]
                     declared += [eval(written, {**names, **variant}) for variant in variants]
     assert len(declared) > 20
     for path in declared:

@@ -11,6 +11,7 @@ from flowrunner.core import facts
 from flowrunner.engine.children import MOST_NESTED
 from flowrunner.engine.live import ExecutionAlreadyExists
 from flowrunner.errors import InvalidToken, LimitExceeded, NotFound, StoreUnavailable, TaskTokenTimedOut
+from flowrunner.jsonvalue import MAX_DEPTH
 from flowrunner.ports.tasks import ChildStart, Succeeded
 from flowrunner.stores.open import open_store
 from flowrunner.testing.clock import ManualClock
@@ -47,6 +48,24 @@ async def test_a_start_that_ends_costs_one_commit(bench):
     head = await bench.engine.start_execution(await bench.machine(PASS), input='{"a":1}')
     assert head.status == "SUCCEEDED"
     assert len(commits) == 1
+
+
+@pytest.mark.parametrize("levels", [MAX_DEPTH, MAX_DEPTH + 1, 900])
+async def test_results_that_no_input_could_be(bench, levels):
+    """Whoever does the work: a result nested too deep fails its task, instead of the next expression; Catch can answer it."""
+    text = "[" * levels + "]" * levels
+
+    async def run(call):
+        return Succeeded(text)
+
+    bench.handler.run = run
+    machine = await bench.machine(task())
+    ended = await bench.finish((await bench.engine.start_execution(machine)).id)
+    if levels == MAX_DEPTH:
+        assert (ended.status, ended.output) == ("SUCCEEDED", text)
+    else:
+        assert (ended.status, ended.error) == ("FAILED", "States.Runtime")
+        assert f"The result of {FUNCTION}f cannot be used: it is nested more than {MAX_DEPTH} levels deep." in ended.cause
 
 
 async def test_names(bench):

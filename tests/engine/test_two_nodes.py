@@ -269,17 +269,18 @@ async def test_an_attempt_does_not_begin_after_a_pause(nodes):
     a, b = await nodes(), await nodes()
     retried = {**TASK, "Retry": [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1}]}
     definition = await a.machine(machine(retried))
-    commit = a.store.executions._executions.commit
+    commit, paused = a.store.executions._executions.commit, asyncio.Event()
 
     async def commit_and_sleep(write):
         answer = await commit(write)
         if write.create:
             kill(a)
+            paused.set()
         return answer
 
     a.store.executions._executions.commit = commit_and_sleep
     starting = asyncio.create_task(a.engine.start_execution(definition))
-    await asyncio.sleep(0.01)
+    await paused.wait()
     a.store.executions._executions.commit = commit
     await pass_time(b, LEASE + 15)
     assert len(b.handler.calls) == 1

@@ -147,19 +147,19 @@ class Played:
         return [at for name, _, at in self.calls if name == state]
 
 
-def play(text, given=None, tasks=None, *, default=None, carry_out=None, restoring=True, most=10_000):
+def play(text, given=None, tasks=None, *, default=None, carry_out=None, restoring=True, most=10_000, limits=OPEN):
     """Run a flow's text, or a program, to the end. `tasks` are functions of the parameters, by state name, else by the kind; `default` answers the rest.
 
     `carry_out` is a function of the command instead. A function returns the task's result (or the bare output), or raises Fails or Hangs. With `restoring` the machine is packed and restored
     before every fact, so that nothing is kept beside its snapshot.
     """
     program, who = text if isinstance(text, Program) else program_of(text), identity_of({} if given is None else given)
-    played = Played(Machine(program, who, OPEN))
+    played = Played(Machine(program, who, limits))
     table, now, pending, queue = tasks or {}, START, [], [facts.Started(at=START)]
     for _ in range(most):
         if queue:
             if restoring and played.machine.started:
-                played.machine = Machine.restore(program, who, played.machine.snapshot(), OPEN)
+                played.machine = Machine.restore(program, who, played.machine.snapshot(), limits)
             step = played.machine.apply(queue.pop(0))
             played.steps.append(step)
             for command in step.commands:

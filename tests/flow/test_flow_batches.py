@@ -138,6 +138,33 @@ def test_items_may_be_computed():
     assert played.output["batch_results"] == [1, 3]
 
 
+def test_each_batch_node_counts_its_own_items():
+    """A count that an author states stays in the input; that of an earlier batch node does not, behind a success or a failure."""
+
+    def worked(call):
+        if call["input"]["item"] == 0:
+            raise Fails("X", "zero")
+        return {"output": [call["input"]["item"]], "action": "success"}
+
+    def counted(given, *lists):
+        names = [*(f"n{place}" for place in range(len(lists))), "end"]
+        nodes = {
+            name: {"type": "worker_pool", "params": {"items": items, "item_script": "return item"}, "next": {"success": after, "error": after}}
+            for name, after, items in zip(names, names[1:], lists, strict=False)
+        }
+        text = json.dumps({"metadata": {"name": "t"}, "nodes": {**nodes, "end": {"type": "transform"}}})
+        played = play(text, given, {"end": lambda _: "done"}, default=worked)
+        ended = [(note["stepId"], json.loads(note["output"])) for note in played.notes("StepCompleted") if "output" in note]
+        return played.called("end")[0]["input"]["total_count"], {name: output["total_count"] for name, output in ended if name != "end"}
+
+    assert counted({}, [1], [1, 2, 3]) == (3, {"n0": 1, "n1": 3})
+    assert counted({"total_count": 7}, [1], [1, 2, 3]) == (7, {"n0": 1, "n1": 3})
+    assert counted({"total_count": None}, [1]) == (None, {"n0": 1})
+    assert counted({}, [1, 2], [0]) == (1, {"n0": 2})
+    assert counted({}, [0], [1, 2]) == (2, {"n1": 2})
+    assert counted({"total_count": 7}, [0]) == (7, {})
+
+
 @pytest.mark.parametrize(("returned", "flat"), [([1, 2], [1, 2]), ({"batch_results": [1], "success_count": 1}, [1]), ({"a": 1}, [{"a": 1}]), (None, [None])])
 def test_results_are_one_list(returned, flat):
     """What a script gives for a batch: a list, an object with a list, or one result."""
@@ -156,7 +183,12 @@ def test_without_a_list_of_items_the_node_fails(given):
     """The error edge is told where the list was looked for."""
     played = play(flow(batch()), given)
     assert played.path == ["b", "e"]
-    assert "'b' needs a list of items" in played.called("e")[0]["input"]["error"]["message"]
+    error = played.called("e")[0]["input"]["error"]
+    stands = "'many'" if given else "nothing"
+    assert (error["error"], error["message"]) == (
+        "FlowRunner.InvalidParameters",
+        f"In 'b': 'items' must be a list, as the parameter or in the input; {stands} stands there.",
+    )
 
 
 def test_a_failed_node_tells_what_happened_to_each_batch():

@@ -117,3 +117,65 @@ async def test_what_the_machine_needs_is_computed(run):
     assert played.output["each"] == [1, 2, 5]
     assert (played.output["attempts"], played.output["shared"]) == (3, {"seen": True})
     assert played.milliseconds == 6 * 60_000 + 20_000
+
+
+async def test_what_a_script_may_return_goes_on(run):
+    """A mebibyte each, less its quotation marks: the third script sees what the first two returned."""
+    large = {"type": "transform", "params": {"script": "return 'x'.repeat(1024 * 1024 - 2)"}}
+    last = {"type": "transform", "params": {"script": "return {n: [input.a.length, results.b.length]}"}}
+    played = await run(json.dumps({"metadata": {"name": "x"}, "nodes": {"a": {**large, "next": "b"}, "b": {**large, "next": "c"}, "c": last}}), {})
+    assert played.output["n"] == [1024 * 1024 - 2] * 2
+
+
+async def test_a_wait_keeps_what_its_condition_writes(run):
+    """Each look sees what the one before it has put into `shared`, and so do the hooks and the next node."""
+    nodes = {
+        "w": {
+            "type": "wait",
+            "params": {"condition": "shared.w = (shared.w ?? 0) + 1; return shared.w > 2", "interval": "10ms"},
+            "hooks": {"exec": "return {...output, w: shared.w}"},
+            "next": "n",
+        },
+        "n": {"type": "transform", "params": {"script": "return {seen: shared}"}},
+    }
+    played = await run(json.dumps({"metadata": {"name": "x"}, "nodes": nodes}), {})
+    assert played.output == {"met": True, "attempts": 3, "w": 3, "seen": {"w": 3}}
+
+
+async def test_hooks_of_a_wait_run_once_on_its_result(run):
+    """The hook `exec` makes the result of it, not of each look; `post` sees that, and names the edge."""
+    nodes = {
+        "w": {
+            "type": "wait",
+            "params": {"condition": "return attempt > 1", "interval": "10ms"},
+            "hooks": {"exec": "shared.ran = (shared.ran ?? 0) + 1; return {looks: output.attempts}", "post": "return output.looks === 2 ? 'two' : 'other'"},
+            "next": {"two": "n"},
+        },
+        "n": {"type": "transform", "params": {"script": "return {ran: shared.ran}"}},
+    }
+    assert (await run(json.dumps({"metadata": {"name": "x"}, "nodes": nodes}), {})).output == {"looks": 2, "ran": 1}
+
+
+async def test_prep_leaves_batches_and_looks_their_names(run):
+    """The hook replaces the input; `items`, `item`, `attempt` and the others are still there, for scripts and for expressions."""
+    nodes = {
+        "each": {
+            "type": "batch",
+            "params": {"items": [1, 2], "item_script": "return [item, items.length, index, batch_index, input.q]"},
+            "hooks": {"prep": "return {q: item * 10}"},
+            "next": "any",
+        },
+        "any": {
+            "type": "script",
+            "params": {"script": "return args", "args": {"key": "${'k' + item}"}},
+            "batch": {"items": [1, 2]},
+            "hooks": {"prep": "return {}"},
+            "next": "until",
+        },
+        "until": {"type": "wait", "params": {"condition": "attempt > 1", "interval": "1s"}, "hooks": {"prep": "return {q: 1}"}},
+    }
+    played = await run(json.dumps({"metadata": {"name": "x"}, "nodes": nodes}), {})
+    made = {note["stepId"]: json.loads(note["output"]) for note in played.notes("StepCompleted")}
+    assert made["each"]["batch_results"] == [1, 1, 0, 0, 10, 2, 1, 1, 1, 20]
+    assert made["any"]["batch_results"] == [{"key": "k1"}, {"key": "k2"}]
+    assert made["until"] == {"met": True, "attempts": 2}

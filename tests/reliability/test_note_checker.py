@@ -28,6 +28,15 @@ def test_a_good_stream():
     assert notes.faults(stream(*GOOD)) == []
 
 
+def test_where_a_run_has_come_to():
+    """A status of a node has no place in the log; it is told right before the node begins."""
+    begun, ended = stream(BEGUN, ENDED)
+    status = {"type": "status", "payload": {"status": "running", "node": {"id": "a"}}}
+    assert notes.faults([status, begun, ended]) == []
+    for wrong in ([begun, status, ended], [begun, ended, status], [{**status, "payload": {"node": {"id": "b"}}}, begun, ended]):
+        assert "not followed by the step_start" in notes.faults(wrong)[0]
+
+
 @pytest.mark.parametrize(
     ("told", "word"),
     [

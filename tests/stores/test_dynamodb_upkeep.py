@@ -38,10 +38,10 @@ async def looked(url):
         return await store.archive.size()
 
 
-async def refused(url, why):
+async def refused(url, why, *, upgrade=True):
     """Every look is refused, for this reason and with a remedy."""
     upkeep = open_upkeep(url)
-    for call in (upkeep.schema, upkeep.script, upkeep.upgrade, upkeep.findings, lambda: looked(url)):
+    for call in (upkeep.schema, upkeep.script, *([upkeep.upgrade] if upgrade else []), upkeep.findings, lambda: looked(url)):
         with pytest.raises(StoreRefused, match=why) as caught:
             await call()
         assert caught.value.remedy
@@ -49,13 +49,27 @@ async def refused(url, why):
 
 async def test_what_is_not_there_is_not_made(dynamodb_url, bare):
     """A table that is missing is refused and still missing; one that is empty stays empty."""
-    await refused(dynamodb_url, "There is no table")
+    await refused(dynamodb_url, "There is no table", upgrade=False)
     assert bare.settings.table not in (await bare._client.list_tables())["TableNames"]
     async with opened_dynamodb(dynamodb_url):
         pass
     await bare.write_all(deletes=[SCHEMA])
-    await refused(dynamodb_url, "Nothing is in the table")
+    await refused(dynamodb_url, "Nothing is in the table", upgrade=False)
     assert await bare.pages("Scan", {}) == []
+
+
+@pytest.mark.parametrize("there", [False, True])
+async def test_an_upgrade_makes_what_is_not_there(dynamodb_url, bare, there):
+    """A table that is missing, and what belongs into an empty one; a server takes it as its own."""
+    if there:
+        async with opened_dynamodb(dynamodb_url):
+            pass
+        await bare.write_all(deletes=[SCHEMA])
+    upkeep = open_upkeep(dynamodb_url)
+    assert await upkeep.upgrade() == Schema("", "1")
+    assert await upkeep.upgrade() == Schema("1", "1")
+    async with opened_dynamodb(dynamodb_url) as server:
+        await created(server, 1)
 
 
 async def test_what_is_not_ours_is_left(dynamodb_url, bare):

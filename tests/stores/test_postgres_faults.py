@@ -17,7 +17,7 @@ import pytest
 from flowrunner.errors import Fenced, StoreUnavailable
 from flowrunner.ports.executions import Chunk, Head, NameTaken, StepWrite
 from flowrunner.testing.conformance.examples import created, head
-from flowrunner.testing.postgres import free_port
+from flowrunner.testing.ports import quiet_port
 
 pytestmark = pytest.mark.skipif("FLOWRUNNER_TEST_POSTGRES_URL" in os.environ, reason="these tests need a server of their own")
 STEPS = 4
@@ -320,7 +320,7 @@ def pgbouncer(postgres_server):
     program = os.environ.get("FLOWRUNNER_TEST_PGBOUNCER") or shutil.which("pgbouncer")
     if program is None:
         pytest.skip("needs pgbouncer (apt-get install pgbouncer), or its path in FLOWRUNNER_TEST_PGBOUNCER")
-    port = free_port()
+    port = quiet_port()
     settings = postgres_server.folder / "pgbouncer.ini"
     settings.write_text(f"""
 [databases]

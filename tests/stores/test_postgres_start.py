@@ -15,7 +15,8 @@ from flowrunner.errors import StoreRefused, StoreUnavailable
 from flowrunner.stores.open import open_store
 from flowrunner.stores.postgres.session import Session
 from flowrunner.stores.postgres.url import parse_address
-from flowrunner.testing.postgres import PostgresServer, ServerError, free_port
+from flowrunner.testing.ports import quiet_port
+from flowrunner.testing.postgres import PostgresServer, ServerError
 
 pytestmark = pytest.mark.skipif("FLOWRUNNER_TEST_POSTGRES_URL" in os.environ, reason="these tests need a server of their own")
 
@@ -56,7 +57,7 @@ def server(postgres_server):
 
 async def test_nobody_listens(server):
     """A port where nobody listens is said with host, port, user, database, sslmode and what to look at."""
-    port = free_port()
+    port = quiet_port()
     text = await refusal(f"postgresql://flow:hunter2@127.0.0.1:{port}/data", StoreUnavailable)
     for part in (f"127.0.0.1:{port}", "'flow'", "'data'", "sslmode=prefer", f"pg_isready -h 127.0.0.1 -p {port}"):
         assert part in text

@@ -90,9 +90,10 @@ async def test_its_upkeep(upkeep):
 
 
 async def test_what_is_not_there_is_not_made(upkeep, opened, admin, schema):
-    """Neither the upkeep nor a store for reading makes a schema or anything in an empty one."""
+    """Neither a look nor a store for reading makes a schema or anything in an empty one."""
     for there in (False, True):
-        for call in looks(upkeep, opened):
+        assert await upkeep.script()
+        for call in (upkeep.schema, upkeep.findings, opened):
             with pytest.raises(StoreRefused, match=f"no schema '{schema}'") as caught:
                 await call()
             assert "flowrunner serve" in caught.value.remedy
@@ -100,6 +101,33 @@ async def test_what_is_not_there_is_not_made(upkeep, opened, admin, schema):
         assert await admin.fetchval("SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace($1)", schema) == 0
         if not there:
             await admin.execute(f"CREATE SCHEMA {schema}")
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("by_script", [False, True])
+async def test_an_upgrade_makes_what_is_not_there(upkeep, opened, admin, schema, *, there, by_script):
+    """In a missing schema and in an empty one, by itself and by its script; there is nothing to do then."""
+    if there:
+        await admin.execute(f"CREATE SCHEMA {schema}")
+    if by_script:
+        async with admin.transaction():
+            await admin.execute(";\n".join(await upkeep.script()))
+    else:
+        assert await upkeep.upgrade() == Schema("", latest(PACKAGE))
+    assert await upkeep.script() == ()
+    assert await upkeep.upgrade() == Schema(latest(PACKAGE), latest(PACKAGE))
+    assert await upkeep.findings() == []
+    assert (await opened())["executions"] == 0
+
+
+async def test_a_server_whose_role_makes_nothing(postgres_server, open_postgres, admin, schema, upkeep):
+    """What the owner's upgrade has made serves a role with rights to the rows only, as the documentation grants them."""
+    await upkeep.upgrade()
+    await admin.execute(f"CREATE ROLE {schema} LOGIN; GRANT USAGE ON SCHEMA {schema} TO {schema}")
+    await admin.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {schema}")
+    async with open_postgres(postgres_server.url(user=schema, schema=schema)) as store:
+        await created(store, 1)
+        assert (await store.archive.size())["executions"] == 1
 
 
 @pytest.mark.usefixtures("made")

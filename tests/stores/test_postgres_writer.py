@@ -202,10 +202,14 @@ async def test_all_connections_are_busy(store, admin, monkeypatch):
     """A read that gets no connection in time says so, and the next one after the jam succeeds."""
     from flowrunner.stores.postgres import session
 
+    everyone = range(store.session.address.connections)
+    await asyncio.gather(*(store.executions.next_wake() for _ in everyone))  # which opens all of them: that may take longer than the wait below
     monkeypatch.setattr(session, "WAIT_SECONDS", 0.1)
     await admin.execute("BEGIN; LOCK TABLE nodes")
-    beats = [asyncio.create_task(store.executions.beat(f"n{number}")) for number in range(store.session.address.connections)]
-    await asyncio.sleep(0.05)
+    beats = [asyncio.create_task(store.executions.beat(f"n{number}")) for number in everyone]
+    async with asyncio.timeout(10):
+        while store.session.in_use < len(beats):
+            await asyncio.sleep(0)
     with pytest.raises(StoreUnavailable, match="are busy"):
         await store.executions.next_wake()
     await admin.execute("COMMIT")

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 
 import apsw
 import pytest
@@ -78,21 +79,47 @@ async def test_an_old_file_is_looked_at_then_upgraded(path, upkeep, open_sqlite,
 
 
 async def test_what_is_not_there_is_not_made(path, upkeep):
-    """Nothing but a restore makes a file."""
-    for call in (upkeep.schema, upkeep.script, upkeep.upgrade, upkeep.findings, lambda: upkeep.back_up(path.with_name("b.db"))):
+    """Nothing but an upgrade and a restore makes a file."""
+    for call in (upkeep.schema, upkeep.findings, lambda: upkeep.back_up(path.with_name("b.db"))):
         with pytest.raises(StoreRefused, match="There is no file") as caught:
             await call()
         assert caught.value.remedy
         assert folder_of(path) == []
+    assert await upkeep.script()
+    assert folder_of(path) == []
+
+
+@pytest.mark.parametrize("empty", [False, True])
+async def test_an_upgrade_makes_what_is_not_there(path, upkeep, open_sqlite, empty):
+    """The script, in one transaction, makes the same file as the upgrade and as a server; there is nothing to do then."""
+    if empty:
+        path.touch()
+    scripted = path.with_name("scripted.db")
+    with closing(apsw.Connection(str(scripted))) as connection:
+        connection.execute(";\n".join(("BEGIN", *await upkeep.script(), "COMMIT")))
+    assert await upkeep.upgrade() == Schema("", latest(PACKAGE))
+    assert await upkeep.upgrade() == Schema(latest(PACKAGE), latest(PACKAGE))
+    served = path.with_name("served.db")
+    async with open_sqlite(served):
+        pass
+    made = []
+    for file in (path, scripted, served):
+        async with open_sqlite(file) as store:
+            await created(store)
+        with closing(apsw.Connection(str(file))) as connection:
+            made.append((connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall(), connection.pragma("auto_vacuum")))
+        assert await SqliteUpkeep(file).script() == ()
+    assert made[0] == made[1] == made[2]
 
 
 @pytest.mark.parametrize("content", [b"", b"hello" * 100, b"SQLite format 3\0" + bytes(4080)])
 async def test_what_is_not_ours_is_left(path, upkeep, content):
-    """Each command refuses a foreign file and leaves it byte for byte."""
+    """Each command refuses a foreign file and leaves it byte for byte; an upgrade may fill an empty one."""
     path.write_bytes(content)
     ours = path.with_name("ours.db")
     released(ours, 2)
-    for call in (upkeep.schema, upkeep.script, upkeep.upgrade, upkeep.findings, lambda: upkeep.back_up(path.with_name("b.db"))):
+    upgrades = (upkeep.script, upkeep.upgrade) if content else ()
+    for call in (upkeep.schema, *upgrades, upkeep.findings, lambda: upkeep.back_up(path.with_name("b.db"))):
         with pytest.raises(StoreRefused):
             await call()
         assert path.read_bytes() == content

@@ -11,6 +11,7 @@ import pytest
 from task_calls import ACCOUNT, INVOKE, REGION, call, function_arn
 
 from flowrunner.errors import ConfigurationError
+from flowrunner.jsonvalue import MAX_DEPTH, MAX_DIGITS
 from flowrunner.limits import OPEN
 from flowrunner.ports.tasks import Failed, Succeeded
 from flowrunner.tasks.function_files import file_faults
@@ -53,6 +54,15 @@ def noisy(event, context):
 
 def reads(event, context):
     return sys.stdin.read()
+
+def nested(event, context):
+    value = event["middle"]
+    for _ in range(event["levels"]):
+        value = [value]
+    return value
+
+def number(event, context):
+    return {"number": 10 ** (event - 1), "text": "1" * 2000}
 
 def unserialisable(event, context):
     return {"a": {1, 2}}
@@ -190,6 +200,29 @@ async def test_load_errors_heal(run, source, error):
     functions = {"f": "functions.py:f"}
     assert (await run(source, functions, call(function_arn("f"), {}))).error == error
     assert value(await run("def f(event, context): return 'well'\n", functions, call(function_arn("f"), {}))) == "well"
+
+
+@pytest.mark.parametrize(("levels", "fits"), [(MAX_DEPTH, True), (MAX_DEPTH + 1, False), (900, False)])
+async def test_the_depth_of_a_result(run, levels, fits):
+    """As deep as an input may be; brackets in texts and beside each other do not count."""
+    functions = {"f": "functions.py:nested", "g": "functions.py:echo"}
+    for middle in (0, "[" * 1000):
+        outcome = await run(SOURCE, functions, call(function_arn("f"), {"levels": levels, "middle": middle}))
+        assert isinstance(outcome, Succeeded) is fits
+        if not fits:
+            assert outcome.error == "Runtime.MarshalError"
+            assert json.loads(outcome.cause)["errorMessage"] == f"Unable to marshal response: nested more than {MAX_DEPTH} levels deep"
+    assert value(await run(SOURCE, functions, call(function_arn("g"), [[]] * 1000))) == [[]] * 1000
+
+
+@pytest.mark.parametrize(("digits", "fits"), [(MAX_DIGITS, True), (MAX_DIGITS + 1, False)])
+async def test_the_digits_of_a_number(run, digits, fits):
+    """As many as an input's numbers may have."""
+    outcome = await run(SOURCE, {"f": "functions.py:number"}, call(function_arn("f"), digits))
+    assert isinstance(outcome, Succeeded) is fits
+    if not fits:
+        assert outcome.error == "Runtime.MarshalError"
+        assert json.loads(outcome.cause)["errorMessage"] == f"Unable to marshal response: number of more than {MAX_DIGITS} digits"
 
 
 async def test_decimals(run):

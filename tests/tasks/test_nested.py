@@ -104,6 +104,26 @@ async def test_bad_starts(registry, starter, parameters, error):
     assert starter.started == []
 
 
+@pytest.mark.parametrize(
+    ("parameters", "code", "message"),
+    [
+        ({"StateMachineArn": MACHINE, "Name": "a b"}, "InvalidName", "Invalid Name: 'a b'"),
+        ({"StateMachineArn": "bad"}, "InvalidArn", "Invalid Arn: 'Invalid ARN prefix: bad'"),
+        ({"StateMachineArn": ""}, "InvalidArn", "Invalid Arn: 'Invalid ARN prefix: '"),
+        ({"StateMachineArn": MACHINE.replace("stateMachine", "activity")}, "InvalidArn", "Invalid Arn: 'Resource type not valid in this context: activity'"),
+    ],
+)
+async def test_starts_that_the_service_would_refuse(registry, starter, parameters, code, message):
+    """They fail in the words of the API with what each integration adds, and nothing is asked of the engine."""
+    outcome = await outcome_of(registry, START + ".sync", parameters)
+    assert (outcome.error, outcome.phase) == (f"StepFunctions.{code}Exception", "submit")
+    assert outcome.cause == f"{message} (Service: AWSStepFunctions; Status Code: 400; Error Code: {code}; Request ID: {ID}; Proxy: null)"
+    sdk = await outcome_of(registry, "arn:aws:states:::aws-sdk:sfn:startExecution", parameters)
+    assert sdk.error == f"Sfn.{code}Exception"
+    assert sdk.cause.startswith(f"{message} (Service: Sfn, Status Code: 400, ")
+    assert starter.started == []
+
+
 SDK = "arn:aws:states:::aws-sdk:sfn:"
 
 

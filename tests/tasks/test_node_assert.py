@@ -10,11 +10,11 @@ from flowrunner.tasks.nodes.kind import NodeFailed
 
 # type, actual, expected, whether it holds
 CASES = [
-    ("equals", 200, 200, True), ("equals", "200", 200, True), ("equals", 200, "200", True), ("equals", 1, True, False), ("equals", "true", True, True),
+    ("equals", 200, 200, True), ("equals", "200", 200, True), ("equals", 200, "200", True), ("equals", 1, True, False), ("equals", "true", True, False), ("equals", True, "true", False),
     ("equals", 1.0, 1, True), ("equals", {"a": [1, {"b": None}]}, {"a": [1, {"b": None}]}, True), ("equals", [1, 2], [2, 1], False), ("equals", None, None, True),
     ("equals", [True], [1], False), ("equals", "1e999", 1, False),
     ("notEquals", "a", "b", True), ("notEquals", "5", 5, False),
-    ("contains", "hello", "ell", True), ("contains", [1, "2"], 2, True), ("contains", {"a": 1}, "a", True), ("contains", {"a": 1}, 1, False), ("contains", 5, 5, False),
+    ("contains", "hello", "ell", True), ("contains", [1, "2"], 2, False), ("contains", [1], "1", False), ("contains", [1.0, [2]], 1, True), ("contains", [[2]], [2], True), ("contains", "n is 5", 5, True), ("contains", {"a": 1}, "a", True), ("contains", {"a": 1}, 1, False), ("contains", 5, 5, False),
     ("notContains", "hello", "x", True), ("notContains", [1], 1, False),
     ("regex", "abc-12", r"^\w+-\d{2}$", True), ("regex", "abc", r"^\d", False), ("regex", 42, "4", True), ("regex", None, ".*", False),
     ("exists", 0, None, True), ("exists", None, None, False), ("exists", None, False, True),

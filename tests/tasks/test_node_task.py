@@ -65,8 +65,8 @@ async def handle(stack):
     vault = Vault()
     task = Guarded(NodeTask(NodeTable([Echo()], []), Scripting(scripts, vault)), vault)
 
-    async def run(params, kind="test.echo", **more):
-        return await task.run(call(f"{OWN}{kind}", {"params": params, "input": {"n": 2}, "language": "flow", **more}))
+    async def run(params, kind="test.echo", retry=0, **more):
+        return await task.run(call(f"{OWN}{kind}", {"params": params, "input": {"n": 2}, "language": "flow", **more}, retry=retry))
 
     return run
 
@@ -229,6 +229,16 @@ async def test_an_action_may_count_as_a_failure(handle):
     assert isinstance(outcome, Failed)
 
 
+async def test_an_action_may_count_as_a_failure_while_retries_are_left(handle):
+    """Then it is the node's, as without retries."""
+    again = {"actions": ["server_error"], "retries": 2}
+    for retry in (0, 1):
+        outcome = await handle({"action": "server_error"}, retry=retry, again=again)
+        assert (outcome.error, outcome.cause) == ("FlowRunner.NodeFailed", "The node ended with the action 'server_error'.")
+    assert value(await handle({"action": "server_error"}, retry=2, again=again))["action"] == "server_error"
+    assert value(await handle({"action": "client_error"}, again=again))["action"] == "client_error"
+
+
 async def test_what_is_shared_may_only_be_read(handle):
     """Of batches that run at once: a script that writes to it fails, and is told why."""
     hooks = {"exec": "shared.n += 1"}
@@ -245,3 +255,14 @@ async def test_hooks_of_work_that_is_done(handle):
     made = {"output": {"met": False}, "action": "timeout"}
     assert value(await handle({"fail": "x"}, made=made, hooks={"post": "return output.met ? null : action + input.n"})) == {**made, "action": "timeout2"}
     assert value(await handle({"fail": "x"}, made=made, hooks={"post": "return"})) == made
+
+
+async def test_prep_takes_no_names_away(handle):
+    """What it returns is the input; `item` and its like stay names in hooks and expressions, and are those of that input if it has them."""
+    given = {"input": {"item": 7, "index": 0}, "names": ["item", "index"]}
+    made = value(await handle({"say": "${item}/${index}/${input.q}"}, **given, hooks={"prep": "return {q: item}", "exec": "return [output.params.say, item]"}))
+    assert made["output"] == ["7/0/7", 7]
+    for prepared in ("5", "null", "'text'"):
+        assert value(await handle({"say": "${item}"}, **given, hooks={"prep": f"return {prepared}"}))["output"]["params"] == {"say": 7}
+    made = value(await handle({"say": "${item}"}, **given, hooks={"prep": "return {...input, item: item * 2}"}))
+    assert made["output"]["params"] == {"say": 14}

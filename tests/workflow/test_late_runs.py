@@ -38,4 +38,5 @@ def test_a_run_that_timed_out_has_an_error_by_every_way():
     renderer = Renderer(head.id, "notes")
     assert json.loads(renderer.last(head))["payload"]["error"] == "States.Timeout"
     late = {"timestamp": 1.0, "type": "ExecutionTimedOut", "id": 2, "previousEventId": 1}
-    assert json.loads(renderer.message(2, late))["payload"]["error"] == "States.Timeout"
+    (told,) = renderer.messages(2, late)
+    assert json.loads(told.text)["payload"]["error"] == "States.Timeout"

@@ -1,9 +1,13 @@
 """Every loop that has begun is told to have ended, however it came to that: whoever follows it is not left waiting."""
 
+import json
+
 import pytest
 from workflowplay import Player
 
 from flowrunner.core import facts
+from flowrunner.kinds import BUILT_IN
+from flowrunner.workflow.parse import parse_workflow
 
 BODY = [{"id": "work", "type": "command", "config": {"command": "echo"}}]
 
@@ -58,3 +62,55 @@ def test_a_loop_that_is_through_is_told_once():
     for _ in range(2):
         played.answer("work")
     assert ends(played) == [("l", 2, "completed")]
+
+
+def test_what_loops_count():
+    """Those that began, those that came through (a skipped one too), those that failed."""
+    task = {"id": "b", "type": "command", "config": {"command": "true"}}
+
+    def counted(config, fails=(), **more):
+        played = Player({"name": "w", "steps": {"a": {"type": "loop", **more, "config": {**config, "children": [task]}}}})
+        turn = 0
+        while played.outcome is None:
+            played.answer("b", {}, error="E" if turn in fails else None)
+            turn += 1
+        output = played.output["outputs"]["a"]
+        return [output[name] for name in ("totalIterations", "completedIterations", "failedIterations", "exitReason")]
+
+    assert counted({"count": 9, "breakCondition": "{{loopIndex}} == 2"}) == [3, 3, 0, "break"]
+    assert counted({"count": 3}, fails={1}, onError="continue") == [3, 2, 1, "completed"]
+    assert counted({"count": 3, "continueCondition": "{{loopIndex}} == 1"}) == [3, 3, 0, "completed"]
+
+
+@pytest.mark.parametrize(("count", "times"), [("2", 2), (" 3 ", 3), ("2.0", 2), (2.0, 2), ("0", 0)])
+def test_a_count_may_be_a_text_with_a_number(count, times):
+    """As where it is compared; what holds no whole number fails the loop."""
+    loop = {"type": "loop", "config": {"count": "{{x}}", "children": [{"id": "b", "type": "merge"}]}}
+    assert Player({"name": "w", "steps": {"a": loop}}, {"x": count}).output["outputs"]["a"]["totalIterations"] == times
+    for wrong in ("two", "", "2.5", "-1", True, None, [2]):
+        assert Player({"name": "w", "steps": {"a": loop}}, {"x": wrong}).outcome.error == "FlowRunner.InvalidParameters"
+
+
+@pytest.mark.parametrize(
+    ("loop", "outputs", "told"),
+    [
+        ({"itemVar": "it"}, {"it": "k", "other": "k"}, ["it"]),
+        ({}, {"item": "k", "index": "k", "loopIndex": "{{1}}", "it": "k"}, ["item", "index", "loopIndex"]),
+        ({"itemVar": "it", "indexVar": "at"}, {"item": "k", "index": "k"}, []),
+    ],
+)
+def test_a_variable_that_the_loop_hides_is_told(loop, outputs, told):
+    """Whatever the step that sets it is within; the loop itself may set it when it has ended."""
+
+    def findings(step):
+        found = parse_workflow(json.dumps({"name": "w", "steps": {"l": step}}), BUILT_IN).diagnostics
+        return [(one.severity, one.code, one.pointer) for one in found]
+
+    setting = {"id": "s", "type": "command", "config": {"command": "true"}, "output": outputs}
+    inner = {"id": "g", "type": "group", "children": [setting]}
+    whole = {"type": "loop", "config": {"source": [1], **loop, "children": [inner]}}
+    place = "/steps/l/config/children/0/children/0/output"
+    assert findings(whole) == [("WARNING", "HIDDEN_VARIABLE", f"{place}/{name}") for name in told]
+    assert findings({**whole, "config": {**whole["config"], "children": []}, "output": {"item": "exitReason"}}) == []
+    itself = {"type": "command", "config": {"command": "true"}, "loop": {"source": [1], **loop}, "output": outputs}
+    assert {pointer for _, _, pointer in findings(itself)} == {f"/steps/l/output/{name}" for name in told}

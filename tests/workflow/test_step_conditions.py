@@ -32,7 +32,7 @@ def test_a_condition_that_cannot_be_evaluated(more, status, retried, restored):
     assert played.outcome.status == status
     assert [note["is"] for note in played.notes("StepStarted", "StepRetried", "StepCompleted")] == ["StepStarted", *["StepRetried"] * retried, "StepCompleted"]
     [completed] = played.notes("StepCompleted")
-    assert (completed["status"], completed["error"]) == ("failed", "States.QueryEvaluationError")
+    assert (completed["status"], completed["error"]) == ("failed", "FlowRunner.InvalidParameters")
 
 
 @pytest.mark.parametrize("restored", [False, True])
@@ -49,8 +49,8 @@ def test_a_condition_is_looked_at_once(restored):
     assert played.running() == ["a"]
 
 
-def test_progress_counts_the_steps_of_the_first_level():
-    """What ends within a group does not move it: the group is one step."""
+def test_progress_counts_the_steps_within_a_group():
+    """Each moves it by its part of the group, which is one step of those around."""
     children = [{"id": f"c{number}", "type": "script", "config": {"script": "return 1"}} for number in range(3)]
     steps = [
         {"id": "g", "type": "group", "children": children},
@@ -61,4 +61,4 @@ def test_progress_counts_the_steps_of_the_first_level():
     played = Player({"name": "w", "steps": steps})
     for number in range(3):
         played.answer(f"c{number}", 1)
-    assert {note["stepId"]: note["progress"] for note in played.notes("StepStarted")} == {"g": 0, "c0": 0, "c1": 0, "c2": 0, "b": 25, "c": 50, "d": 75}
+    assert {note["stepId"]: note["progress"] for note in played.notes("StepStarted")} == {"g": 0, "c0": 0, "c1": 8.33, "c2": 16.67, "b": 25, "c": 50, "d": 75}

@@ -172,7 +172,12 @@ def test_delay(play):
                 played = play(workflow({"n": 3}, a={"type": kind, "config": {"duration": duration, **given}}))
                 assert played.machine.wake_at - played.now == milliseconds
                 played.wake()
-                assert played.outcome.status == "SUCCEEDED"
+                assert played.output["outputs"]["a"] == {"waited": milliseconds}
+    played = play(workflow(a={"type": "delay", "config": {"duration": "200ms", "jitter": 0.5}}))
+    begun = played.now
+    played.wake()
+    assert 200 <= played.now - begun <= 300
+    assert played.output["outputs"]["a"] == {"waited": played.now - begun}
 
 
 def test_wait(play):
@@ -340,11 +345,27 @@ def test_a_loop_around_one_step_tries_each_iteration_again(play):
     assert (loop["completedIterations"], loop["failedIterations"], loop["results"]) == (1, 1, [{"error": "E", "cause": "because"}, {"exitCode": 0}])
 
 
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (command(config={"command": "ls", "args": ["a", "{{x / 0}}"]}), "In 's': 'args.1': 5 / 0 has no result."),
+        ({"type": "delay", "config": {"duration": "{{x}} parsecs"}}, "In 's': 'duration' must be a number of seconds from 0 to a year, or a text with"),
+        ({"type": "wait", "config": {"until_time": "{{x}}"}}, "In 's': 'until_time' must be a moment such as 2026-01-31T08:00:00Z; 5 stands there."),
+    ],
+)
+def test_a_value_that_cannot_be_had_is_named(play, step, said):
+    """With its step and its place in the config, not in the words of state machines."""
+    played = play(workflow({"x": 5}, s=step))
+    assert (played.outcome.status, played.outcome.error) == ("FAILED", "FlowRunner.InvalidParameters")
+    assert said in played.outcome.cause
+    assert "event id" not in json.dumps(played.records)
+
+
 def test_a_loop_over_what_is_no_list(play):
     """A failure of the step like any other: it may be passed by."""
     step = {"loop": {"type": "forEach", "source": "x", "children": {"a": command()}}}
     played = play(workflow({"x": 5}, l=step))
-    assert (played.outcome.status, played.outcome.error) == ("FAILED", "States.QueryEvaluationError")
+    assert (played.outcome.status, played.outcome.error) == ("FAILED", "FlowRunner.InvalidParameters")
     assert "needs a list, but its source gave: 5" in played.outcome.cause
     assert play(workflow({"x": 5}, l={**step, "onError": "continue"}, z=command(dependsOn=["l"]))).running() == ["z"]
 
@@ -384,6 +405,9 @@ def test_a_large_end(play):
         played.answer(step, step * 1_600_000)
     assert {name: value is None for name, value in played.output["outputs"].items()} == {"a": False, "b": True, "c": True}
     assert played.output["omitted"] == ["outputs.b", "outputs.c"]
+    played = play(workflow(a=command()))
+    played.answer("a", "\N{GRINNING FACE}" * 800_000)  # 3.2 MB
+    assert played.output["omitted"] == ["outputs.a"]
 
 
 def test_a_timeout_without_effect_is_told():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any, Literal
 
@@ -58,9 +59,9 @@ class PasswordChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     new_password: str
 
 
-def shown(account: Account, *, username: str | None = None) -> dict[str, Any]:
-    """An account as F shows it: `username` is its first owner's."""
-    shape = {"id": account.id, "username": username or account.name, "name": account.name, "email": account.email}
+def shown(account: Account, username: str) -> dict[str, Any]:
+    """An account as F shows it: `username` is its first owner's, with which one can log in; `name` is for display."""
+    shape = {"id": account.id, "username": username, "name": account.name, "email": account.email}
     return shape | {"created_at": moment(account.created_at), "updated_at": moment(account.updated_at)}
 
 
@@ -134,7 +135,7 @@ def routes(identity: Identity, *, registration: Literal["open", "closed"]) -> li
             raise AccessDenied("The id of an account is the operator's to choose.")
         actor = actor_of(request.scope, principal)
         opened = await accounts.open(given.username, given.password, actor, name=given.name, email=given.email, account=given.id)
-        return answer(shown(opened.account, username=opened.owner.username), 201)
+        return answer(shown(opened.account, opened.owner.username), 201)
 
     if registration == "open":
 
@@ -156,19 +157,22 @@ def routes(identity: Identity, *, registration: Literal["open", "closed"]) -> li
         limit = limit_of(query.get("limit"))
         found = await accounts.page(after=query.get("after"), limit=limit) if everybody else [await accounts.get(request.user.account)]
         more = found[-1].id if everybody and len(found) == limit else None
-        return answer({"accounts": [shown(account) for account in found], "total": len(found), "next_after": more})
+        names = await asyncio.gather(*map(accounts.username, found))
+        return answer({"accounts": list(map(shown, found, names)), "total": len(found), "next_after": more})
 
     @get(ACCOUNT, permission=Permission.ACCOUNT_READ, operation_id="describeAccount")
     async def describe_account(request: Caller, account: FromPath[str]) -> Response[bytes]:
         """One account; ``me`` is the caller's."""
-        return answer(shown(await accounts.get(own(request, account, Permission.ACCOUNTS_READ))))
+        found = await accounts.get(own(request, account, Permission.ACCOUNTS_READ))
+        return answer(shown(found, await accounts.username(found)))
 
     @put(ACCOUNT, permission=Permission.USERS_WRITE, operation_id="changeAccount")
     async def change_account(request: Caller, account: FromPath[str]) -> Response[bytes]:
         """Change the name or the e-mail address."""
         given = await body_of(request, AccountChange)
         number = own(request, account, Permission.ACCOUNTS_WRITE)
-        return answer(shown(await accounts.change(number, actor_of(request.scope, request.user), name=given.name, email=given.email)))
+        changed = await accounts.change(number, actor_of(request.scope, request.user), name=given.name, email=given.email)
+        return answer(shown(changed, await accounts.username(changed)))
 
     @delete(ACCOUNT, permission=Permission.ACCOUNT_DELETE, operation_id="deleteAccount", status_code=204)
     async def delete_account(request: Caller, account: FromPath[str]) -> None:

@@ -18,6 +18,7 @@ from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Scope, Send
 
 from flowrunner.api import (
     accounts,
+    asyncapi,
     credentials,
     environments,
     eventstreams,
@@ -51,7 +52,7 @@ from flowrunner.api.proxies import Proxies
 from flowrunner.api.ratelimits import RateLimiter, headers_of, retry_after
 from flowrunner.api.sessions import SEND_SECONDS, Sessions
 from flowrunner.clock import Clock
-from flowrunner.errors import AccessDenied, FlowRunnerError, InvalidDocument
+from flowrunner.errors import AccessDenied, FlowRunnerError, InvalidDocument, StoreUnavailable
 from flowrunner.identity.principal import Principal
 from flowrunner.identity.service import Identity
 from flowrunner.ports.observe import Observer
@@ -100,11 +101,12 @@ def create_app(
     sessions = Sessions(observer=observer, stopping=stopping, clock=clock, authenticator=authenticator, send_seconds=send_seconds, openings=openings)
     live = sessions, Channels(executions=store.executions, feed=feed, observer=observer), store.executions
     handlers = [
-        *health.routes(store=store, stopping=stopping, metrics=metrics),
+        *health.routes(store=store, stopping=stopping, clock=clock, metrics=metrics),
         *runs.routes(executions=store.executions, region=region, definitions=store.definitions, authoring=authoring),
         *streams.routes(*live),
         *eventstreams.routes(*live),
         *socket_v1.routes(*live),
+        *asyncapi.routes(),
         *([] if identity is None else [*accounts.routes(identity, registration=registration), *users.routes(identity), *credentials.routes(identity)]),
         *(
             []
@@ -317,7 +319,9 @@ def _refused(request: Request[Any, Any, Any], error: Refused) -> Response[bytes]
 
 
 def _ours(request: Request[Any, Any, Any], error: FlowRunnerError) -> Response[bytes]:
-    if error.status >= 500:
+    if isinstance(error, StoreUnavailable):  # an outage has thousands of these: one line each
+        _log.warning("store_unavailable", path=request.scope["path"], trace_id=_trace(request), reason=error.message)
+    elif error.status >= 500:
         _log.error("request_failed", path=request.scope["path"], error=error.code, trace_id=_trace(request), exc_info=error)
     if isinstance(error, InvalidDocument):
         place_at_once(request.scope, error)

@@ -16,6 +16,7 @@ from flowrunner.api.idempotency import is_resumed, key_of
 from flowrunner.api.page import cursor, limit_of, place_of
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.clock import Clock
+from flowrunner.core.variables import check_variables
 from flowrunner.definitions.entries import Format, delivers, machine_name
 from flowrunner.definitions.environments import Environments
 from flowrunner.definitions.service import Definitions
@@ -106,7 +107,11 @@ class Authoring:
         return self.store.executions
 
     async def input_of(self, account: str, given: Mapping[str, JSONValue]) -> JSONObject:
-        """The input of a run: the caller's variables, and those of the active environment, which stand below all others and reach nested runs too."""
+        """The input of a run: the caller's variables, and those of the active environment, which stand below all others and reach nested runs too.
+
+        Raises InvalidDocument for a name that no variable has.
+        """
+        check_variables(given, "/variables")
         around = await self.environments.active_variables(account)
         return {"variables": dict(given), **({"environment": around} if around else {})}
 
@@ -116,8 +121,9 @@ class Authoring:
         Raises LimitExceeded (input), InvalidDefinition (a text that this release cannot read), StoreUnavailable.
         """
         text = dumps(given)
-        if self.limits.payload_bytes and len(text.encode()) > self.limits.payload_bytes:
-            raise LimitExceeded(f"An input has at most {self.limits.payload_bytes} bytes.")
+        most = self.limits.of_flows().payload_bytes
+        if most and len(text.encode()) > most:
+            raise LimitExceeded(f"An input has at most {most} bytes.")
         key = key_of(request)
         name = None if key is None else str(uuid.uuid5(_NAMES, f"{request.user.account}\n{machine.name}\n{key}"))
         try:

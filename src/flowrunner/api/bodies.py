@@ -7,6 +7,7 @@ import re
 from typing import Any, TypeVar
 
 import msgspec
+import msgspec.inspect
 from litestar import Request
 
 from flowrunner.errors import InvalidDocument
@@ -43,7 +44,7 @@ async def body_of(request: Request[Any, Any, Any], shape: type[Shape]) -> Shape:
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
-        raise await located(request, _refusal(str(error), [field.encode_name for field in msgspec.structs.fields(shape)])) from None
+        raise await located(request, _refusal(str(error), shape)) from None
 
 
 async def places_in(request: Request[Any, Any, Any]) -> Pointers | None:
@@ -72,8 +73,8 @@ def place_at_once(scope: Any, error: InvalidDocument) -> None:
             error.line, error.column = places(error.pointer)
 
 
-def _refusal(text: str, members: list[str]) -> InvalidDocument:
-    """What the reader of shapes says, with a pointer and a remedy; `members` are those of the whole body."""
+def _refusal(text: str, shape: type[msgspec.Struct]) -> InvalidDocument:
+    """What the reader of the shape says, with a pointer and a remedy."""
     found = _AT.search(text)
     message = _AT.sub("", text)
     # What stands under a name of the caller's own has no pointer there: the object around it is told.
@@ -85,6 +86,35 @@ def _refusal(text: str, members: list[str]) -> InvalidDocument:
         return InvalidDocument(f"{message}.", pointer=f"{pointer}/{missing[1]}", remedy="Add it.")
     if unknown := _UNKNOWN.fullmatch(message):
         name = unknown[1].replace("~", "~0").replace("/", "~1")
-        known = "" if pointer else f" The body may have {', '.join(members)}."
+        members = ", ".join(field.encode_name for field in msgspec.structs.fields(shape))
+        known = "" if pointer else f" The body may have {members}."
         return InvalidDocument(f"{bounded(message)}.", pointer=bounded(f"{pointer}/{name}"), remedy=f"Take it out.{known}")
+    if message.startswith("Invalid enum value") and (values := _values(shape, pointer)):
+        return InvalidDocument(f"{bounded(message)}.", pointer=pointer, remedy=f"It must be one of {', '.join(values)}.")
     return InvalidDocument(f"{message}.", pointer=pointer or "/", remedy="Write a value of the kind that the message names.")
+
+
+def _values(shape: type[msgspec.Struct], pointer: str) -> list[str]:
+    """The values that the member at `pointer` may have; none when that is not a choice of a few."""
+    parts = _plain(msgspec.inspect.type_info(shape))
+    for name in pointer.split("/")[1:]:
+        parts = [inner for part in parts for inner in _within(part, name)]
+    values: list[str] = []
+    for part in parts:
+        if isinstance(part, msgspec.inspect.EnumType):
+            values += [str(member.value) for member in part.cls]
+        elif isinstance(part, msgspec.inspect.LiteralType):
+            values += [str(value) for value in part.values]
+    return values
+
+
+def _within(part: msgspec.inspect.Type, name: str) -> list[msgspec.inspect.Type]:
+    if isinstance(part, msgspec.inspect.StructType):
+        return [inner for field in part.fields if field.encode_name == name for inner in _plain(field.type)]
+    if isinstance(part, msgspec.inspect.ListType):
+        return _plain(part.item_type)
+    return []
+
+
+def _plain(part: msgspec.inspect.Type) -> list[msgspec.inspect.Type]:
+    return list(part.types) if isinstance(part, msgspec.inspect.UnionType) else [part]

@@ -164,6 +164,7 @@ CONTRACTS: Mapping[str, Contract] = {
             Parameter("after", "The sequence number to go on after.", "integer", least=0, most=10**15 - 1),
             Parameter("wait", "Answer once, as JSON, with what came within this time (`25s`)."),
             Parameter("history", "What of the history is told too."),
+            Parameter("snapshot", "Begin with one message that tells how the run stands, instead of the messages so far."),
         ),
     ),
     "logIn": Contract(takes=LogIn, gives={200: Entered, 201: Entered}, fails=(401, 429)),

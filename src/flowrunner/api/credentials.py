@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 from typing import Any
 
 import msgspec
@@ -49,7 +50,7 @@ def shown_token(token: Token) -> dict[str, Any]:
 def shown_key(key: entries.AccessKey) -> dict[str, Any]:
     """A key pair without secret."""
     shape: dict[str, Any] = {"id": key.id, "user": key.user, "name": key.name}
-    return shape | {name: _moment(getattr(key, name)) for name in ("created_at", "expires_at")}
+    return shape | {name: _moment(getattr(key, name)) for name in ("created_at", "expires_at", "last_used")}
 
 
 def _moment(at: int | None) -> str | None:
@@ -104,6 +105,7 @@ def _tokens(identity: Identity) -> list[HTTPRouteHandler]:
     async def create_token(request: Caller, account: FromPath[str]) -> Response[bytes]:
         """Make an API token, which is in this answer only; it can do no more than the caller."""
         number, given = own(request, account), await body_of(request, NewToken)
+        _check_scopes(given.scopes)
         user = await _whose(request, users, number, given.user)
         wanted = given.scopes
         if user == request.user.user:
@@ -154,6 +156,16 @@ def _key_pairs(identity: Identity) -> list[HTTPRouteHandler]:
         gate.forget()
 
     return [list_keys, create_key, revoke_key]
+
+
+def _check_scopes(scopes: list[str] | None) -> None:
+    """Raise InvalidDocument for a scope that is no permission: a typing error is no lack of rights."""
+    known = [str(permission) for permission in Permission]
+    for place, scope in enumerate(scopes or ()):
+        if scope not in known:
+            close = difflib.get_close_matches(scope, known, n=1)
+            remedy = f"Did you mean {close[0]}?" if close else f"It must be one of {', '.join(known)}."
+            raise InvalidDocument(f"There is no permission {scope[:100]!r}.", pointer=f"/scopes/{place}", remedy=remedy)
 
 
 def _within(request: Caller, scopes: list[str] | None, user: User) -> list[str] | None:

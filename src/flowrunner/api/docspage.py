@@ -35,7 +35,7 @@ def page(document: dict[str, Any]) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1><p>{escape(document['info']['description'])}</p>"
-        f'<p><a href="/openapi.json">openapi.json</a> · {links} · <a href="#schemas">schemas</a></p>{body}<h2 id="schemas">schemas</h2>{schemas}</body></html>'
+        f'<p><a href="/openapi.json">openapi.json</a> · <a href="/asyncapi.json">asyncapi.json</a> · {links} · <a href="#schemas">schemas</a></p>{body}<h2 id="schemas">schemas</h2>{schemas}</body></html>'
     )
 
 

@@ -21,6 +21,7 @@ from flowrunner.api.contract import Contract
 from flowrunner.api.identify import actor_of
 from flowrunner.api.preconditions import expected_of, tag
 from flowrunner.api.workflows import Said
+from flowrunner.core.variables import check_variables
 from flowrunner.definitions.environments import MASK, Environment, secret_name
 from flowrunner.definitions.records import Stored
 from flowrunner.errors import AccessDenied, InvalidDocument, NotFound
@@ -168,6 +169,7 @@ def routes(authoring: Authoring) -> list[HTTPRouteHandler]:
     async def create_environment(request: Caller) -> Response[bytes]:
         """Make an environment."""
         given, now = await body_of(request, NewEnvironment), authoring.clock.now()
+        check_variables(given.variables, "/variables")
         made = Environment(
             id=f"env-{secrets.token_hex(8)}" if given.env_id is None else given.env_id,
             name=given.name,
@@ -207,6 +209,8 @@ def routes(authoring: Authoring) -> list[HTTPRouteHandler]:
         given = await body_of(request, EnvironmentChange)
         if given.env_id not in (None, environment):
             raise InvalidDocument("The id of an environment does not change.", pointer="/envId")
+        if given.variables is not UNSET:
+            check_variables(given.variables, "/variables")
         parts = {"name": given.name, "description": given.description, "parent": given.parent_id, "variables": given.variables}
         changes: dict[str, Any] = {name: value for name, value in parts.items() if value is not UNSET}
         asked = given.secret_variables
@@ -282,6 +286,7 @@ def _variables(authoring: Authoring) -> list[HTTPRouteHandler]:
             _may_seal(request, {key: given.value})
             await seal(authoring, request, environment, key, given.value)
             return answer(Variable(key, MASK, secret=True))
+        check_variables((key,), "")
 
         def made(before: Environment) -> Environment:
             secrets = tuple(other for other in before.secrets if other != key)

@@ -16,12 +16,14 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from flowrunner.api.fanout import Channels
+from flowrunner.api.filters import asked_for
 from flowrunner.api.identify import RUNS_READ, address_of
-from flowrunner.api.messages import Renderer, kind_for
+from flowrunner.api.messages import Renderer, Text, kind_for
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.api.runs import ENDED, locate
 from flowrunner.api.sessions import ERRORS, FAILED, LET_OUT, NORMAL, RESTARTING, TOO_SLOW, Sessions
-from flowrunner.api.streams import STREAM, asked_for, beyond, sequence_number
+from flowrunner.api.snapshots import Beginning, beginning
+from flowrunner.api.streams import STREAM, beyond, sequence_number
 from flowrunner.errors import NotFound
 from flowrunner.identity.principal import Principal
 from flowrunner.ports.executions import ExecutionStore, Head
@@ -30,6 +32,7 @@ KEEP_ALIVE_SECONDS = 15.0  # SSE comments: proxies close what is silent for 30 t
 RECONNECT_MILLISECONDS = 1000
 LONGEST_POLL_SECONDS = 60.0
 POLLED_BYTES = 1024 * 1024  # about what one answer to a long poll holds
+SendTexts = Callable[[list[Text]], Awaitable[None]]
 _log = structlog.get_logger("flowrunner.api")
 
 
@@ -50,7 +53,8 @@ def routes(sessions: Sessions, channels: Channels, executions: ExecutionStore) -
         if last is None and (problem := beyond(head, after)):
             raise Refused(problem)
         renderer = Renderer(head.id, kind_for(head, history=asked_for(request.query_params.get("history"))))
-        streams = _Streams(sessions, channels, renderer, head=head, principal=request.user)
+        snapshot = last is None and asked_for(request.query_params.get("snapshot"))  # an EventSource that returns asks for what it lacks
+        streams = _Streams(sessions, channels, renderer, head=head, principal=request.user, snapshot=snapshot)
         return EventStream(streams, after, returning=last is not None) if seconds is None else LongPoll(streams, after, seconds)
 
     return [follow_by_events]
@@ -67,45 +71,47 @@ def _seconds(text: str) -> float:
 class _Streams:
     """One run for one caller."""
 
-    def __init__(self, sessions: Sessions, channels: Channels, renderer: Renderer, *, head: Head, principal: Principal) -> None:
+    def __init__(self, sessions: Sessions, channels: Channels, renderer: Renderer, *, head: Head, principal: Principal, snapshot: bool) -> None:
         self.sessions = sessions
         self.head = head
         self.principal = principal
         self._channels = channels
         self._renderer = renderer
+        self._snapshot = snapshot
+
+    async def beginning(self, after: int) -> Beginning:
+        """What is sent first. Raises NotFound, StoreUnavailable."""
+        return await beginning(self._channels.feed, self.head, self._renderer, after=after, snapshot=self._snapshot)
 
     def _batches(self, after: int) -> Any:
         return contextlib.aclosing(self._channels.feed.follow(self.head.id, after=after))
 
-    async def _last(self) -> bytes | None:
+    async def _last(self) -> Text | None:
         head = await self._channels.executions.head(self.head.id)
-        return None if head is None or head.status not in ENDED else self._renderer.last(head)
+        return None if head is None or head.status not in ENDED else Text(self._renderer.last(head))
 
-    async def relay(self, after: int, send: Callable[[list[tuple[int | None, bytes]]], Awaitable[None]]) -> None:
-        """Send everything after `after` in batches, then the end; raises TimeoutError when a batch takes too long."""
-        async with self._batches(after) as batches:
+    async def relay(self, begin: Beginning, send: SendTexts, end: SendTexts) -> None:
+        """Send this beginning, everything behind it in batches, then the end; raises TimeoutError when a batch takes too long."""
+        for message in begin.messages:
+            await self._send([message], send)
+        async with self._batches(begin.after) as batches:
             async for batch in batches:
-                made = [(seq, text) for seq, record in batch if (text := self._renderer.message(seq, record)) is not None]
+                made = [text for seq, record in batch for text in self._renderer.messages(seq, record)]
                 for first in range(0, len(made), 16):
                     await self._send(made[first : first + 16], send)
         if (last := await self._last()) is not None:
-            await self._send([(None, last)], send)
+            await self._send([last], end)
 
-    async def _send(self, made: list[tuple[int | None, bytes]], send: Callable[[list[tuple[int | None, bytes]]], Awaitable[None]]) -> None:
+    async def _send(self, made: list[Text], send: SendTexts) -> None:
         async with asyncio.timeout(self.sessions.send_seconds):
             await send(made)
         self.sessions.observer.on_socket_messages(len(made))
 
     async def poll(self, after: int, seconds: float) -> bytes:
         """What there is after `after`, waiting this long for something to be shown; `ended` tells that nothing more will come."""
-        found: list[bytes] = []
-        cursor = after
-        with contextlib.suppress(TimeoutError):
-            async with self._within(seconds), self._batches(after) as batches:
-                async for batch in batches:
-                    cursor = self._take(batch, found)
-                    if found:
-                        break
+        begin = await self.beginning(after)
+        found = [message.text for message in begin.messages]
+        cursor = begin.after if found else await self._wait(begin.after, seconds, found)
         head = await self._channels.executions.head(self.head.id)
         ended = head is not None and head.status in ENDED and cursor >= head.last_seq
         if head is not None and ended:
@@ -114,14 +120,24 @@ class _Streams:
         messages = [orjson.Fragment(text) for text in found]
         return orjson.dumps({"runId": self.head.id, "messages": messages, "lastSeq": cursor, "ended": ended})
 
+    async def _wait(self, cursor: int, seconds: float, found: list[bytes]) -> int:
+        """Wait for something behind `cursor` that is shown, and put it into `found`; return where to go on."""
+        with contextlib.suppress(TimeoutError):
+            async with self._within(seconds), self._batches(cursor) as batches:
+                async for batch in batches:
+                    cursor = self._take(batch, found)
+                    if found:
+                        break
+        return cursor
+
     def _take(self, batch: list[tuple[int, dict[str, Any]]], found: list[bytes]) -> int:
         size = 0
         for seq, record in batch:
-            if (text := self._renderer.message(seq, record)) is not None:
-                found.append(text)
-                size += len(text)
-                if size > POLLED_BYTES:
-                    return seq
+            for made in self._renderer.messages(seq, record):
+                found.append(made.text)
+                size += len(made.text)
+            if size > POLLED_BYTES:
+                return seq
         return batch[-1][0]
 
     @contextlib.asynccontextmanager
@@ -227,17 +243,20 @@ class EventStream:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         with self._streams.sessions.openings.opened(address_of(scope), self._streams.principal.account):
-            await self._stream(receive, send)
+            await self._stream(await self._streams.beginning(self._after), receive, send)
 
-    async def _stream(self, receive: Receive, send: Send) -> None:
+    async def _stream(self, begin: Beginning, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 
         async def write(data: bytes) -> None:
             await send({"type": "http.response.body", "body": data, "more_body": True})
 
-        async def events(made: list[tuple[int | None, bytes]]) -> None:
-            await write(b"".join(b"id: %d\ndata: %b\n\n" % (seq, text) if seq is not None else b"event: end\ndata: %b\n\n" % text for seq, text in made))
+        async def events(made: list[Text]) -> None:
+            await write(b"".join(b"data: %b\n\n" % one.text if one.seq is None else b"id: %d\ndata: %b\n\n" % (one.seq, one.text) for one in made))
+
+        async def end(made: list[Text]) -> None:
+            await write(b"".join(b"event: end\ndata: %b\n\n" % one.text for one in made))
 
         async def breathe() -> None:
             while True:
@@ -247,7 +266,7 @@ class EventStream:
         await write(b"retry: %d\n\n" % RECONNECT_MILLISECONDS)
         breath = asyncio.ensure_future(breathe())
         try:
-            await self._streams.serve(self._streams.relay(self._after, events), _left(receive))
+            await self._streams.serve(self._streams.relay(begin, events, end), _left(receive))
         finally:
             breath.cancel()
             await asyncio.gather(breath, return_exceptions=True)

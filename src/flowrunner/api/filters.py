@@ -23,3 +23,8 @@ def level_of(text: str | None, levels: tuple[str, ...]) -> str | None:
     if text is not None and text not in levels:
         raise Refused(of_status(400, f"level must be one of {', '.join(levels)}."))
     return text
+
+
+def asked_for(text: str | None) -> bool:
+    """Whether a switch in a query is on."""
+    return text is not None and text.lower() in ("1", "true", "yes")

@@ -236,7 +236,7 @@ def _one(authoring: Authoring) -> list[HTTPRouteHandler]:
         contract=Contract(takes=FlowContent, gives={204: None}, fails=(404, 409, 412), tagged=True),
     )
     async def update_flow(request: Caller, flow: FromPath[str]) -> Response[bytes]:
-        """Keep another text as the next version."""
+        """Keep another text as the next version; the metadata that it says otherwise than the version before are taken, a name, too."""
         given = await body_of(request, FlowContent)
         return _empty(await flows.update(request.user.account, flow, by=by_of(request.user), text=given.content, expected=expected_of(request)))
 

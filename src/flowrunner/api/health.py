@@ -5,18 +5,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
+from flowrunner.api.accounts import answer
+from flowrunner.api.contract import Contract
 from flowrunner.api.identify import PUBLIC
 from flowrunner.api.problems import Problem, Refused
+from flowrunner.clock import Clock
 from flowrunner.errors import StoreError
 from flowrunner.ports.store import Store
+from flowrunner.views.records import moment
 
 CHECK_SECONDS = 5.0  # a store that takes longer to answer than a balancer waits is not ready
 
+# Where the sources' clients ask; the operation of each.
+PATHS = {"/": "healthOfRoot", "/health": "healthOfServer", "/api/v1/health": "healthOfV1", "/api/v2/health": "healthOfV2"}
 
-def routes(*, store: Store, stopping: asyncio.Event, metrics: Callable[[], bytes] | None) -> list[HTTPRouteHandler]:
+
+class Health(msgspec.Struct):
+    """That the process runs; `time` is its clock, RFC 3339 UTC."""
+
+    status: str
+    service: str
+    time: str
+
+
+def routes(*, store: Store, stopping: asyncio.Event, clock: Clock, metrics: Callable[[], bytes] | None) -> list[HTTPRouteHandler]:
     """The handlers of this module; `metrics` renders Prometheus's text format."""
 
     @get("/healthz", permission=PUBLIC, operation_id="health")
@@ -42,4 +58,13 @@ def routes(*, store: Store, stopping: asyncio.Event, metrics: Callable[[], bytes
         body = b"" if metrics is None else metrics()
         return Response(body, media_type="text/plain; version=0.0.4")
 
-    return [health, ready, show_metrics]
+    return [health, ready, show_metrics, *(_health(path, operation, clock) for path, operation in PATHS.items())]
+
+
+def _health(path: str, operation: str, clock: Clock) -> HTTPRouteHandler:
+    @get(path, permission=PUBLIC, operation_id=operation, contract=Contract(gives={200: Health}))
+    async def told() -> Response[bytes]:
+        """Answer that the process runs, with its name and its time, as the sources do."""
+        return answer(Health("ok", "flowrunner", moment(clock.now())))
+
+    return told

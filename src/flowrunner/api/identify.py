@@ -142,7 +142,8 @@ def check_bind(host: str, *, dev: bool, tls: bool = False, insecure: bool = Fals
     if not tls and not insecure:
         raise ConfigurationError(
             f"Credentials would travel in the clear to {host}.",
-            remedy="Set tls_cert_file and tls_key_file; or, behind a proxy that has TLS, --insecure (insecure = true).",
+            remedy="Set cert_file and key_file under [server.tls], or FLOWRUNNER_TLS_CERT_FILE and FLOWRUNNER_TLS_KEY_FILE; "
+            "or, behind a proxy that has TLS, --insecure (insecure = true).",
         )
 
 

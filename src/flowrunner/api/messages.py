@@ -6,7 +6,8 @@ One table names every kind of record; other definitions (step workflows, YAML fl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -15,7 +16,8 @@ from flowrunner.api.wire import frame
 from flowrunner.core.records import Record, details_key
 from flowrunner.ports.executions import Head
 from flowrunner.views.records import at, ended_by, has_notes, moment
-from flowrunner.views.stream import V2_STATUS, Message, note_message
+from flowrunner.views.standing import Standing
+from flowrunner.views.stream import V2_STATUS, Message, note_message, reached
 
 VERSION = 1
 STATUSES = (*dict.fromkeys(V2_STATUS.values()), *V2_STATUS)  # what a filter may name
@@ -77,6 +79,14 @@ def kind_for(head: Head, *, history: bool) -> str:
     return "whole" if history else "notes"
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One message as JSON; `seq` is its place in the log, None for one that is no record's own."""
+
+    text: bytes
+    seq: int | None = None
+
+
 class Renderer:
     """The messages of one run in one of RENDERS."""
 
@@ -86,13 +96,22 @@ class Renderer:
         self._run = run
         self._render = RENDERS[kind]
 
-    def message(self, seq: int, record: Record) -> bytes | None:
-        """One record as one message; None if it is not shown."""
+    def messages(self, seq: int, record: Record) -> list[Text]:
+        """One record as messages: none if it is not shown. Those before its own have no ``seq``: who has not seen its own has not seen them either."""
         made = self._render(record)
         if made is None:
-            return None
+            return []
+        own = Text(self._text(made, at(record), {"seq": seq}), seq)
+        before = reached(record)
+        return [own] if before is None else [Text(self._text(before, at(record), {})), own]
+
+    def standing(self, standing: Standing, pieces: Iterable[bytes]) -> Text:
+        """A snapshot, whose place is that of the last record it speaks of, from the pieces it has made."""
+        return Text(self._text(standing.message(pieces), standing.at, {"seq": standing.seq}), standing.seq)
+
+    def _text(self, made: Message, when: int, place: Mapping[str, int]) -> bytes:
         more = {"detail": made.detail} if made.detail else {}
-        return orjson.dumps({"runId": self._run, "type": made.kind, "payload": made.payload, **more, "seq": seq, "ts": moment(at(record)), "v": VERSION})
+        return orjson.dumps({"runId": self._run, "type": made.kind, "payload": made.payload, **more, **place, "ts": moment(when), "v": VERSION})
 
     def last(self, head: Head) -> bytes:
         """The last message of an ended run. It is not a record, so it has no ``seq`` of its own; `lastSeq` is the last record's."""
@@ -109,9 +128,8 @@ class Renderer:
         return []
 
     def take(self, seq: int, record: Record) -> list[bytes]:
-        """The frame of one record."""
-        text = self.message(seq, record)
-        return [] if text is None else [frame(text)]
+        """The frames of one record."""
+        return [frame(made.text) for made in self.messages(seq, record)]
 
     def end(self, head: Head) -> list[bytes]:
         """The frame of the last message."""

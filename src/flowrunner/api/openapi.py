@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Iterable, Mapping
@@ -47,30 +48,33 @@ def contract_of(handler: BaseRouteHandler) -> Contract | None:
     return found or CONTRACTS.get(getattr(handler, "operation_id", None) or "")
 
 
-def document(handlers: Iterable[BaseRouteHandler]) -> dict[str, Any]:
-    """The document of these routes; raises TypeError for a route without a contract."""
-    routes = [(handler, path) for handler in handlers if isinstance(handler, HTTPRouteHandler) for path in sorted(handler.paths)]
-    contracts = {id(handler): contract_of(handler) for handler, _ in routes}
-    missing = [path for handler, path in routes if contracts[id(handler)] is None]
+def contracts_of(handlers: Iterable[BaseRouteHandler]) -> list[tuple[HTTPRouteHandler, str, Contract]]:
+    """The routes, each with a path and its contract; raises TypeError for a route without a contract."""
+    routes = [(handler, path, contract_of(handler)) for handler in handlers if isinstance(handler, HTTPRouteHandler) for path in sorted(handler.paths)]
+    missing = [path for _, path, contract in routes if contract is None]
     if missing:
         raise TypeError(f"These routes have no contract: {', '.join(missing)}.")
-    known = [contract for contract in contracts.values() if contract is not None]
+    return [(handler, path, contract) for handler, path, contract in routes if contract is not None]
+
+
+def document(handlers: Iterable[BaseRouteHandler]) -> dict[str, Any]:
+    """The document of these routes; raises TypeError for a route without a contract."""
+    routes = contracts_of(handlers)
+    known = [contract for _, _, contract in routes]
     types = [kind for contract in known for kind in (contract.takes, *contract.gives.values()) if kind is not None and not isinstance(kind, Media)]
     schemas, components = msgspec.json.schema_components([*types, ProblemDetails], ref_template=_REF)
     by_type = {_key(kind): schema for kind, schema in zip([*types, ProblemDetails], schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
-    for handler, path in routes:
-        contract = contracts[id(handler)]
-        if contract is not None:
-            for method in handler.http_methods:
-                if method not in ("HEAD", "OPTIONS"):
-                    paths.setdefault(_PARAMETER.sub(r"{\1}", path), {})[method.lower()] = _operation(handler, path, contract, by_type)
+    for handler, path, contract in routes:
+        for method in handler.http_methods:
+            if method not in ("HEAD", "OPTIONS"):
+                paths.setdefault(_PARAMETER.sub(r"{\1}", path), {})[method.lower()] = _operation(handler, path, contract, by_type)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "FlowRunner",
             "version": __version__,
-            "description": "Runs of an execution are also followed live: see the sockets `/api/v1/ws` and `/api/v2/workflows/runs/{run}/stream`.",
+            "description": "Executions are also followed live, on the sockets `/api/v1/ws` and `/api/v2/workflows/runs/{run}/stream`: see `/asyncapi.json`.",
         },
         "paths": paths,
         "components": {
@@ -110,7 +114,7 @@ def _operation(handler: HTTPRouteHandler, path: str, contract: Contract, schemas
 
 def _tag(path: str) -> str:
     parts = [part for part in path.split("/") if part and not part.startswith("{")]
-    return " ".join(parts[1:3]) if parts[0] == "api" else "server"
+    return " ".join(parts[1:3]) if parts[:1] == ["api"] else "server"
 
 
 def _parameters(path: str, contract: Contract) -> list[dict[str, Any]]:
@@ -152,24 +156,35 @@ def _responses(contract: Contract, schemas: Mapping[str, Any], *, public: bool, 
 
 
 def routes(handlers: Iterable[BaseRouteHandler]) -> list[HTTPRouteHandler]:
-    """The document and the page, of these routes and of themselves."""
-    made: dict[str, bytes] = {}
+    """The document and the page, of these routes and of themselves; written when they are first asked for, which a start does not wait for."""
+
+    @functools.cache
+    def written() -> dict[str, Any]:
+        return document(whole)
+
+    @functools.cache
+    def as_json() -> bytes:
+        return orjson.dumps(written())
+
+    @functools.cache
+    def as_page() -> bytes:
+        return page(written()).encode()
 
     @get(OPENAPI, permission=PUBLIC, operation_id="openapi", contract=Contract(gives={200: dict[str, Any]}))
     async def show_document() -> Response[bytes]:
         """The OpenAPI 3.1 document of this server."""
-        return Response(made["json"], media_type=JSON)
+        return Response(as_json(), media_type=JSON)
 
     @get(DOCS, permission=PUBLIC, operation_id="docs", contract=Contract(gives={200: Media(HTML)}))
     async def show_page() -> Response[bytes]:
         """The routes as a page; it loads nothing from anywhere, and what is typed into its console may call this server."""
         return Response(
-            made["html"],
+            as_page(),
             media_type=f"{HTML}; charset=utf-8",
             headers={"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'"},
         )
 
     own = [show_document, show_page]
-    whole = document([*handlers, *own])
-    made["json"], made["html"] = orjson.dumps(whole), page(whole).encode()
+    whole = [*handlers, *own]
+    contracts_of(whole)
     return own

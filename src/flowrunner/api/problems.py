@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 import orjson
 
+from flowrunner.api.answer import AWAY
 from flowrunner.core.diagnostics import Diagnostic
-from flowrunner.errors import FlowRunnerError, InvalidDefinition, InvalidDocument, InvalidSecret, Overloaded, Unauthenticated
+from flowrunner.errors import FlowRunnerError, InvalidDefinition, InvalidDocument, InvalidSecret, Overloaded, StoreUnavailable, Unauthenticated
 
 PROBLEM = "application/problem+json"
 HIDDEN = "The server could not do this; its log says why under this trace_id."
@@ -107,7 +108,8 @@ def of_error(error: FlowRunnerError) -> Problem:
         headers = {"retry-after": str(math.ceil(error.retry_after))}
     if isinstance(error, Unauthenticated):
         headers = {"www-authenticate": "Bearer"}
-    return Problem(status=error.status, code=error.code, detail=str(error) if error.status < 500 else HIDDEN, errors=errors, headers=headers)
+    detail = AWAY if isinstance(error, StoreUnavailable) else str(error) if error.status < 500 else HIDDEN
+    return Problem(status=error.status, code=error.code, detail=detail, errors=errors, headers=headers)
 
 
 def as_error(found: Diagnostic) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from flowrunner.api.problems import Refused
 from flowrunner.api.watch import Watch
 from flowrunner.api.wire import CLOSE, EXTENSION, Relay, Wire
 from flowrunner.clock import Clock
+from flowrunner.errors import StoreUnavailable
 from flowrunner.identity.principal import Principal
 from flowrunner.ports.observe import Observer
 
@@ -172,6 +173,10 @@ class Sessions:
                         await _close(socket, code, reason)
                         break
                     await receive(session, message)
+            except StoreUnavailable as error:
+                code = FAILED
+                _log.warning("store_unavailable", path=socket.scope["path"], reason=error.message)
+                await _close(socket, code, "")
             except Exception:  # noqa: BLE001  # whatever it is, the client is told that it is over
                 code = FAILED
                 _log.exception("socket_failed", path=socket.scope["path"])

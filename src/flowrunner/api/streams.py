@@ -11,11 +11,14 @@ from litestar.handlers import WebsocketRouteHandler
 from litestar.params import FromPath
 
 from flowrunner.api.fanout import Channels
+from flowrunner.api.filters import asked_for
 from flowrunner.api.identify import RUNS_READ
 from flowrunner.api.messages import Renderer, kind_for
 from flowrunner.api.problems import Problem, Refused, of_status
 from flowrunner.api.runs import ENDED, RUNS, locate
 from flowrunner.api.sessions import BAD_REQUEST, FAILED, NORMAL, UNKNOWN_RUN, Session, Sessions
+from flowrunner.api.snapshots import beginning
+from flowrunner.api.wire import frame
 from flowrunner.errors import NotFound, StoreError
 from flowrunner.identity.principal import Principal
 from flowrunner.ports.executions import ExecutionStore, Head
@@ -36,15 +39,23 @@ def routes(sessions: Sessions, channels: Channels, executions: ExecutionStore) -
             await sessions.refuse(socket, *_closing(error))
             return
         if problem := beyond(head, after):
-            scope: Any = socket.scope
-            scope["problem"] = problem  # the framework would close without a word
-            raise Refused(problem)
+            await sessions.refuse(socket, BAD_REQUEST, problem.detail)  # after the upgrade: before it a browser would see no more than 1006
+            return
         kind = kind_for(head, history=asked_for(socket.query_params.get("history")))
-
-        def begin(session: Session) -> None:
-            channels.subscribe(session, head, kind, lambda: Renderer(head.id, kind), after=after, ended=lambda: session.close(NORMAL))
-
+        snapshot = asked_for(socket.query_params.get("snapshot"))
         with sessions.counted(socket):
+            try:
+                first = await beginning(channels.feed, head, Renderer(head.id, kind), after=after, snapshot=snapshot)
+            except (NotFound, StoreError) as error:
+                await sessions.refuse(socket, *_closing(error))
+                return
+
+            def begin(session: Session) -> None:
+                for message in first.messages:
+                    session.write(frame(message.text))
+                sessions.observer.on_socket_messages(len(first.messages))
+                channels.subscribe(session, head, kind, lambda: Renderer(head.id, kind), after=first.after, ended=lambda: session.close(NORMAL))
+
             await sessions.serve(socket, begin, _not_for_us)
 
     return [follow_by_socket]
@@ -52,11 +63,6 @@ def routes(sessions: Sessions, channels: Channels, executions: ExecutionStore) -
 
 async def _not_for_us(session: Session, message: Mapping[str, Any]) -> None:
     """Followers have nothing to say."""
-
-
-def asked_for(text: str | None) -> bool:
-    """Whether a switch in a query is on."""
-    return text is not None and text.lower() in ("1", "true", "yes")
 
 
 def sequence_number(text: str | None) -> int:

@@ -20,7 +20,7 @@ Check = Callable[[JSONValue], str | None]  # the complaint, or None
 
 MAX_SECONDS = 99_999_999  # of Wait, timeouts and retry intervals: Step Functions Developer Guide, task and wait states
 MAX_RETRY_ATTEMPTS = 99_999_999  # Developer Guide, "Handling errors"
-MAX_DELAY_SECONDS = 31_622_400  # 366 days; Developer Guide: MaxDelaySeconds is greater than 0 and less than 31622400
+MAX_DELAY_SECONDS = 31_622_399  # Developer Guide: MaxDelaySeconds is greater than 0 and less than 31622400, which is 366 days
 MAX_BATCH_BYTES = 262_144  # MaxInputBytesPerBatch, Developer Guide
 
 

@@ -18,6 +18,11 @@ from flowrunner.reading.findings import Place
 MAX_LABEL_LENGTH = 40  # characters; Developer Guide, "Label"
 _LABEL_REFUSED = frozenset('?*<>{}[]:;,\\|^~$#%&`"')  # Developer Guide, "Label"; white space and control characters too
 _DISTRIBUTED_ONLY = ("ItemReader", "ItemBatcher", "ResultWriter")
+_IDLE_INLINE = (  # accepted by AWS in an inline Map, as far as is known, and without effect there
+    *("ToleratedFailureCount", "ToleratedFailureCountPath", "ToleratedFailurePercentage", "ToleratedFailurePercentagePath"),
+    "Label",
+)
+WITHOUT_EFFECT = "FIELD_WITHOUT_EFFECT"
 
 
 class MapParts(NamedTuple):
@@ -55,8 +60,26 @@ def map_parts(scope: Scope, fields: JSONObject, *, express: bool) -> MapParts | 
         if field in fields and mode == "INLINE":
             scope.error(message)
         elif field in fields and mode is None:  # other validators let it pass; it has no effect
-            scope.found.warning((*scope.place, field), message, "FIELD_WITHOUT_EFFECT")
+            scope.found.warning((*scope.place, field), message, WITHOUT_EFFECT)
+    _warn_idle(scope, fields, inner, config, distributed=distributed)
     return MapParts(processor, inner.place, distributed, config.get("ExecutionType", "STANDARD"), reader, batcher, writer)
+
+
+def _warn_idle(scope: Scope, fields: JSONObject, processor: Scope, config: JSONObject, *, distributed: bool) -> None:
+    """Tell what the mode makes of no use, and what a distributed Map must have at AWS."""
+    if isinstance(fields.get("Items"), dict):
+        scope.found.warning((*scope.place, "Items"), "Only the items of an array are iterated over; with an object the state fails", "ITEMS_NOT_AN_ARRAY")
+    if distributed:
+        if "ExecutionType" not in config:
+            place = processor.at("ProcessorConfig").place
+            scope.found.warning(place, "AWS requires the field 'ExecutionType' in the mode 'DISTRIBUTED'; STANDARD is taken", "MISSING_EXECUTION_TYPE")
+        return
+    for field in _IDLE_INLINE:
+        if field in fields:
+            scope.found.warning((*scope.place, field), f"Field '{field}' has no effect unless the mode is 'DISTRIBUTED'", WITHOUT_EFFECT)
+    if "ExecutionType" in config:
+        place = processor.at("ProcessorConfig", "ExecutionType").place
+        scope.found.warning(place, "Field 'ExecutionType' has no effect unless the mode is 'DISTRIBUTED'", WITHOUT_EFFECT)
 
 
 def _reader(scope: Scope, fields: JSONObject) -> Mapping[str, JSONValue] | None:

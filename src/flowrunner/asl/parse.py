@@ -14,6 +14,7 @@ from flowrunner.asl.maps import MapParts, map_parts
 from flowrunner.asl.references import secrets_of
 from flowrunner.asl.rules import catchers_of, retriers_of, rules_of
 from flowrunner.asl.validate import check_graph, check_names
+from flowrunner.asl.variables import check_variables
 from flowrunner.core.diagnostics import Diagnostic
 from flowrunner.core.program import (
     Branch,
@@ -108,14 +109,15 @@ def _program(found: Findings, value: JSONObject, *, express: bool) -> Program | 
     if fields is None:
         return None
     machine = _Machine(found, language, express)
-    root = _branch(machine, fields, ())
+    root, timeout = _branch(machine, fields, ()), fields.get("TimeoutSeconds")
     check_names(found, value)
+    check_variables(found, value)
     if root is None:
         return None
     return Program(
         root=root,
         language=language,
-        timeout_seconds=fields.get("TimeoutSeconds"),
+        timeout_milliseconds=None if timeout is None else 1000 * timeout,
         comment=fields.get("Comment"),
         version=fields.get("Version", "1.0"),
         variable_references=dict(sorted(machine.references.items())),

@@ -128,6 +128,7 @@ def _comparison(scope: Scope, value: JSONObject, fields: JSONObject) -> Comparis
 
 def retriers_of(scope: Scope, fields: JSONObject) -> tuple[Retrier, ...]:
     """``Retry``, in order."""
+    _all_last(scope, fields, "Retry")
     return tuple(filter(None, (_retrier(scope.at("Retry", index), part) for index, part in enumerate(fields.get("Retry", ())))))
 
 
@@ -151,6 +152,7 @@ def _retrier(scope: Scope, value: JSONValue) -> Retrier | None:
 
 def catchers_of(scope: Scope, fields: JSONObject) -> tuple[Catcher, ...]:
     """``Catch``, in order."""
+    _all_last(scope, fields, "Catch")
     return tuple(filter(None, (_catcher(scope.at("Catch", index), part) for index, part in enumerate(fields.get("Catch", ())))))
 
 
@@ -167,6 +169,16 @@ def _catcher(scope: Scope, value: JSONValue) -> Catcher | None:
         output=optional_template(scope, fields, "Output"),
         assign=optional_template(scope, fields, "Assign"),
     )
+
+
+def _all_last(scope: Scope, fields: JSONObject, name: str) -> None:
+    """Nothing is left for what comes after ``States.ALL`` (https://states-language.net/#errors: it appears in the last one)."""
+    taken = False
+    for index, part in enumerate(fields.get(name, ())):
+        errors = part.get("ErrorEquals") if isinstance(part, dict) else None
+        if taken and isinstance(errors, list) and "States.DataLimitExceeded" not in errors:  # the one error that States.ALL leaves
+            scope.found.warning((*scope.place, name, index), "This is never reached: 'States.ALL' before it takes every error", "AFTER_STATES_ALL")
+        taken = taken or (isinstance(errors, list) and "States.ALL" in errors)
 
 
 def _all_alone(scope: Scope, errors: list[str]) -> None:

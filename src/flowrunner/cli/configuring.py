@@ -24,12 +24,12 @@ def show(
 
     Example: flowrunner config show --origin
     """
-    from flowrunner.config import SETTINGS, masked  # noqa: PLC0415  # --help does not pay for it
+    from flowrunner.config import SETTINGS, masked, redacted  # noqa: PLC0415  # --help does not pay for it
 
     settings = settings_of(config)
     found = {row.name: (row.file_key, _plain(masked(row, getattr(settings, row.name)))) for row in sorted(SETTINGS, key=lambda one: one.file_key)}
     rows: list[dict[str, Any]] = [{"key": key, "value": value, "origin": settings.origins.get(name, "default")} for name, (key, value) in found.items()]
-    rows += [{"key": f"functions.{name}", "value": one.target, "origin": settings.origins["functions"]} for name, one in settings.functions.items()]
+    rows += [{"key": f"functions.{name}", "value": redacted(one.target), "origin": settings.origins["functions"]} for name, one in settings.functions.items()]
     show_rows(rows, COLUMNS | ({"origin": "ORIGIN"} if origin else {}), form_of(output, json), no_color=no_color)
 
 

@@ -33,13 +33,13 @@ def upgrade(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Bring the schema of a store up to date; a server does the same when it starts.
+    """Bring the schema of a store up to date, or make it where there is none; a server does the same when it starts.
 
-    All of it is one transaction: if it is interrupted the store is as it was. A DynamoDB table has nothing to upgrade yet.
+    All of it is one transaction: if it is interrupted the store is as it was. For DynamoDB it makes the table, and there is no SQL.
 
     Example: flowrunner db upgrade --store sqlite:///orders.db
     """
-    from flowrunner.cli.dbstore import upkeep_of  # noqa: PLC0415  # --help does not pay for it
+    from flowrunner.cli.dbstore import make_folder, upkeep_of  # noqa: PLC0415  # --help does not pay for it
 
     settings = settings_of(config, store=store)
     upkeep = upkeep_of(settings.store)
@@ -48,9 +48,11 @@ def upgrade(
         print_text("".join(f"{statement.rstrip(';')};\n\n" for statement in ("BEGIN", *statements, "COMMIT")) if statements else "")
         say("The schema is up to date; there is nothing to do." if not statements else "Nothing was changed.", quiet=quiet)
         return
+    make_folder(settings.store)
     before = wait_for(upkeep.upgrade())
-    show_document({"before": before.revision, "revision": before.latest}, form_of(output, json))
-    say("The schema was up to date." if before.is_current else "The schema is up to date now.", quiet=quiet)
+    show_document({"before": before.revision or None, "revision": before.latest}, form_of(output, json))
+    done = "is up to date now" if before.revision else "was made"
+    say("The schema was up to date." if before.is_current else f"The schema {done}.", quiet=quiet)
 
 
 def current(*, store: Database = None, config: Config = None, output: Output = Form.table, json: Json = False, quiet: Quiet = False) -> None:

@@ -74,7 +74,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     if certificate is None and key is None:
         return None
     if certificate is None or key is None:
-        raise ConfigurationError("TLS needs both tls_cert_file and tls_key_file.")
+        raise ConfigurationError("TLS needs both cert_file and key_file under [server.tls] (FLOWRUNNER_TLS_CERT_FILE, FLOWRUNNER_TLS_KEY_FILE).")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     for file in (certificate, key):

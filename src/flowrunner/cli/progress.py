@@ -84,8 +84,10 @@ class Lines:
         self._names: dict[int, str] = {}
 
     def show(self, message: Message) -> None:
-        """Print it."""
+        """Print it; where a run has come to is what the line of the step says."""
         payload = message["payload"]
+        if "node" in payload:
+            return
         name = str(payload.get("name") or payload.get("stepName") or payload.get("varName") or payload.get("stepId") or payload.get("executionStatus") or "")
         if message["type"].startswith("task_"):
             name = self._names.get(payload.get("previousEventId", 0), "")

@@ -145,8 +145,9 @@ async def follow(application: Application, run_id: str, shown: Progress | None) 
     renderer = Renderer(run_id, "whole" if begun is None else kind_for(begun, history=isinstance(shown, LiveTree)))
     async for batch in application.feed.follow(run_id):
         for seq, record in batch:
-            if shown is not None and (message := renderer.message(seq, record)) is not None:
-                shown.show(loads(message))
+            if shown is not None:
+                for message in renderer.messages(seq, record):
+                    shown.show(loads(message.text))
     head = await application.store.executions.head(run_id)
     if shown is not None and head is not None:
         shown.show(loads(renderer.last(head)))

@@ -17,6 +17,8 @@ from flowrunner.config.variables import dotenv, from_variables
 
 __all__ = ["DEFAULT_STORE", "FUNCTION_KEYS", "SETTINGS", "Function", "Setting", "Settings", "load", "masked", "redacted"]
 
+_STORES = ("postgresql", "postgres")
+
 
 def load(
     *, flags: Mapping[str, object] | None = None, config: Path | None = None, environment: Mapping[str, str] | None = None, folder: Path | None = None
@@ -29,8 +31,9 @@ def load(
     named = str(config) if config is not None else variables.get("FLOWRUNNER_CONFIG")
     for name, value, origin in from_file(here, Path(named) if named else None):
         values[name], origins[name] = value, origin
-    for source, place in ((dotenv(here / ".env"), ".env"), (variables, "environment")):
-        for name, value, variable in from_variables(source):
+    written = dotenv(here / ".env")
+    for source, beneath, place in ((written, {}, ".env"), (variables, written, "environment")):
+        for name, value, variable in from_variables(source, beneath):
             values[name], origins[name] = value, f"{place} {variable}"
     rows = {row.name: row for row in SETTINGS}
     for name, value in (flags or {}).items():
@@ -40,16 +43,21 @@ def load(
 
 
 def redacted(url: str) -> str:
-    """A store URL without its password, for people and logs."""
-    parts = urlsplit(url)
-    if parts.password is None:
+    """A URL without its password, for people and logs; what is none is as it was. A user without one may be a token, and is hidden too."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
         return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+    user, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url
+    name, colon, _ = user.partition(":")
+    store = parts.scheme in _STORES  # its user is a role of the database
+    return urlunsplit(parts._replace(netloc=f"{name}:***@{host}" if colon else f"{name if store else '***'}@{host}"))
 
 
 def masked(row: Setting, value: object) -> object:
-    """A value as it may be shown: secrets are not, and of a store's URL not the password."""
-    if row.name == "store":
-        return redacted(str(value))
-    return "***" if row.secret and value else value
+    """A value as it may be shown: secrets are not, and of a URL not the password."""
+    if row.secret and row.name != "store":
+        return "***" if value else value
+    return redacted(value) if isinstance(value, str) else value

@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from flowrunner.config.files import checked
-from flowrunner.config.readers import read_store
 from flowrunner.config.settings import DEFAULT_STORE, SETTINGS
 from flowrunner.errors import ConfigurationError
 
@@ -19,6 +18,11 @@ _PARTS = (
     "FLOWRUNNER_POSTGRES_PASSWORD", "FLOWRUNNER_POSTGRES_SSL_MODE", "FLOWRUNNER_DYNAMODB_REGION", "FLOWRUNNER_DYNAMODB_ENDPOINT",
     "FLOWRUNNER_DYNAMODB_TABLE_PREFIX",
 )  # fmt: skip
+_PASSWORDS = frozenset({"FLOWRUNNER_POSTGRES_PASSWORD", f"FLOWRUNNER_POSTGRES_PASSWORD{FILE}"})
+_STORE_PARTS = (*_PARTS, f"FLOWRUNNER_POSTGRES_PASSWORD{FILE}")
+_KIND = "FLOWRUNNER_STORAGE_TYPE"
+_FAMILIES = ("postgres", "dynamodb")
+_STORE = next(row for row in SETTINGS if row.name == "store")
 _OTHERS = (
     *("FLOWRUNNER_CONFIG", "FLOWRUNNER_TRACEBACK", "FLOWRUNNER_CRASH_AT", "FLOWRUNNER_IDEMPOTENCY_KEY"),
     *("FLOWRUNNER_TOKEN", "FLOWRUNNER_TOKEN_FILE", "FLOWRUNNER_PROFILE", "FLOWRUNNER_USERNAME"),  # of client commands
@@ -42,16 +46,18 @@ def dotenv(path: Path) -> Mapping[str, str]:
     return found
 
 
-def from_variables(source: Mapping[str, str]) -> Iterator[tuple[str, object, str]]:
+def from_variables(source: Mapping[str, str], beneath: Mapping[str, str] | None = None) -> Iterator[tuple[str, object, str]]:
     """The settings among these variables: name, value, variable. Raises ConfigurationError.
 
     A secret may be in a file instead, which ``NAME_FILE`` names (as Docker and Kubernetes hand secrets over). A variable that
-    is almost the name of a setting is an error; other programs' ``FLOWRUNNER_*`` are left alone.
+    is almost the name of a setting is an error, and so is one that is the key of a setting in a file; other programs'
+    ``FLOWRUNNER_*`` are left alone. The parts of the store that this source does not have are taken from `beneath`.
     """
     _refuse_misspelt(source)
-    composed = _composed_store(source)
+    composed = _composed_store(source, beneath or {})
     if composed is not None:
-        yield "store", read_store(composed), "FLOWRUNNER_STORAGE_TYPE"
+        url, variable = composed
+        yield "store", checked(_STORE, url, variable), variable
     for row in SETTINGS:
         for variable in row.variables:
             value = _value(source, variable) if row.secret else source.get(variable, "")
@@ -65,7 +71,7 @@ def known_variables() -> frozenset[str]:
     """Every variable that means something."""
     own = {variable for row in SETTINGS for variable in row.variables}
     files = {f"{variable}{FILE}" for row in SETTINGS if row.secret for variable in row.variables}
-    return frozenset(own | files | {*_PARTS, f"FLOWRUNNER_POSTGRES_PASSWORD{FILE}", *_OTHERS})
+    return frozenset(own | files | {*_STORE_PARTS, *_OTHERS})
 
 
 def _value(source: Mapping[str, str], variable: str) -> str:
@@ -94,27 +100,60 @@ def _refuse_misspelt(source: Mapping[str, str]) -> None:
     known = known_variables()
     for variable in source:
         if variable.startswith("FLOWRUNNER_") and variable not in known:
-            close = difflib.get_close_matches(variable, known, n=1, cutoff=0.9)
-            if close:
-                raise ConfigurationError(f"{variable} is no setting.", remedy=f"Did you mean {close[0]}?")
+            meant = _meant(variable, known)
+            if meant:
+                raise ConfigurationError(f"{variable} is no setting.", remedy=f"Did you mean {meant}?")
 
 
-def _composed_store(source: Mapping[str, str]) -> str | None:
-    """The store URL that the source documents' separate variables mean."""
-    kind = source.get("FLOWRUNNER_STORAGE_TYPE", "").lower()
+def _meant(variable: str, known: frozenset[str]) -> str | None:
+    """The variable that somebody had in mind who wrote the key of the file instead, or mistyped; None for another program's."""
+    plain = re.sub("_+", "_", variable)  # some programs write the dot of a key as two
+    base = plain.removesuffix(FILE)
+    for row in SETTINGS:
+        if f"FLOWRUNNER_{row.file_key.replace('.', '_').upper()}" in (plain, base):
+            named = row.variables[0] + (FILE if row.secret and plain != base else "")
+            return named if named in known else row.variables[0]
+    if plain in known:
+        return plain
+    return next(iter(difflib.get_close_matches(variable, known, n=1, cutoff=0.9)), None)
 
+
+def _composed_store(source: Mapping[str, str], beneath: Mapping[str, str]) -> tuple[str, str] | None:
+    """The store URL that the source documents' separate variables mean, and the variable that says so.
+
+    The kind may be left out where the parts tell it: somebody who names the host of a database never means an empty file.
+    """
+    # A Kubernetes service called "flowrunner-postgres" sets FLOWRUNNER_POSTGRES_PORT=tcp://10.0.0.1:5432 in every pod beside it.
+    own = {name: value for name, value in source.items() if name in _STORE_PARTS and value and not value.startswith("tcp://")}
+    if not own or _has_url(source) or (_has_url(beneath) and _KIND not in own):
+        return None
+    parts = {**{name: value for name, value in beneath.items() if name not in _PASSWORDS or not own.keys() & _PASSWORDS}, **own}
+    if parts.get(_KIND):
+        return _store_of(parts[_KIND].lower(), parts), _KIND
+    families = {kind: [name for name in _STORE_PARTS if name.startswith(f"FLOWRUNNER_{kind.upper()}_") and parts.get(name)] for kind in _FAMILIES}
+    named = {kind: names[0] for kind, names in families.items() if names}
+    if len(named) > 1:
+        raise ConfigurationError(f"{' and '.join(named.values())} are set, but a server has one store.", remedy=f"Set {_KIND} to {' or '.join(named)}.")
+    ((kind, name),) = named.items()
+    return _store_of(kind, parts), name
+
+
+def _has_url(source: Mapping[str, str]) -> bool:
+    """Whether the store is named by a URL of its own, which wins over the parts."""
+    return any(source.get(name) or source.get(f"{name}{FILE}") for name in _STORE.variables)
+
+
+def _store_of(kind: str, parts: Mapping[str, str]) -> str:
     def part(name: str, default: str = "") -> str:
-        return source.get(name, "") or default
+        return parts.get(name, "") or default
 
     match kind:
-        case "":
-            return None
         case "memory":
             return "memory:"
         case "sqlite":
             return DEFAULT_STORE
         case "postgres" | "postgresql":
-            secret = _value(source, "FLOWRUNNER_POSTGRES_PASSWORD")
+            secret = _value(parts, "FLOWRUNNER_POSTGRES_PASSWORD")
             user = quote(part("FLOWRUNNER_POSTGRES_USER", "flowrunner"), safe="") + (f":{quote(secret, safe='')}" if secret else "")
             place = f"{part('FLOWRUNNER_POSTGRES_HOST', 'localhost')}:{part('FLOWRUNNER_POSTGRES_PORT', '5432')}"
             database, mode = quote(part("FLOWRUNNER_POSTGRES_DATABASE", "flowrunner"), safe=""), part("FLOWRUNNER_POSTGRES_SSL_MODE")

@@ -7,7 +7,7 @@ from heapq import heapify, heappop
 
 from flowrunner.core import facts
 from flowrunner.core.commands import CancelAttempt
-from flowrunner.core.dataflow import effective_input, runtime
+from flowrunner.core.dataflow import effective_input, runtime, too_large
 from flowrunner.core.enter import EVENT_PREFIX
 from flowrunner.core.faults import DATA_LIMIT_EXCEEDED, HEARTBEAT_TIMEOUT, OUTCOME_UNKNOWN, TIMEOUT, Failure, StateFailed, too_long
 from flowrunner.core.groups import fail_scope
@@ -149,7 +149,8 @@ def on_succeeded(run: Run, fact: facts.AttemptSucceeded) -> None:
     result = Payload(text=fact.output)
     if run.limits.payload_bytes and result.size() > run.limits.payload_bytes:
         text = f"The state/task '{resource_of(scope).arn}' returned a result with a size exceeding the maximum number of bytes service limit."
-        _failed(run, attempt.number, Failure(DATA_LIMIT_EXCEEDED, text), "Failed")
+        said = too_large(result.size(), run.limits.payload_bytes)
+        _failed(run, attempt.number, Failure(DATA_LIMIT_EXCEEDED, text, said=said), "Failed")
         return
     run.attempts.pop(attempt.number)
     scope.wait = None

@@ -19,6 +19,7 @@ from flowrunner.lang.environment import Environment
 from flowrunner.lang.jsonata.template import TemplateFailure
 from flowrunner.lang.jsonpath import Path
 from flowrunner.lang.template import TemplateFieldNotFound
+from flowrunner.limits import OPEN
 
 EMPTY = Payload(value={})
 UNSET = "$unset"  # assigned by flows and workflows: the names of variables to forget
@@ -32,12 +33,12 @@ def cause_in(scope: Scope, text: str) -> str:
 
 def runtime(scope: Scope, text: str) -> StateFailed:
     """A failure that nothing catches: the definition does not fit its data."""
-    return StateFailed(Failure(RUNTIME, cause_in(scope, text)))
+    return StateFailed(Failure(RUNTIME, cause_in(scope, text), said=text))
 
 
 def query_failed(scope: Scope, text: str, location: str | None, *, evaluated: bool = True) -> StateFailed:
     """A JSONata evaluation, or the check of its result, failed."""
-    return StateFailed(Failure(QUERY_EVALUATION_ERROR, cause_in(scope, text), location, evaluated))
+    return StateFailed(Failure(QUERY_EVALUATION_ERROR, cause_in(scope, text), location, evaluated, said=text))
 
 
 def fill(scope: Scope, template: Template, environment: Environment, field: str) -> JSONValue:
@@ -200,6 +201,17 @@ def written(scope: Scope, path: Path | None, result: Payload) -> Payload:
         raise StateFailed(Failure("States.ResultPathMatchFailure", cause_in(scope, error.message))) from None
 
 
+def too_large(size: int, most: int) -> str:
+    """What is said of a node of a flow, or a step, that gives too much."""
+    return f"What it gives, in a flow with its input, has {size:,} bytes of JSON, and at most {most:,} go from one to the next. {smaller(most)}"
+
+
+def smaller(most: int) -> str:
+    """What to do about values that are too large, where at most `most` bytes go from one node to the next."""
+    more = "" if most >= OPEN.payload_bytes else f', or have the operator set limits = "open" ({OPEN.payload_bytes:,})'
+    return f"Return less, keep large values in a store and hand on their keys{more}."
+
+
 def check_size(run: Run, scope: Scope, made: Exit) -> None:
     """Raise States.DataLimitExceeded for an output or variables above the profile's limits (AWS: 256 KiB, 10 MiB of variables in all)."""
     limits = run.limits
@@ -207,11 +219,14 @@ def check_size(run: Run, scope: Scope, made: Exit) -> None:
         size = sum(Payload(text=text).size() for text in made.texts.values())
         if limits.payload_bytes and size > limits.payload_bytes:
             text = f"The state/task '{scope.state.name}' assigns variables with a size exceeding the maximum number of bytes service limit."
-            raise StateFailed(Failure(DATA_LIMIT_EXCEEDED, text))
+            said = f"Its result has {size:,} bytes of JSON, and at most {limits.payload_bytes:,} are kept. {smaller(limits.payload_bytes)}"
+            raise StateFailed(Failure(DATA_LIMIT_EXCEEDED, text, said=said))
         replaced = sum(scope.variable_bytes.get(name, 0) for name in made.texts)
         if limits.variable_bytes and run.variable_bytes - replaced + size > limits.variable_bytes:
             text = f"The variables of the execution exceed the maximum number of bytes service limit in the state/task '{scope.state.name}'."
-            raise StateFailed(Failure(DATA_LIMIT_EXCEEDED, text))
+            total = run.variable_bytes - replaced + size
+            said = f"What all nodes and variables hold together has {total:,} bytes of JSON with its result, and at most {limits.variable_bytes:,} are kept. "
+            raise StateFailed(Failure(DATA_LIMIT_EXCEEDED, text, said=f"{said}{smaller(limits.payload_bytes)}"))
     if limits.payload_bytes and made.output.size() > limits.payload_bytes:
         text = f"The state/task '{scope.state.name}' returned a result with a size exceeding the maximum number of bytes service limit."
-        raise StateFailed(Failure(DATA_LIMIT_EXCEEDED, text))
+        raise StateFailed(Failure(DATA_LIMIT_EXCEEDED, text, said=too_large(made.output.size(), limits.payload_bytes)))

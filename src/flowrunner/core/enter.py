@@ -358,7 +358,10 @@ def _items(run: Run, scope: Scope, work: MapWork, given: Payload) -> list[JSONVa
     if scope.state.language == "JSONata":
         if work.items is None:
             raise query_failed(scope, f"Map state input must be an array but was: {dumps(value)}", None)
+        is_literal = work.items.template is None or getattr(work.items.template, "constant", False)
         text = f"The JSONata expression '{field_text(work.items)}' specified for the field 'Items' returned an unexpected result type."
+        if is_literal or not field_text(work.items):
+            text = "The value of the field 'Items' has an unexpected type."
         raise query_failed(scope, f"{text} Expected 'array', but was '{json_type(value)}' for value: {dumps(value)}", "Items")
     path = field_text(work.items) if work.items is not None else "$"
     raise runtime(scope, f'Reference path "{path}" must point to array.')

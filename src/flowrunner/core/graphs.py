@@ -46,7 +46,9 @@ def open_switch(run: Run, scope: Scope, work: SwitchWork, given: Payload) -> Non
     index, case = _chosen(run, scope, work)
     group = Group(total=1, limit=1, results=[None] * len(work.cases), next_index=1)
     _open_group(run, scope, group)
-    if case is not None:
+    if case is None:
+        notes.told(run, scope, "BranchDecided", {"selectedBranch": None, "branchIndex": index, "isDefault": False, "condition": None})
+    else:
         text = getattr(case.condition, "text", "") if case.condition is not None else "default"
         decided = {"selectedBranch": case.label, "branchIndex": index, "isDefault": case.condition is None, "condition": text}
         notes.told(run, scope, "BranchDecided", decided)

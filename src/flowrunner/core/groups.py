@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flowrunner.core import graphs, loops, notes
+from flowrunner.core import graphs, loops, notes, progress
 from flowrunner.core.batches import batching_of, next_batch
 from flowrunner.core.commands import CancelAttempt
 from flowrunner.core.dataflow import effective_input, field_value, fill, runtime
@@ -176,6 +176,8 @@ def settle(run: Run, ended: Ended) -> None:
     group.results[child.index] = ended.output
     group.done += 1
     succeeded = group.last_event
+    if isinstance(work, (GraphWork, SwitchWork)):
+        progress.passed(run, child)
     if isinstance(work, LoopWork):
         group.last_event = _iteration_event(run, parent, child, "MapIterationSucceeded")
         loops.iteration_succeeded(run, parent, group, child)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flowrunner.core import notes, variables
+from flowrunner.core import notes, progress, variables
 from flowrunner.core.dataflow import Exit, check_size, exit_with, fill, runtime, written
-from flowrunner.core.faults import QUERY_EVALUATION_ERROR, RUNTIME, Failure, StateFailed
+from flowrunner.core.faults import INVALID_PARAMETERS, QUERY_EVALUATION_ERROR, RUNTIME, Failure, StateFailed
 from flowrunner.core.program import Catcher, Route, Template
 from flowrunner.core.records import failure_detail
 from flowrunner.core.retry import Again, Caught, decide
@@ -85,7 +85,9 @@ def go_on(run: Run, scope: Scope, made: Exit, target: str | None) -> None:
 def fail(run: Run, scope: Scope, failure: Failure) -> None:
     """The state failed: try again, go on at a catcher, or fail the scope."""
     state = scope.state
-    if failure.error == QUERY_EVALUATION_ERROR and not failure.recorded:
+    is_evaluation = failure.error == QUERY_EVALUATION_ERROR and not failure.recorded
+    failure = _worded(run, scope, failure)
+    if is_evaluation:
         _record_evaluation(run, scope, failure)
         failure = replace(failure, recorded=True)
     scope.wait = None
@@ -93,6 +95,7 @@ def fail(run: Run, scope: Scope, failure: Failure) -> None:
     if isinstance(decision, Again):
         scope.retries[decision.retrier] += 1
         run.step.retried.append(failure.error or "")
+        progress.again(scope)
         scope.wait = Pause(run.now + decision.delay, "retry")
         run.set_timer(scope.wait.due, scope.id, "retry")
         notes.retried(run, scope, failure, decision.delay)
@@ -104,11 +107,19 @@ def fail(run: Run, scope: Scope, failure: Failure) -> None:
         try:
             _catch(run, scope, decision.catcher, failure)
         except StateFailed as again:
-            run.end(scope, failure=again.failure)
+            run.end(scope, failure=_worded(run, scope, again.failure))
         except FlowRunnerError as error:
-            run.end(scope, failure=runtime(scope, error.message).failure)
+            run.end(scope, failure=_worded(run, scope, runtime(scope, error.message).failure))
         return
     run.end(scope, failure=failure)
+
+
+def _worded(run: Run, scope: Scope, failure: Failure) -> Failure:
+    """The failure in the words of flows and workflows, whose nodes and steps have parameters and no events: AWS's words stay with state machines."""
+    if not run.program.notes or failure.said is None:
+        return failure
+    error = INVALID_PARAMETERS if failure.error == QUERY_EVALUATION_ERROR else failure.error
+    return replace(failure, error=error, cause=f"In '{notes.nearest_label(scope)['stepName']}': {failure.said}", said=None)
 
 
 def _record_evaluation(run: Run, scope: Scope, failure: Failure) -> None:
@@ -126,6 +137,8 @@ def _catch(run: Run, scope: Scope, catcher: Catcher, failure: Failure) -> None:
         caught["Cause"] = failure.cause
     if failure.detail is not None:
         caught["Detail"] = failure.detail
+    if catcher.lost is not None:
+        notes.lost(run, scope, catcher.lost, failure)
     result = Payload(value=caught)
     if scope.state.language == "JSONata":
         made = exit_with(run, scope, result, has_result=False, assign=catcher.assign, output=catcher.output, error_output=caught)

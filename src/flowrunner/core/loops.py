@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowrunner.core import notes
+from flowrunner.core import notes, progress
 from flowrunner.core.dataflow import field_value, fill, query_failed
 from flowrunner.core.faults import Failure, StateFailed
 from flowrunner.core.program import Field, LoopWork, Template
@@ -16,6 +16,7 @@ from flowrunner.core.run import Run
 from flowrunner.core.scope import Group, Scope
 from flowrunner.errors import FlowRunnerError
 from flowrunner.jsonvalue import JSONValue, Payload, dumps
+from flowrunner.lang.braces.values import number_of
 
 BROKEN_OFF = "break"
 MOST = "maxIterations"
@@ -58,6 +59,9 @@ def _extent(run: Run, scope: Scope, work: LoopWork, given: Payload) -> tuple[lis
 
 
 def _whole(scope: Scope, field: Field, value: JSONValue) -> int:
+    number = number_of(value) if isinstance(value, str) else None  # a text with a number counts as one, as where it is compared
+    if number is not None:
+        value = number
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
@@ -98,6 +102,7 @@ def open_iteration(run: Run, scope: Scope, group: Group, work: LoopWork) -> None
     if work.skip_when is not None and fill(scope, work.skip_when, environment, "continueCondition"):
         group.results[index] = Payload(value=None)
         group.done += 1
+        progress.left_out(run, scope)
         notes.told(run, scope, "IterationCompleted", {"index": index, "status": "skipped", "duration": 0})
     else:
         _open_child(run, scope, group, work, index=index, variables=variables)
@@ -145,6 +150,7 @@ def iteration_succeeded(run: Run, scope: Scope, group: Group, child: Scope) -> N
     """An iteration is through and its result is kept; the loop is to go on, unless it breaks off here."""
     work = scope.state.work
     assert isinstance(work, LoopWork)  # noqa: S101 - the caller looked
+    progress.passed(run, child)
     _completed(run, scope, child, "success")
     if work.break_when is not None and _breaks(run, scope, child, work.break_when, group.results[child.index]):
         _stop(group, BROKEN_OFF)
@@ -165,6 +171,7 @@ def iteration_failed(run: Run, scope: Scope, group: Group, child: Scope, failure
     _completed(run, scope, child, "failed")
     if not work.keeps_going:
         return False
+    progress.passed(run, child)
     group.results[child.index] = Payload(value={"error": failure.error, "cause": failure.cause})
     run.go_on(scope, first=True)
     return True

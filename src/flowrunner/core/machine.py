@@ -251,8 +251,8 @@ class Machine:
         run.record(None, "ExecutionStarted", "executionStartedEventDetails", detail)
         run.root = Scope(number=run.next_scope(), branch=branch, state=branch.states[branch.start_at], given=Payload(text=who.input))
         begin_variables(run, run.root)
-        if run.program.timeout_seconds is not None:
-            run.deadline = run.now + 1000 * run.program.timeout_seconds
+        if run.program.timeout_milliseconds is not None:
+            run.deadline = run.now + run.program.timeout_milliseconds
             run.set_timer(run.deadline, 0, "execution")
         run.open_scope(run.root)
         return True
@@ -282,8 +282,8 @@ class Machine:
         run = self._run
         self._give_up()
         error = cause = None
-        if run.program.notes and run.program.timeout_seconds is not None:  # AWS tells neither
-            error, cause = TIMEOUT, too_long("The execution", 1000 * run.program.timeout_seconds)
+        if run.program.notes and run.program.timeout_milliseconds is not None:  # AWS tells neither
+            error, cause = TIMEOUT, too_long("The execution", run.program.timeout_milliseconds)
         run.record(None, "ExecutionTimedOut", "executionTimedOutEventDetails", failure_detail(error, cause))
         run.outcome = run.step.outcome = Outcome(status="TIMED_OUT", at=run.now, error=error, cause=cause)
 

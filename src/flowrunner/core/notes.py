@@ -18,6 +18,7 @@ from flowrunner.core.scope import Scope
 from flowrunner.jsonvalue import JSONValue, Payload, loads
 
 MOST_BEFORE_END = 99.0  # percent: only the end is 100
+MOST_TOLD = 1_000  # characters of a cause within a node, of which there may be thousands: the history and the node's result have all of it
 RESERVED = frozenset({"shared"})  # variables of the compilers' own; those with a dot in their names as well
 
 
@@ -38,7 +39,8 @@ def _progress(run: Run, scope: Scope, label: Label) -> float:
     if label.progress is not None:
         return label.progress
     if run.program.steps:
-        return 100 * run.steps_ended / run.program.steps
+        whole = 0.0 if run.root is None else run.root.passed
+        return max(whole, 100 * run.steps_ended / run.program.steps)  # snapshots of earlier releases know only the latter
     return 100 * run.steps_ended / (run.steps_ended + max(label.remaining, 1))
 
 
@@ -73,10 +75,29 @@ def cancelled(run: Run, scopes: Iterable[Scope]) -> None:
 
 
 def retried(run: Run, scope: Scope, failure: Failure, delay: int) -> None:
-    """The state will be tried again after `delay` milliseconds."""
-    label = scope.state.label
-    if scope.noted and label is not None:
-        run.note("StepRetried", {**_said_by(scope, label), "attempt": scope.retry_count, "delay": delay, "error": failure.error, "cause": failure.cause})
+    """The state will be tried again after `delay` milliseconds; a state within a node (a batch) tells it for that one."""
+    if not run.program.notes or (scope.state.label is not None and not scope.noted):
+        return
+    cause = failure.cause if scope.noted else _shortened(failure.cause)
+    run.written += len(cause or "")
+    told = {**nearest_label(scope), "attempt": scope.retry_count, "delay": delay, "error": failure.error, "cause": cause}
+    if not scope.noted and (index := _iteration(scope)) is not None:
+        told["batch_index"] = index
+    run.note("StepRetried", told)
+
+
+def lost(run: Run, scope: Scope, what: str, failure: Failure) -> None:
+    """A part of a node's work has failed for good, and the node goes on without it."""
+    cause, index = _shortened(failure.cause), _iteration(scope)
+    why = ": ".join(part for part in (failure.error, cause) if part)
+    message = f"{what} {index} is lost: {why}"
+    run.written += len(message) + len(cause or "")
+    data = {"batch_index": index, "error": failure.error, "cause": cause}
+    run.note("StepLogged", {**nearest_label(scope), "level": "error", "message": message, "data": data})
+
+
+def _shortened(text: str | None) -> str | None:
+    return text if text is None or len(text) <= MOST_TOLD else f"{text[:MOST_TOLD]}..."
 
 
 def waits(run: Run, scope: Scope, what: str, until: int | None = None) -> None:

@@ -60,7 +60,10 @@ class Retrier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catcher:
-    """Where to go on when a state has failed for good; `result_path` None discards the error (JSONPath)."""
+    """Where to go on when a state has failed for good; `result_path` None discards the error (JSONPath).
+
+    What is `lost` by the failure is said in a line of the log (``Batch``: with the number of the iteration); flows only.
+    """
 
     error_equals: tuple[str, ...]
     next: str
@@ -68,6 +71,7 @@ class Catcher:
     keeps_input: bool = False
     output: Template | None = None
     assign: Template | None = None
+    lost: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,7 +346,7 @@ class Program:
 
     With `notes` the log also tells what authors of flows and workflows follow (core/notes.py): nodes, variables, loops. `variables` are those
     that an execution begins with. With `shares_variables` every state assigns to the execution, not to its own branch, and the members of the
-    input's ``variables`` come first. `steps` is the number of labelled nodes of a graph: with it, progress is the share of them that has ended.
+    input's ``variables`` come first. `steps` is the number of labelled nodes of a graph: with it, progress is the share of them that has ended. `timeout_milliseconds` is the longest an execution may take.
     """
 
     root: Branch
@@ -351,7 +355,7 @@ class Program:
     variables: Mapping[str, JSONValue] = field(default_factory=dict)
     steps: int = 0
     language: Language = "JSONPath"
-    timeout_seconds: int | None = None
+    timeout_milliseconds: int | None = None
     comment: str | None = None
     version: str = "1.0"
     variable_references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

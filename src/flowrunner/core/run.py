@@ -64,7 +64,7 @@ class Run:
     def __init__(self, program: Program, identity: Identity, limits: Limits) -> None:
         self.program = program
         self.identity = identity
-        self.limits = limits
+        self.limits = limits.of_flows() if program.notes else limits
         self.entropy = Entropy(identity.seed)
         self.now = identity.started_at
         self.last_id = 0  # of the newest history event
@@ -219,6 +219,7 @@ class Run:
             entropy=self.entropy,
             now=self.now,
             meter=self.meter,
+            payload_bytes=self.limits.payload_bytes,
             most_bytes=min(MOST_BYTES, self.limits.payload_bytes * _INTERIM or MOST_BYTES),
         )
 

@@ -100,6 +100,7 @@ class Scope:
         "noted",
         "opened_at",
         "parent",
+        "passed",
         "previous_event",
         "resuming",
         "retries",
@@ -125,6 +126,7 @@ class Scope:
         self.resuming = False  # the next advance tries the state again instead of entering it
         self.undecided = False  # whether the state is skipped is not known yet: its condition is still to be looked at
         self.opened_at = 0  # when its iteration of a loop began, milliseconds since 1970 UTC
+        self.passed = 0.0  # percent of the whole that has ended within it (core/progress.py)
         self.noted = False  # the note that the state's step has started is in the log, the one that it has ended is not
         self.retries: list[int] = []  # how often each retrier was used since the state was entered
         self.last_event = 0

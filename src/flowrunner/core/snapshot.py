@@ -84,6 +84,8 @@ def _pack_scope(scope: Scope, shared: _Shared) -> dict[str, Any]:
         packed["resuming"] = True
     if scope.silent:
         packed["silent"] = True
+    if scope.passed:
+        packed["passed"] = scope.passed
     if scope.noted:
         packed["noted"] = True
     if scope.undecided:
@@ -167,6 +169,7 @@ def _unpack_scope(run: Run, packed: dict[str, Any], branch: Branch, parent: Scop
         run.assign(scope, values_by_name, {name: dumps(value) for name, value in values_by_name.items()})
     scope.resuming, scope.silent, scope.noted = packed.get("resuming", False), packed.get("silent", False), packed.get("noted", False)
     scope.undecided, scope.opened_at = packed.get("undecided", False), packed.get("opened", 0)
+    scope.passed = packed.get("passed", 0.0)
     run.scopes[scope.id] = scope
     if "wait" in packed:
         scope.wait = _unpack_wait(run, scope, packed["wait"], values)

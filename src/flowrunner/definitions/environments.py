@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from flowrunner.clock import Clock
+from flowrunner.core.variables import ENVIRONMENT_SECRETS
 from flowrunner.definitions.records import TRIES, Records, Stored
 from flowrunner.errors import Conflict, DocumentConflict, InvalidDocument, NotFound
 from flowrunner.jsonvalue import JSONValue
@@ -23,7 +24,7 @@ from flowrunner.vault.writing import Write
 
 ENVIRONMENT, ACTIVE = "environment", "active-environment"
 MASK = "***"
-ALIASES = "environment.secrets"  # the variable of a run, by a name that no author can give: secret variables to names of secrets
+ALIASES = ENVIRONMENT_SECRETS  # the variable of a run, by a name that no author can give: secret variables to names of secrets
 MOST_PARENTS = 8
 _ONLY = "active"  # the id of the one document
 

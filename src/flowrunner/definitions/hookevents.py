@@ -18,18 +18,21 @@ from flowrunner.clock import DAY, MINUTE, Clock
 from flowrunner.definitions.testruns import Starter
 from flowrunner.definitions.webhooks import OPEN, PAGE, RUN, Looked, Webhook, Webhooks, delivering
 from flowrunner.errors import DocumentConflict, FlowRunnerError, NotFound
-from flowrunner.jsonvalue import JSONObject, dumps
+from flowrunner.jsonvalue import MAX_DEPTH, JSONObject, depth, dumps, loads
 from flowrunner.ports.definitions import Machine
 from flowrunner.ports.documents import SYSTEM, Change, Document, Put, Remove
 from flowrunner.ports.executions import Chunk, ExecutionQuery, Head
 from flowrunner.ports.store import Store
-from flowrunner.views.records import at, entries, moment, note
+from flowrunner.views.records import at, ended_by, entries, moment, note
 
 LOOK_SECONDS = 10.0  # between two looks at what others have left, and at what has ended elsewhere
 OVERLAP = 2 * MINUTE  # an execution may be stored later than it says that it has started
 DONE = "webhook-done"  # of an account: ID.EXECUTION, of which all is delivered; it expires
+MOST_CAUSE_CHARACTERS = 8192
 MOST_KNOWN = 100_000  # executions that are remembered as done
 ENDED = {"SUCCEEDED": "completed", "FAILED": "failed", "ABORTED": "cancelled", "TIMED_OUT": "timed_out"}
+MOST_DATA_BYTES = 64 * 1024  # of what was returned, as JSON: an event is no way to move data, and is the input of its delivery
+MOST_DATA_DEPTH = MAX_DEPTH - 8  # the delivery wraps it
 _STEPS = {"success": "completed", "failed": "failed"}
 
 
@@ -189,7 +192,8 @@ class HookEvents:
             and (head.stopped_at or 0) >= webhook.created_at
             and (event := f"{webhook.format}.{ending}") in webhook.events
         ):
-            yield head.last_seq, {"event": event, "status": ending, "timestamp": moment(head.stopped_at or 0)}
+            data = _returned(head.output) if ending == "completed" else _failed(*ended_by(head))
+            yield head.last_seq, {"event": event, "status": ending, **data, "timestamp": moment(head.stopped_at or 0)}
 
     async def _deliver(self, account: str, webhook: Webhook, execution: str, seq: int, told: JSONObject) -> None:
         revision = await self._store.definitions.revision(webhook.revision)
@@ -198,13 +202,14 @@ class HookEvents:
         machine = Machine(account=account, name=delivering(webhook.id), type="STANDARD", created_at=webhook.created_at, revision=revision)
         body: JSONObject = {
             "id": f"{webhook.id}.{execution}.{seq}",
+            "type": told["event"],
             "event": told["event"],
             "timestamp": told["timestamp"],
             "execution_id": execution,
             f"{webhook.format}_id": webhook.target,
             "node_id": told.get("node_id"),
             "status": told["status"],
-            **({"iteration": told["iteration"]} if "iteration" in told else {}),
+            **{name: told[name] for name in ("iteration", "data", "data_omitted") if name in told},
         }
         await self._starter.begin(machine, name=f"{execution}-{seq}-{told['event']}", input=dumps(body))
 
@@ -219,7 +224,19 @@ def _of_step(webhook: Webhook, told: dict[str, Any]) -> Iterator[JSONObject]:
     status = _STEPS.get(told["status"])
     event = f"{'node' if webhook.format == 'flow' else 'step'}.{status}"
     if status is not None and event in webhook.events and webhook.node in (None, told["stepId"]):
-        yield {"event": event, "status": status, "node_id": told["stepId"], **({"iteration": told["iteration"]} if "iteration" in told else {})}
+        data = _returned(told.get("output")) if status == "completed" else _failed(told.get("error"), told.get("cause"))
+        yield {"event": event, "status": status, "node_id": told["stepId"], **data, **({"iteration": told["iteration"]} if "iteration" in told else {})}
+
+
+def _returned(text: str | None) -> JSONObject:
+    """What a node or a run gave, as its log has it; what is too large or too deep is left out."""
+    if text is not None and len(text.encode()) <= MOST_DATA_BYTES and depth(value := loads(text), MOST_DATA_DEPTH) <= MOST_DATA_DEPTH:
+        return {"data": value}
+    return {"data": None, **({} if text is None else {"data_omitted": True})}
+
+
+def _failed(error: str | None, cause: str | None) -> JSONObject:
+    return {"data": {"error": error, "cause": None if cause is None else cause[:MOST_CAUSE_CHARACTERS]}}
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -16,6 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from flowrunner.clock import SECOND, Clock
+from flowrunner.core.variables import check_variables
 from flowrunner.errors import (
     Conflict,
     DocumentConflict,
@@ -64,6 +65,8 @@ class Schedules:
             raise InvalidDocument("A schedule's id has 1 to 100 letters, digits, dots, underscores and hyphens, the first a letter or digit.", pointer="/id")
         if len(dumps(input).encode()) > MOST_INPUT_BYTES:
             raise LimitExceeded(f"A schedule's input has at most {MOST_INPUT_BYTES} bytes.")
+        if format == "workflow" and isinstance(input, dict):
+            check_variables(input, "/payload")
         cron = Cron(expression, timezone)
         if there:
             await self.get(account, name)  # before its target: who asks for what is not there learns nothing else

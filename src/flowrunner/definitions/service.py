@@ -17,18 +17,17 @@ import msgspec
 from flowrunner.clock import Clock
 from flowrunner.core.diagnostics import Diagnostic
 from flowrunner.definitions.entries import About, Definition, Format, Kept, Version, machine_name, merged
+from flowrunner.definitions.said import said, said_otherwise
 from flowrunner.definitions.search import Found, Search, cut, matches
 from flowrunner.errors import Conflict, DocumentConflict, InvalidDefinition, InvalidDocument, LimitExceeded, NotFound, PreconditionFailed
 from flowrunner.ports.definitions import Machine, Revision
 from flowrunner.ports.documents import Document, Put, Remove
 from flowrunner.ports.store import Store
+from flowrunner.reading.metadata import beyond_bounds
 from flowrunner.reading.parsed import Parsed
 from flowrunner.reading.scripts import Problem
 
 MOST_VERSIONS = 1000  # of one definition; all of them are named in one document
-MOST_CUSTOM_BYTES = 64 * 1024
-MOST_TAGS = 50
-MOST_CHARACTERS = {"name": 256, "description": 8192, "version": 64, "category": 128, "created_by": 256}
 PAGE = 500
 TRIES = 20
 THREAD_CHARACTERS = 32_768  # texts longer than this are read beside the event loop
@@ -152,23 +151,26 @@ class Definitions:
 
     async def _checked(self, account: str, text: str) -> tuple[Parsed, Around]:
         around = await self._around(account, text)
-        large = len(text) > THREAD_CHARACTERS
-        parsed = await asyncio.to_thread(self._parse, text, around) if large else self._parse(text, around)
+        parsed = await self._read(text, around)
         if self._check_scripts is not None and parsed.scripts.found:
             problems = await self._check_scripts(parsed.scripts.sources())
             parsed = parsed.with_problems(problems) if problems else parsed
         return parsed, around
 
+    async def _read(self, text: str, around: Around) -> Parsed:
+        large = len(text) > THREAD_CHARACTERS
+        return await asyncio.to_thread(self._parse, text, around) if large else self._parse(text, around)
+
     # --- writing
 
     async def create(self, account: str, text: str, *, by: str, about: About, name: str | None = None) -> Kept:
-        """A new definition; `name` is its id, made of its name unless given.
+        """A new definition with the metadata that its text has, and `about` over them; `name` is its id, made of its name unless given.
 
         Raises InvalidDefinition, InvalidDocument (metadata, id), Conflict (the id is taken).
         """
         parsed, around = await self._accepted(account, text)
-        given = {"name": parsed.name or "", "description": parsed.description or "", "version": parsed.version or "1.0.0", "created_by": by}
-        values = checked({**given, **about.changes(), "custom": merged({}, about.custom)})
+        given = {"name": "", "created_by": by, **said(parsed)}
+        values = checked({**given, **about.changes(), "custom": merged(given.get("custom", {}), about.custom)})
         if not values["name"]:
             raise InvalidDocument(f"A {self.form} needs a name.", pointer="/name")
         now = self._clock.now()
@@ -188,6 +190,8 @@ class Definitions:
     async def update(self, account: str, name: str, *, by: str, text: str | None = None, about: About | None = None, expected: int | None = None) -> Kept:
         """Change text or metadata; another text is a new version, the same text none. `expected` is the tag that must be stored.
 
+        Of the text's own metadata those are taken that it says otherwise than the version before; `about` is over them.
+
         Raises NotFound, InvalidDefinition, InvalidDocument, PreconditionFailed, LimitExceeded (versions), Conflict.
         """
         about = about or About()
@@ -199,14 +203,15 @@ class Definitions:
                 raise PreconditionFailed(f'The {self.form} is at "{kept.tag}", not at "{expected}": read it again.')
             before = kept.definition
             changes: dict[str, Any] = {}
-            if text is not None and parsed is not None and not await self._same_text(before, text, around):
+            latest = None if text is None else await self._store.definitions.revision(before.latest.revision)
+            if text is not None and parsed is not None and not self._is_same(latest, text, around):
                 if len(before.versions) >= MOST_VERSIONS:
                     raise LimitExceeded(f"A {self.form} has at most {MOST_VERSIONS} versions.", remedy="Create another one.")
                 revision = revision or await self._kept_revision(account, name, text, around, now)
-                said = {"description": parsed.description, "version": parsed.version}
-                changes = {part: value for part, value in said.items() if value is not None}
+                changes = said(parsed) if latest is None else said_otherwise(await self._read(latest.definition, latest.settings), parsed)
                 changes["versions"] = (*before.versions, Version(before.latest.number + 1, revision.id, now, by))
-            changes |= about.changes() | {"custom": merged(before.custom, about.custom)}
+            custom = merged(merged(before.custom, changes.get("custom", {})), about.custom)
+            changes |= about.changes() | {"custom": custom}
             after = msgspec.structs.replace(before, **{**checked(changes), "updated_at": now})
             try:
                 await self._put(account, after, kept.tag)
@@ -247,8 +252,7 @@ class Definitions:
             raise invalid(self.form, parsed.diagnostics)
         return parsed, around
 
-    async def _same_text(self, definition: Definition, text: str, around: Around) -> bool:
-        revision = await self._store.definitions.revision(definition.latest.revision)
+    def _is_same(self, revision: Revision | None, text: str, around: Around) -> bool:
         return revision is not None and revision.definition == text and revision.settings == {**around, "format": self.form}
 
     async def _kept_revision(self, account: str, name: str, text: str, around: Around, now: int) -> Revision:
@@ -311,12 +315,6 @@ def invalid(form: Format, diagnostics: tuple[Diagnostic, ...]) -> InvalidDefinit
 
 def checked(values: dict[str, Any]) -> dict[str, Any]:
     """Metadata within bounds; raises InvalidDocument."""
-    for name, most in MOST_CHARACTERS.items():
-        if len(values.get(name) or "") > most:
-            raise InvalidDocument(f"{name} has at most {most} characters.", pointer=f"/{name}")
-    tags = values.get("tags", ())
-    if len(tags) > MOST_TAGS or any(not 0 < len(tag) <= MOST_CHARACTERS["category"] for tag in tags):
-        raise InvalidDocument(f"There are at most {MOST_TAGS} tags of 1 to {MOST_CHARACTERS['category']} characters.", pointer="/tags")
-    if len(msgspec.json.encode(values.get("custom", {}))) > MOST_CUSTOM_BYTES:
-        raise InvalidDocument(f"custom takes at most {MOST_CUSTOM_BYTES} bytes.", pointer="/custom")
+    for name, wrong in beyond_bounds(values):
+        raise InvalidDocument(wrong, pointer=f"/{name}")
     return values

@@ -1,4 +1,4 @@
-"""Nested executions: how a child is started once, and how its end becomes the result of the attempt that started it."""
+"""Nested executions: how a child is started once, and stopped when nobody waits for it any more."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from flowrunner.clock import Clock
-from flowrunner.core import facts
-from flowrunner.core.commands import Outcome
-from flowrunner.engine.live import ExecutionAlreadyExists, Live, arn_of, extra_of, name_of
+from flowrunner.core.variables import without_secrets
+from flowrunner.engine.live import ExecutionAlreadyExists, arn_of, extra_of
 from flowrunner.engine.patience import surely
 from flowrunner.errors import Conflict, FlowRunnerError, LimitExceeded, NotFound
-from flowrunner.ids import Arn, machine_arn, parse_arn
-from flowrunner.jsonvalue import JSONValue, Payload, dumps, loads
-from flowrunner.ports.executions import Delivery, Head
+from flowrunner.ids import Arn, parse_arn
+from flowrunner.jsonvalue import JSONValue, dumps, loads
+from flowrunner.ports.executions import Head
 from flowrunner.ports.store import Store
 from flowrunner.ports.tasks import Child, ChildStart
 
@@ -65,12 +64,15 @@ class Children:
             raise NotFound("state machine", start.machine_arn)
         if start.wait is not None and machine.type == "EXPRESS":  # nobody could tell its end after a crash; AWS refuses it too
             raise Conflict(f"The state machine {start.machine_arn} is of type EXPRESS, which '.sync' cannot wait for.")
-        depth = await self._depth_below(start.parent)
+        parent = await self._store.executions.head(start.parent)
+        depth = _depth_below(parent)
         if depth > MOST_NESTED and "/" in machine.name:
             kind, _, name = machine.name.partition("/")
             raise LimitExceeded(f"The {kind} '{name}' was not started: there are {MOST_NESTED} levels of executions above it already. Does it start itself?")
         try:
-            head = await self._start_execution(machine, name=child_name(start), input=start.input, extra=child_extra(start, depth))
+            known = parent is not None and "/" in parent.machine  # express executions are in another store
+            given = start.input if known or "/" not in machine.name else without_secrets(start.input)
+            head = await self._start_execution(machine, name=child_name(start), input=given, extra=child_extra(start, depth))
         except ExecutionAlreadyExists as taken:
             if not is_same_child(taken.head, start):
                 raise
@@ -78,12 +80,6 @@ class Children:
         if start.wait is not None and not is_same_child(head, start):  # somebody else's: its end would never be told here
             raise ExecutionAlreadyExists(head, arn_of(head, self._region))
         return Child(arn_of(head, self._region), head.started_at, head.id)
-
-    async def _depth_below(self, parent: str) -> int:
-        """How many executions are above one that `parent` starts; those that started before this was counted are one."""
-        head = await self._store.executions.head(parent)
-        above = None if head is None else extra_of(head).get("parent")
-        return 1 if above is None else int(above.get("depth", 1)) + 1
 
     async def _stop_started(self, starting: asyncio.Future[Child]) -> None:
         with contextlib.suppress(FlowRunnerError):
@@ -103,6 +99,12 @@ class Children:
             await self._stop_execution(head.id, cause="The execution that waited for this one goes on without it.")
 
 
+def _depth_below(parent: Head | None) -> int:
+    """How many executions are above one that `parent` starts; those that started before this was counted are one."""
+    above = None if parent is None else extra_of(parent).get("parent")
+    return 1 if above is None else int(above.get("depth", 1)) + 1
+
+
 def child_name(start: ChildStart) -> str:
     """The child's name as asked for, or one that a repeated start of the same attempt finds again."""
     return start.name if start.name is not None else str(uuid.uuid5(_NAMESPACE, start.key))
@@ -117,46 +119,3 @@ def is_same_child(head: Head, start: ChildStart) -> bool:
     """Whether an execution with the child's name is that very child, started before the process died."""
     parent = extra_of(head).get("parent")
     return parent is not None and parent.get("key") == start.key
-
-
-def end_delivery(live: Live, outcome: Outcome, region: str) -> tuple[Delivery, ...]:
-    """The fact a parent waits for, if one does: stored in the same commit as the child's end."""
-    parent: dict[str, Any] | None = extra_of(live.head).get("parent")
-    if parent is None or parent["wait"] is None:
-        return ()
-    attempt = parent["attempt"]
-    if outcome.status == "SUCCEEDED":
-        result = dumps(_description(live, outcome, region, as_json=parent["wait"] == "json"))
-        fact: facts.Fact = facts.AttemptSucceeded(at=outcome.at, attempt=attempt, output=result, job=True)
-    else:
-        told = dumps(_description(live, outcome, region, as_json=False))
-        fact = facts.AttemptFailed(at=outcome.at, attempt=attempt, error="States.TaskFailed", cause=told, job=True)
-    return (Delivery(f"{live.id}/end", parent["execution"], facts.encode([fact])),)
-
-
-def _description(live: Live, outcome: Outcome, region: str, *, as_json: bool) -> dict[str, JSONValue]:
-    """The child as DescribeExecution shows it, in the capitals of a service integration; input and output as text (.sync) or JSON (.sync:2)."""
-    head = live.head
-
-    def payload(text: str) -> JSONValue:
-        return Payload(text=text).value if as_json else text
-
-    described: dict[str, JSONValue] = {}
-    if outcome.cause is not None:
-        described["Cause"] = outcome.cause
-    if outcome.error is not None:
-        described["Error"] = outcome.error
-    described |= {
-        "ExecutionArn": arn_of(head, region),
-        "Input": payload(head.input),
-        "InputDetails": {"Included": True},
-        "Name": name_of(head),
-    }
-    if outcome.output is not None:
-        described |= {"Output": payload(outcome.output), "OutputDetails": {"Included": True}}
-    return described | {
-        "StartDate": head.started_at,
-        "StateMachineArn": machine_arn(region, head.account, head.machine),
-        "Status": outcome.status,
-        "StopDate": outcome.at,
-    }

@@ -12,7 +12,9 @@ from flowrunner.core.facts import Fact
 from flowrunner.core.machine import Machine
 from flowrunner.engine.live import Live, Message, arn_of, extra_of
 from flowrunner.engine.points import AFTER_DISPATCH, AFTER_RESULT, Point
+from flowrunner.errors import InvalidDocument
 from flowrunner.ids import machine_arn
+from flowrunner.jsonvalue import MAX_DEPTH, is_too_deep
 from flowrunner.ports.tasks import AttemptLost, Completed, Failed, Succeeded, TaskCall, TaskHandler, TaskOutcome, TaskResolver, begin, may_begin, say
 
 Post = Callable[[str, Message], None]
@@ -117,6 +119,7 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - a broken handler fails its attempt, not the engine
             self._report("handler_broke", {"call": call.key, "resource": call.resource.arn, "error": repr(error)})
             outcome = Failed("States.TaskFailed", f"The handler of {call.resource.arn} broke: {type(error).__name__}: {error}")
+        outcome = _fit(call, outcome)
         self._point(AFTER_RESULT)
         for make in self._facts_of(call, outcome):
             self._post(call.execution, Message(make=make))
@@ -186,6 +189,17 @@ class Dispatcher:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
+
+
+def _fit(call: TaskCall, outcome: TaskOutcome) -> TaskOutcome:
+    """The outcome, or a failure instead of a result that no input could have either: the next expression would stumble over it."""
+    try:
+        if isinstance(outcome, Failed) or not is_too_deep(outcome.output):
+            return outcome
+        problem = f"it is nested more than {MAX_DEPTH} levels deep"
+    except InvalidDocument as error:
+        problem = error.message
+    return Failed("States.Runtime", f"The result of {call.resource.arn} cannot be used: {problem}.")
 
 
 def _start_of(call: TaskCall) -> Callable[[Machine, int], Fact | None]:

@@ -14,7 +14,7 @@ from flowrunner.core.facts import Fact
 from flowrunner.core.machine import Machine
 from flowrunner.core.program import Program
 from flowrunner.core.run import Identity
-from flowrunner.engine.children import end_delivery
+from flowrunner.engine.childends import end_delivery
 from flowrunner.engine.dispatch import Dispatcher
 from flowrunner.engine.feed import ENDED, Feed
 from flowrunner.engine.live import Live, Message, extra_of, identity_of
@@ -31,7 +31,7 @@ from flowrunner.ports.observe import Observer
 
 MESSAGES_PER_STEP = 200
 LONGEST_MAKING_SECONDS = 0.005  # on the event loop in one go; a single state with costly expressions may take longer
-EXPRESS_SECONDS = 300
+EXPRESS_MILLISECONDS = 300_000
 
 
 class Driver:
@@ -367,7 +367,7 @@ def _bounded(program: Program, head: Head) -> Program:
     """The program with the time that its kind of execution may take: AWS ends express executions after five minutes."""
     if head.extra is None or "express" not in extra_of(head):
         return program
-    return replace(program, timeout_seconds=min(program.timeout_seconds or EXPRESS_SECONDS, EXPRESS_SECONDS))
+    return replace(program, timeout_milliseconds=min(program.timeout_milliseconds or EXPRESS_MILLISECONDS, EXPRESS_MILLISECONDS))
 
 
 def _started(machine: Machine, now: int) -> Fact | None:

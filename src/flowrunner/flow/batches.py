@@ -6,14 +6,30 @@ are lost, by ``States.Timeout`` when each of them timed out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from flowrunner.core.faults import DATA_LIMIT_EXCEEDED
 from flowrunner.core.program import Branch, Catcher, FailWork, Field, MapWork, PassWork, Route, State, TaskWork
-from flowrunner.flow.batchresults import BatchAction, Batches, FirstLost, IsLost, Lost, Summary, Told, WhyLost
+from flowrunner.flow.batchresults import (
+    TOO_LARGE,
+    AfterLost,
+    BatchAccumulated,
+    BatchAction,
+    Batches,
+    BatchKept,
+    FirstLost,
+    IsLost,
+    Lost,
+    LostKept,
+    Summary,
+    Told,
+    TooLarge,
+    WhyLost,
+)
 from flowrunner.flow.lower import EFFECTLESS, EVERYTHING, RESOURCE, TIMED_OUT, Lowering, inner_branch, inner_name, node_state, source_of
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
-from flowrunner.flow.posting import POST, post_state, without_post
-from flowrunner.flow.templates import SHARED, SUCCESS, Accumulated, Action, Called, Kept, accumulated, states_of
+from flowrunner.flow.posting import POST, result_state, without
+from flowrunner.flow.templates import SHARED, SUCCESS, Action, Called, accumulated, states_of
 from flowrunner.flow.values import is_open
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_milliseconds
@@ -43,13 +59,15 @@ class _Plan:
 
 def lower_batch(lowering: Lowering, node: FlowNode) -> State:
     """A batch of anything."""
-    plan = _of_kind(lowering, node) if node.kind.name in STRATEGY else _of_member(node)
+    plan = _of_kind(lowering, node) if node.kind.name in STRATEGY else _of_member(lowering, node)
     _warn_untaken(lowering, node)
-    run, done, lost, late = (inner_name(node, part) for part in ("batches", "batch", "failed", "timed out"))
+    run, done, lost, late, large = (inner_name(node, part) for part in ("batches", "batch", "failed", "timed out", "too large"))
     source, fails_fast = source_of(node, plan.params, run), node.params.get("fail_fast") is True
-    post = post_state(node)
-    batches = Batches(node.name, source.template, plan.size)
+    post = result_state(node, POST)
+    batches = Batches(source.template, plan.size)
     hands_on = SHARED in node.mentions and plan.at_once == 1
+    summary = Summary(batches, hands_on=hands_on, gives_input=post is not None)
+    edges = {"error": lost, "timeout": late, TOO_LARGE: large}
     mapping = State(
         name=run,
         kind="Map",
@@ -62,20 +80,22 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
             hands_on=(SHARED,) if hands_on else (),
         ),
         language="JSONata",
-        output=Summary(batches, hands_on=hands_on, gives_input=post is not None),
-        route=Route(action=BatchAction(fails_fast=fails_fast), edges={"error": lost, "timeout": late, **({} if post is None else {SUCCESS: post.name})}),
+        output=summary,
+        route=Route(action=BatchAction(summary, fails_fast=fails_fast), edges=edges if post is None else {**edges, SUCCESS: post.name}),
     )
-    states = [source.task, mapping, post, _failing(lost, ALL_LOST, fails_fast=fails_fast), _failing(late, "States.Timeout", fails_fast=fails_fast)]
-    return node_state(
+    failures = [_failing(lost, ALL_LOST, fails_fast=fails_fast), _failing(late, "States.Timeout", fails_fast=fails_fast), _too_large(large, node)]
+    states = [source.task, mapping, post, *failures]
+    state = node_state(
         lowering,
         node,
         "Parallel",
         inner_branch(*(one for one in states if one is not None)),
-        output=Accumulated(node.name),
-        assign=Kept(node.name),
+        output=BatchAccumulated(node.name),
+        assign=BatchKept(node.name),
         action=Action(),
         retriers=(),
     )
+    return replace(state, catchers=tuple(replace(one, output=AfterLost(node.name), assign=LostKept()) for one in state.catchers))
 
 
 def _warn_untaken(lowering: Lowering, node: FlowNode) -> None:
@@ -95,17 +115,27 @@ def _failing(name: str, error: str, *, fails_fast: bool) -> State:
     return State(name=name, kind="Fail", work=work, language="JSONata")
 
 
+def _too_large(name: str, node: FlowNode) -> State:
+    """The failure of a node whose results have no room behind it."""
+    work = FailWork(
+        error=Field(name="Error", constant=DATA_LIMIT_EXCEEDED),
+        cause=Field(name="Cause", template=TooLarge(node.name)),
+        detail=Field(name="Detail", template=Told()),
+    )
+    return State(name=name, kind="Fail", work=work, language="JSONata")
+
+
 def _processor(node: FlowNode, plan: _Plan, name: str, lost: str) -> Branch:
     """One batch: its task, and what is left of it when that fails for good."""
-    timeouts = Catcher(error_equals=TIMED_OUT, next=lost, output=Lost(timed_out=True))
-    others = Catcher(error_equals=EVERYTHING, next=lost, output=Lost(timed_out=False))
+    timeouts = Catcher(error_equals=TIMED_OUT, next=lost, output=Lost(timed_out=True), lost="Batch")
+    others = Catcher(error_equals=EVERYTHING, next=lost, output=Lost(timed_out=False), lost="Batch")
     task = State(
         name=name,
         kind="Task",
         work=TaskWork(resource=f"{RESOURCE}{plan.task}", timeout_milliseconds=plan.timeout),
         language="JSONata",
         arguments=Called(
-            without_post(node),
+            without(node, POST),
             plan.called,
             names=("batch", "items", "batch_index", *(("item", "index") if plan.single else ())),
             failing=FAILING,
@@ -160,21 +190,25 @@ def _of_kind(lowering: Lowering, node: FlowNode) -> _Plan:
     if script is None:
         lowering.found.error((*node.place, "params"), "'processor_script' is missing: JavaScript that works on the items of a batch.", INVALID_PARAMETER)
     single = strategy == "worker_pool" or script == "item_script"
-    known = {**member, **{name: value for name, value in params.items() if name in ("items", "batch_size")}}
+    _warn_idle(lowering, node, single=single)
+    known = {**member, **{name: value for name, value in params.items() if name == "items"}}
+    sizes = [_whole(lowering, node, "batch_size", stated["batch_size"]) for stated in (params, member) if "batch_size" in stated]
     return _Plan(
         at_once=_at_once(lowering, node, strategy, [params.get("max_parallel"), params.get("workers"), member.get("max_parallel")]),
-        size=1 if single else _whole(lowering, node, "batch_size", known.get("batch_size", BATCH_SIZE)),
+        size=1 if single else min(sizes, default=BATCH_SIZE),
         params={"items": known["items"]} if "items" in known else {},
         task="transform",
         called={"script": params.get(script or "")},
-        timeout=_timeout(lowering, node, "item_timeout" if script == "item_script" else "timeout"),
+        timeout=_timeout(lowering, node, *(("item_timeout", "timeout") if single else ("timeout",))),
         single=single,
     )
 
 
-def _of_member(node: FlowNode) -> _Plan:
+def _of_member(lowering: Lowering, node: FlowNode) -> _Plan:
     member = node.batch or {}
     strategy = member.get("strategy", "serial")
+    if strategy == "worker_pool":
+        _warn_size(lowering, node, "batch")
     size = 1 if strategy == "worker_pool" else member.get("batch_size", 1)
     return _Plan(
         at_once=member.get("max_parallel") or AT_ONCE[strategy],
@@ -185,6 +219,27 @@ def _of_member(node: FlowNode) -> _Plan:
         timeout=node.timeout,
         single=size == 1,
     )
+
+
+def _warn_idle(lowering: Lowering, node: FlowNode, *, single: bool) -> None:
+    """Say which parameters do nothing beside the others."""
+    scripts = [name for name in SCRIPTS if name in node.params]
+    for name in scripts[1:]:
+        said = f"'{name}' would never run: '{scripts[0]}' does."
+        lowering.found.refuse((*node.place, "params", name), said, INVALID_PARAMETER, hint="Leave one of them out.")
+    if single:
+        for part in ("params", "batch"):
+            _warn_size(lowering, node, part)
+    elif "item_timeout" in node.params:
+        said = f"'item_timeout' has no effect on '{node.name}': its script works on a batch of items. 'timeout' is that of a batch."
+        lowering.found.warning((*node.place, "params", "item_timeout"), said, EFFECTLESS)
+
+
+def _warn_size(lowering: Lowering, node: FlowNode, part: str) -> None:
+    stated = node.params if part == "params" else node.batch or {}
+    if stated.get("batch_size", 1) != 1:
+        said = f"'batch_size' has no effect on '{node.name}': each batch is one item."
+        lowering.found.warning((*node.place, part, "batch_size"), said, EFFECTLESS, hint="Leave it out, or take 'processor_script' of another batch kind.")
 
 
 def _at_once(lowering: Lowering, node: FlowNode, strategy: str, stated: list[JSONValue]) -> int:
@@ -201,10 +256,13 @@ def _whole(lowering: Lowering, node: FlowNode, name: str, value: JSONValue) -> i
     return 1  # anything else was found when the parameters were checked
 
 
-def _timeout(lowering: Lowering, node: FlowNode, name: str) -> int | None:
-    value = node.params.get(name, node.params.get("timeout"))
-    if value is None:
-        return node.timeout
+def _timeout(lowering: Lowering, node: FlowNode, *names: str) -> int | None:
+    """The shortest of these parameters, else the node's timeout."""
+    stated = [_milliseconds(lowering, node, name, node.params[name]) for name in names if node.params.get(name) is not None]
+    return min((one for one in stated if one is not None), default=None) if stated else node.timeout
+
+
+def _milliseconds(lowering: Lowering, node: FlowNode, name: str, value: JSONValue) -> int | None:
     if is_open(value):
         lowering.found.error((*node.place, "params", name), f"'{name}' must be a constant: it is part of how the flow is built.", INVALID_PARAMETER)
         return None

@@ -43,7 +43,7 @@ METADATA: Members = {
     "author": Member("text", "Who wrote it."),
     "tags": Member("texts", "Words to find it by."),
     "category": Member("text", "A word to sort it by."),
-    "custom": Member("object", "Anything else."),
+    "custom": Member("object", "Anything else; shown with the flow."),
     "start": Member("text", "As `start` of the flow."),
     "timeout": Member("limit", "As `timeout` of the flow."),
 }
@@ -74,8 +74,11 @@ BATCH: Members = {
     "items": Member("any", "The items. Default: `input.items`."),
 }
 HOOKS: Members = {
-    "prep": Member("script", "Before the node: what it returns, unless nothing, is the node's input."),
-    "exec": Member("script", "After the node, which it sees as `output`: what it returns, unless nothing, is the node's result."),
-    "post": Member("script", "At last, once for all batches or looks, with `output` and `action`: what it returns, unless nothing, is the action."),
+    "prep": Member(
+        "script",
+        "Before the node (each batch, each look of a `wait`): what it returns, unless nothing, is the node's input. Names such as `item` and `attempt` stay.",
+    ),
+    "exec": Member("script", "After the node (for each batch), which it sees as `output`: what it returns, unless nothing, is the result."),
+    "post": Member("script", "At last, once for all batches, with `output` and `action`: what it returns, unless nothing, is the action."),
 }
 EXTENSION = "x-"  # members of a flow with such names are the author's own: a place for YAML anchors

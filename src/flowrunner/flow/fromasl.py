@@ -33,6 +33,7 @@ _DIFFERS = {
     "Assign": ("a flow has no variables that change", "Return what later nodes need: it joins their input."),
     "Retry": ("a node is tried again after any error, by one rule", "Keep one rule for States.ALL with a BackoffRate of 1 or 2."),
     "Catch": ("a failed node takes its edge 'timeout' or 'error' with the input and 'error'", "Catch States.ALL, with the error as a member of the input."),
+    "again": ("a node with 'retry' is tried again for actions that tell of a failure, too", "Give {'actions', 'retries'} as the kind has them."),
     "Arguments": ("a node's task is called with its parameters and its input", "Give {'params', 'input', 'execution', 'language': 'flow'}."),
 }
 

@@ -76,7 +76,7 @@ def lower_task(lowering: Lowering, node: FlowNode) -> State:
         node,
         "Task",
         task_of(node),
-        arguments=Called(node, node.params),
+        arguments=Called(node, node.params, again=True),
         output=Accumulated(node.name),
         assign=Kept(node.name),
         action=Action(decides=not node.kind.actions),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from flowrunner.core.program import Retrier
 from flowrunner.errors import ExpressionSyntaxError
 from flowrunner.flow.fields import BATCH, HOOKS, NODE, RETRY
+from flowrunner.flow.needs import faults_of
 from flowrunner.flow.reader import INVALID_VALUE, read_members
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.kinds.check import findings, place_in
@@ -20,6 +21,7 @@ from flowrunner.reading.wording import meant
 UNKNOWN_KIND = "UNKNOWN_KIND"
 INVALID_PARAMETER = "INVALID_PARAMETER"
 INVALID_EXPRESSION = "INVALID_EXPRESSION"
+EFFECTLESS = "HAS_NO_EFFECT"
 # Kinds that arrange steps of a workflow; a flow does the same with its edges.
 NOT_IN_FLOWS = {
     "branch": "use a condition and its edges",
@@ -60,6 +62,7 @@ def read_node(found: Findings, name: str, value: JSONValue, place: Place, kinds:
         return None
     params: JSONObject = members.get("params", {})
     _check_params(found, kind, params, (*place, "params"), there="params" in members, at=place)
+    _check_together(found, kind, params, (*place, "params") if "params" in members else place)
     batch = read_members(found, members["batch"], (*place, "batch"), BATCH) if "batch" in members else None
     hooks = read_members(found, members["hooks"], (*place, "hooks"), HOOKS) if "hooks" in members else {}
     if batch is not None:
@@ -111,6 +114,15 @@ def _check_params(found: Findings, kind: KindInfo, params: JSONObject, place: Pl
     for below, source in kind.javascript(params):
         found.script((*place, *below), source)
     _expressions(found, {name: value for name, value in params.items() if name not in scripts}, place)
+
+
+def _check_together(found: Findings, kind: KindInfo, params: JSONObject, place: Place) -> None:
+    for fault in faults_of(kind.name, params):
+        where = place if fault.name is None else (*place, fault.name)
+        if fault.severe:
+            found.refuse(where, fault.message, INVALID_PARAMETER, hint=fault.hint)
+        else:
+            found.warning(where, fault.message, EFFECTLESS, hint=fault.hint)
 
 
 def _expressions(found: Findings, value: JSONValue, place: Place) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from typing import NamedTuple
 from flowrunner.core.program import Branch, Program, State
 from flowrunner.errors import InvalidDocument
 from flowrunner.flow.batches import STRATEGY, lower_batch
+from flowrunner.flow.edges import check_edges
 from flowrunner.flow.fields import FLOW, METADATA
 from flowrunner.flow.graph import check_targets, remaining, start_of, warn_unreachable
 from flowrunner.flow.lower import Lower, Lowering, lower_merge, lower_task, warn_unused
@@ -19,9 +19,11 @@ from flowrunner.flow.subflows import TARGETS, lower_subflow
 from flowrunner.flow.templates import SHARED
 from flowrunner.flow.waits import lower_delay, lower_wait
 from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.kinds.durations import limit_of_execution
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import Document, read_document
 from flowrunner.reading.findings import Findings
+from flowrunner.reading.metadata import beyond_bounds
 from flowrunner.reading.parsed import Parsed
 from flowrunner.reading.scripts import Scripts
 
@@ -70,6 +72,9 @@ def parse_flow(text: str, kinds: Mapping[str, KindInfo], *, kept: bool = False) 
         metadata.get("description"),
         None if version is None else str(version),
         Scripts(tuple(found.scripts), document),
+        tuple(metadata["tags"]) if "tags" in metadata else None,
+        metadata.get("category"),
+        metadata.get("custom"),
     )
 
 
@@ -86,6 +91,11 @@ def read_flow(text: str, kinds: Mapping[str, KindInfo], *, kept: bool = False) -
         return Reading(None, found, {}, document)
     members = read_members(found, document.value, (), FLOW, extensible=True)
     metadata = read_members(found, members["metadata"], ("metadata",), METADATA) if "metadata" in members else {}
+    for name in ("start", "timeout"):
+        if name in members and metadata.get(name, members[name]) != members[name]:
+            found.refuse(("metadata", name), f"'{name}' stands at the top of the flow with another value.", INVALID_VALUE, hint="Keep one of the two.")
+    for name, wrong in beyond_bounds(metadata):
+        found.refuse(("metadata", name), wrong, INVALID_VALUE, hint="Shorten it.")
     return Reading(_flow(found, members, metadata, kinds), found, metadata, document)
 
 
@@ -111,7 +121,7 @@ def _program(found: Findings, flow: Flow) -> Program:
         notes=True,
         variables=flow.variables,
         language="JSONata",
-        timeout_seconds=None if flow.timeout is None else max(1, math.ceil(flow.timeout / 1000)),
+        timeout_milliseconds=limit_of_execution(flow.timeout),
         comment=flow.description,
     )
 
@@ -135,6 +145,8 @@ def _states(found: Findings, nodes: Mapping[str, FlowNode]) -> dict[str, State]:
 
 def _lower(lowering: Lowering, node: FlowNode) -> State:
     own = LOWER.get(node.kind.name)
+    if own is not lower_batch and (own is not None or node.batch is None):
+        check_edges(lowering, node)
     if own is None:
         own = lower_task if node.batch is None else lower_batch
     elif own is not lower_batch:

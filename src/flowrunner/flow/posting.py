@@ -1,4 +1,4 @@
-"""The hook ``post`` of a node that takes several states: once, on the node's result."""
+"""The hooks of a node that takes several states: once, on the node's result."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from flowrunner.flow.templates import SHARED, Called, accumulated, states_of
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.environment import Environment
 
-POST = "post"
+EXEC, POST = "exec", "post"
 GIVEN = "given"  # the node's input, beside what its states have made of it
 
 
-def without_post(node: FlowNode) -> FlowNode:
-    """The node as its inner tasks see it."""
-    return replace(node, hooks={name: source for name, source in node.hooks.items() if name != POST})
+def without(node: FlowNode, *hooks: str) -> FlowNode:
+    """The node as its inner tasks see it: `hooks` run on its result."""
+    return replace(node, hooks={name: source for name, source in node.hooks.items() if name not in hooks})
 
 
-def post_state(node: FlowNode) -> State | None:
-    """The state that runs the hook; its input is ``{"output", "action", "given"}``. None without such a hook."""
-    if POST not in node.hooks:
+def result_state(node: FlowNode, *hooks: str) -> State | None:
+    """The state that runs these hooks; its input is ``{"output", "action", "given"}``. None for a node without them."""
+    own: JSONObject = {name: node.hooks[name] for name in hooks if name in node.hooks}
+    if not own:
         return None
     return State(
-        name=inner_name(node, POST),
+        name=inner_name(node, next(reversed(own))),
         kind="Task",
         work=TaskWork(resource=f"{RESOURCE}transform", timeout_milliseconds=node.timeout),
         language="JSONata",
-        arguments=_Call(node),
+        arguments=_Call(node, own),
         output=_Judged(),
         retriers=node.retriers,
     )
@@ -40,6 +41,7 @@ class _Call:
     """What the task is called with: the node's input, and what was made."""
 
     node: FlowNode
+    hooks: JSONObject
 
     def evaluate(self, environment: Environment) -> JSONValue:
         states = states_of(environment)
@@ -49,12 +51,12 @@ class _Call:
             called: JSONObject = Called(self.node, {}, hooks=False).evaluate(environment)
         finally:
             environment.states = states
-        return {**called, "made": {"output": made["output"], "action": made["action"]}, "hooks": {POST: self.node.hooks[POST]}}
+        return {**called, "made": {"output": made["output"], "action": made["action"]}, "hooks": self.hooks}
 
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """The result with the action that the hook has named."""
+    """The result as the hooks have left it."""
 
     def evaluate(self, environment: Environment) -> JSONValue:
         states = states_of(environment)

@@ -57,11 +57,29 @@ def _read(found: Findings, value: JSONValue, place: Place, member: Member, good:
         except ValueError as error:
             found.error(place, f"'{name}' {error}; {shown(value)} stands there.", INVALID_VALUE, hint=member.meaning)
         return
+    if member.type == "edges" and isinstance(value, dict):
+        good[name] = {action: target for action, target in value.items() if _leads(found, target, (*place, action))}
+        return
     wrong = _wrong(value, member)
     if wrong is None:
         good[name] = value
     else:
         found.error(place, f"'{name}' must be {wrong}; {shown(value)} stands there.", INVALID_VALUE, hint=member.meaning)
+
+
+def _leads(found: Findings, target: JSONValue, place: Place) -> bool:
+    """Whether an edge names a node, as a text."""
+    if _is_text(target):
+        return True
+    said = f"The edge '{place[-1]}' must be the name of a node; {shown(target)} stands there."
+    if target is None:
+        hint = "Leave it out: a flow ends behind an action without an edge. Where there is 'default', lead it to a node of the kind 'merge' that leads nowhere."
+    elif isinstance(target, bool | int | float):
+        hint = f"Write the name of the node in quotes: '{shown(target)}'."
+    else:
+        hint = "Write the name of one node."
+    found.error(place, said, INVALID_VALUE, hint=hint)
+    return False
 
 
 def _wrong(value: JSONValue, member: Member) -> str | None:
@@ -90,5 +108,5 @@ _FITS: Mapping[str, Callable[[JSONValue], bool]] = {
     "flag": lambda value: isinstance(value, bool),
     "texts": lambda value: isinstance(value, list) and all(isinstance(part, str) for part in value),
     "version": lambda value: _is_text(value) or (isinstance(value, int | float) and not isinstance(value, bool)),
-    "edges": lambda value: _is_text(value) or (isinstance(value, dict) and all(map(_is_text, value.values()))),
+    "edges": _is_text,  # an object of them is looked at edge by edge
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flowrunner.core.program import State, TaskWork, Template
+from flowrunner.core.variables import given_variables, is_variable, wrong_name
 from flowrunner.errors import ExpressionError
 from flowrunner.flow.lower import Lowering, inner_branch, inner_name, node_state, only, source_of, warn_unused
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
@@ -37,6 +38,10 @@ def lower_subflow(lowering: Lowering, node: FlowNode) -> State:
     if is_open(waits):
         lowering.found.refuse((*node.place, "params", "wait"), "'wait' must be a constant: it is part of how the flow is built.", INVALID_PARAMETER)
     warn_unused(lowering, node, hooks=node.hooks)
+    given = node.params.get("variables") if target.input == "variables" else None
+    for name in given if isinstance(given, dict) else ():
+        if not is_variable(name):
+            lowering.found.refuse((*node.place, "params", "variables", name), wrong_name(name), INVALID_PARAMETER)
     start = inner_name(node, "start")
     source = source_of(node, only(node.params, target.id, target.input), start)
     work = TaskWork(resource=f"{START}.sync:2" if waits else START, timeout_milliseconds=node.timeout)
@@ -64,7 +69,7 @@ class _Start:
         account, _, _ = str(states["context"]["StateMachine"]["Id"]).partition(_MACHINE)
         given = params.get(self.target.input)
         if self.target.input == "variables":
-            given = {"variables": given or {}}
+            given = {"variables": given_variables(given)}
         elif given is None:
             given = accumulated(states["input"])
         return {"StateMachineArn": f"{account}{_MACHINE}{self.target.prefix}{name}", "Input": given}

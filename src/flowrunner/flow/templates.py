@@ -71,7 +71,7 @@ class Given:
 class Called:
     """What a node's task is called with. `params` still have their expressions; `more` is added to the input.
 
-    The actions `failing` fail the task. With `reads_shared` a script must not write to ``shared``.
+    The actions `failing` fail the task, those of its kind that `retry` tries again until all is tried, `again`. With `reads_shared` a script must not write to ``shared``.
     """
 
     node: FlowNode
@@ -80,6 +80,7 @@ class Called:
     more: Template | None = None
     names: tuple[str, ...] = ()
     failing: tuple[str, ...] = ()
+    again: bool = False
     reads_shared: bool = False
 
     def evaluate(self, environment: Environment) -> JSONValue:
@@ -100,10 +101,19 @@ class Called:
             called["names"] = list(self.names)
         if self.failing:
             called["failing"] = list(self.failing)
+        if self.again and (again := tried_again(self.node)):
+            called["again"] = again
         if self.reads_shared:
             called["reads_shared"] = True
         called["language"] = "flow"
         return called
+
+
+def tried_again(node: FlowNode) -> JSONObject | None:
+    """Which actions fail a node's task, and up to how many retries: the last attempt's action is the node's. None without ``retry``."""
+    if not node.retriers or not node.kind.retried:
+        return None
+    return {"actions": list(node.kind.retried), "retries": sum(retrier.max_attempts for retrier in node.retriers)}
 
 
 def execution_of(environment: Environment) -> JSONObject:

@@ -14,6 +14,7 @@ from flowrunner.flow.lower import RESOURCE, TIMED_OUT, only
 from flowrunner.flow.node import FlowNode
 from flowrunner.flow.parse import Flow
 from flowrunner.flow.subflows import TARGETS
+from flowrunner.flow.templates import tried_again
 from flowrunner.flow.values import is_open
 from flowrunner.jsonvalue import JSONObject, dumps
 from flowrunner.kinds.durations import read_milliseconds
@@ -85,7 +86,7 @@ def _states(found: Findings, node: FlowNode) -> JSONObject:
 
 
 def _task(found: Findings, node: FlowNode) -> JSONObject:
-    name = json.dumps(node.name)
+    name, again = json.dumps(node.name), tried_again(node)
     state: JSONObject = {
         "Type": "Task",
         "Resource": f"{RESOURCE}{node.kind.name}",
@@ -94,6 +95,7 @@ def _task(found: Findings, node: FlowNode) -> JSONObject:
             "input": f"{{% {GIVEN} %}}",
             "execution": _EXECUTION,
             **({"hooks": as_it_is(node.hooks)} if node.hooks else {}),
+            **({"again": again} if again else {}),
             "language": "flow",
         },
         "Output": f"{{% ($o := $states.result.output; $merge([{GIVEN}, $type($o) = 'object' ? $o : {{{name}: $o}}])) %}}",

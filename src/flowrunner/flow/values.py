@@ -52,8 +52,16 @@ class Followed:
     value: JSONValue
 
     def evaluate(self, environment: Environment) -> JSONValue:
-        """The value with the value of each path; raises ExpressionError for one that leads nowhere."""
-        return _followed(self.value, environment)
+        """The value with the value of each path; raises ExpressionError for one that leads nowhere, with the parameter that holds it."""
+        if not isinstance(self.value, dict):
+            return _followed(self.value, environment)
+        filled: JSONObject = {}
+        for name, part in self.value.items():
+            try:
+                filled[name] = _followed(part, environment)
+            except ExpressionError as error:
+                raise ExpressionError(f"'{name}': {error.message}") from None
+        return filled
 
 
 @dataclass(frozen=True, slots=True)

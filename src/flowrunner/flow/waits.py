@@ -9,12 +9,12 @@ from flowrunner.core.program import ChoiceWork, Field, PassWork, Rule, State, Ta
 from flowrunner.errors import ExpressionError
 from flowrunner.flow.lower import RESOURCE, Lowering, inner_branch, inner_name, node_state, only, source_of, warn_unused
 from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
-from flowrunner.flow.posting import GIVEN, post_state, without_post
-from flowrunner.flow.templates import Accumulated, Action, Called, Given, Kept, KeptInput, states_of
+from flowrunner.flow.posting import EXEC, GIVEN, POST, result_state, without
+from flowrunner.flow.templates import SHARED, Accumulated, Action, Called, Given, Kept, KeptInput, states_of
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.lang.environment import Environment
-from flowrunner.lang.moment import parse_timestamp
+from flowrunner.lang.moment import is_timestamp, parse_timestamp
 from flowrunner.reading.wording import shown
 
 POLL = "poll.state"  # the variable of the node's branch: {"attempts", "met", "started"}
@@ -45,8 +45,11 @@ class Moment:
     params: Template
 
     def evaluate(self, environment: Environment) -> JSONValue:
-        """The text."""
-        return self.params.evaluate(environment).get("until_time")
+        """The text; raises ExpressionError for what is no moment."""
+        until = self.params.evaluate(environment).get("until_time")
+        if not is_timestamp(until):
+            raise ExpressionError(f"'until_time' must be a moment such as 2026-01-31T08:00:00Z; {shown(until)} stands there.")
+        return until
 
 
 def _milliseconds(value: JSONValue, name: str, *, unit: str = "s") -> int:
@@ -99,7 +102,7 @@ def _polling(lowering: Lowering, node: FlowNode) -> State:
         kind="Task",
         work=TaskWork(resource=f"{RESOURCE}condition", timeout_milliseconds=node.timeout),
         language="JSONata",
-        arguments=Called(without_post(node), {"condition_script": node.params.get("condition")}, more=_Attempt(), names=("attempt",)),
+        arguments=Called(without(node, EXEC, POST), {"condition_script": node.params.get("condition")}, more=_Attempt(), names=("attempt",)),
         output=Given(),
         assign=_Asked(),
         retriers=node.retriers,
@@ -107,8 +110,10 @@ def _polling(lowering: Lowering, node: FlowNode) -> State:
     )
     looking = State(name=look, kind="Choice", work=ChoiceWork(rules=(Rule(next=end, condition=_IsOver(plan)),), default=rest), language="JSONata")
     resting = State(name=rest, kind="Wait", work=WaitWork(until=Field(name="Milliseconds", template=_Rest(plan))), language="JSONata", next=ask)
-    post = post_state(node)
-    ending = State(name=end, kind="Pass", work=PassWork(), language="JSONata", output=_Outcome(), next=None if post is None else post.name)
+    post = result_state(node, EXEC, POST)
+    ending = State(
+        name=end, kind="Pass", work=PassWork(), language="JSONata", output=_Outcome(SHARED in node.mentions), next=None if post is None else post.name
+    )
     inner = [one for one in (source.task, asking, looking, resting, ending, post) if one is not None]
     return node_state(lowering, node, "Parallel", inner_branch(*inner), output=Accumulated(node.name), assign=Kept(node.name), action=Action(), retriers=())
 
@@ -155,7 +160,8 @@ class _Asked:
         result = states.get("result")
         value = result.get("output") if isinstance(result, dict) else result
         met = isinstance(value, dict | list) or (bool(value) and value != "false")
-        return {POLL: {**poll, "attempts": poll["attempts"] + 1, "met": met}}
+        shared = {SHARED: result[SHARED]} if isinstance(result, dict) and isinstance(result.get(SHARED), dict) else {}
+        return {POLL: {**poll, "attempts": poll["attempts"] + 1, "met": met}, **shared}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +187,15 @@ class _Rest:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
+    """What the wait gives; with `hands_on`, ``shared`` as the looks have left it."""
+
+    hands_on: bool
+
     def evaluate(self, environment: Environment) -> JSONValue:
         poll = _poll(environment)
         return {
             "output": {"met": poll["met"], "attempts": poll["attempts"]},
             "action": "success" if poll["met"] else "timeout",
             GIVEN: states_of(environment)["input"],
+            **({SHARED: environment.variables[SHARED]} if self.hands_on and SHARED in environment.variables else {}),
         }

@@ -15,7 +15,7 @@ from flowrunner.identity.entries import Account, Entries, Kept, User
 from flowrunner.identity.permissions import Role
 from flowrunner.identity.principal import SERVER, Actor
 from flowrunner.identity.tokens import Randomness
-from flowrunner.identity.users import Users
+from flowrunner.identity.users import Users, check_email
 from flowrunner.ids import is_account
 from flowrunner.ports.documents import CHANGES, SYSTEM, Change, Remove
 
@@ -73,7 +73,7 @@ class Accounts:
         now = self._clock.now()
         owner = await self._users.made(username, password, Role.OWNER, email=email, operator=operator)
         for _ in range(TRIES):
-            opened = Account(id=account or self._number(), name=name or username, email=email, created_at=now, updated_at=now)
+            opened = Account(id=account or self._number(), name=name or username, username=username, email=email, created_at=now, updated_at=now)
             changes: list[Change] = [self._entries.accounts.new(SYSTEM, opened.id, opened), self._users.creation(opened.id, owner)]
             changes += also(opened.id, owner.id) if also is not None else ()
             try:
@@ -91,6 +91,14 @@ class Accounts:
         """An account; raises NotFound."""
         return (await self._kept(account)).entry
 
+    async def username(self, account: Account) -> str:
+        """The log-in name of an account: its first owner's, or where that user is gone, the one's who is an owner for longest."""
+        named = await self._users.named(account.username) if account.username else None
+        if named is not None and named.account == account.id:
+            return named.entry.username
+        owners = [kept.entry for kept in await self._entries.users.all(account.id) if kept.entry.role == Role.OWNER]
+        return min(owners, key=lambda user: (user.created_at, user.id)).username if owners else ""
+
     async def page(self, *, after: str | None = None, limit: int = 100) -> list[Account]:
         """Accounts of the whole store by id; those that are being deleted are left out."""
         found: list[Account] = []
@@ -100,7 +108,8 @@ class Accounts:
         return found[:limit]
 
     async def change(self, account: str, actor: Actor, *, name: str | None = None, email: str | None = None) -> Account:
-        """Another display name or e-mail address; raises NotFound, Conflict."""
+        """Another display name or e-mail address; raises NotFound, Conflict, InvalidDocument."""
+        check_email(email)
         kept = await self._kept(account)
         changed = msgspec.structs.replace(kept.entry, name=name or kept.entry.name, email=email or kept.entry.email, updated_at=self._clock.now())
         try:

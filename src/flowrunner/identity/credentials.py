@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import msgspec
@@ -13,7 +14,7 @@ from flowrunner.clock import MINUTE, SECOND, Clock
 from flowrunner.errors import Conflict, DocumentConflict, InvalidDocument, NotFound
 from flowrunner.identity import entries as kinds
 from flowrunner.identity.audit import AuditLog
-from flowrunner.identity.entries import Entries, Kept, Token, User
+from flowrunner.identity.entries import Entries, Kept, Token, User, encode
 from flowrunner.identity.principal import Actor, Principal
 from flowrunner.identity.tokens import ApiToken, Randomness, new_access_key, new_id, new_token
 from flowrunner.identity.users import permissions_of
@@ -134,12 +135,7 @@ class Credentials:
 
     async def used_token(self, token: str) -> None:
         """Note that a token was used, once a minute at most."""
-        kept, now = await self._entries.tokens.find(f"token:{token}"), self._clock.now()
-        if kept is not None and (kept.entry.last_used or 0) + MINUTE <= now:
-            try:
-                await self._entries.documents.write([kept.put(msgspec.structs.replace(kept.entry, last_used=now))])
-            except DocumentConflict:  # another server notes it
-                return
+        await self._used(await self._entries.tokens.find(f"token:{token}"))
 
     # --- AWS key pairs
 
@@ -192,6 +188,18 @@ class Credentials:
             return None
         secret = await self._sealer.open(kept.account, f"access-key/{key}", 1, kept.entry.sealed)
         return AccessKey(key, secret.decode(), principal)
+
+    async def used_access_key(self, key: str) -> None:
+        """Note that a key pair was used, once a minute at most."""
+        await self._used(await self._entries.access_keys.find(f"access-key:{key}"))
+
+    async def _used(self, kept: Kept[Token] | Kept[kinds.AccessKey] | None) -> None:
+        now = self._clock.now()
+        if kept is None or (kept.entry.last_used or 0) + MINUTE > now:
+            return
+        used = Put(replace(kept.document, body=encode(msgspec.structs.replace(kept.entry, last_used=now))))
+        with contextlib.suppress(DocumentConflict):  # another server notes it
+            await self._entries.documents.write([used])
 
     # --- tickets
 

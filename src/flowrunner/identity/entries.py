@@ -13,13 +13,14 @@ from flowrunner.ports.documents import SYSTEM, Document, DocumentStore, Put, Rem
 
 
 class Account(msgspec.Struct, kw_only=True, frozen=True):
-    """A tenant: `id` is 12 digits. One that is `deleting` is gone for callers; what it held is being removed."""
+    """A tenant: `id` is 12 digits, `username` the log-in name it was opened with. One that is `deleting` is gone for callers; what it held is being removed."""
 
     id: str
     name: str
     created_at: int
     updated_at: int
     email: str | None = None
+    username: str = ""  # of accounts from before this was kept
     status: Literal["active", "deleting"] = "active"
 
 
@@ -60,6 +61,7 @@ class AccessKey(msgspec.Struct, kw_only=True, frozen=True):
     name: str = ""
     active: bool = True
     expires_at: int | None = None
+    last_used: int | None = None
 
 
 class Ticket(msgspec.Struct, kw_only=True, frozen=True):

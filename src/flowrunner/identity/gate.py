@@ -33,6 +33,7 @@ Value = TypeVar("Value")
 
 REMEMBERED_SECONDS = 2.0
 PASSWORD_SECONDS = 60.0  # a password that was right: checking it costs a tenth of a second, and HTTP Basic sends it each time
+NOTED_SECONDS = 60.0
 REMEMBERED = 10_000
 LOGIN = "login:"
 
@@ -66,6 +67,7 @@ class Gate:
         self._remembered: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
         self._right: OrderedDict[bytes, tuple[float, str]] = OrderedDict()  # passwords that were right for this hash
         self._keys: OrderedDict[str, tuple[float, AccessKey | None]] = OrderedDict()
+        self._noted: OrderedDict[str, float] = OrderedDict()  # until when the use of a key pair needs no note
         self.changed = asyncio.Event()  # set, and replaced, when this process changed what lets somebody in
 
     # --- the ways in
@@ -121,6 +123,13 @@ class Gate:
             _remember(self._keys, key, known)
         found = known[1]
         return None if found is None or self._expired(found.principal) else found
+
+    async def used_access_key(self, key: str) -> None:
+        """Note that a key pair was used. May be called for every request: the store is asked once a minute."""
+        now = self._clock.monotonic()
+        if self._noted.get(key, now) <= now:
+            _remember(self._noted, key, now + NOTED_SECONDS)
+            await self._credentials.used_access_key(key)
 
     # --- open sockets
 

@@ -17,6 +17,7 @@ from flowrunner.identity.tokens import Randomness, new_id
 from flowrunner.ports.documents import Change, Put
 
 LONGEST_NAME = 128
+LONGEST_EMAIL = 254  # RFC 5321: a path has 256 with its angle brackets
 Check = Callable[[User], None]  # raises what keeps somebody from changing this user, as it is when it is changed
 
 
@@ -37,6 +38,7 @@ class Users:
             raise InvalidDocument(f"A user name has 1 to {LONGEST_NAME} characters.", pointer="/username")
         if ":" in username:
             raise InvalidDocument("A user name has no colon: HTTP Basic puts one behind it.", pointer="/username")
+        check_email(email)
         self._check(password, username)
         now = self._clock.now()
         return User(
@@ -157,3 +159,12 @@ def permissions_of(user: User) -> frozenset[Permission]:
 def may_grant(granting: frozenset[str], role: Role) -> bool:
     """Whether who has these permissions may make somebody this: nobody gives more than they have."""
     return role_permissions(role) <= granting
+
+
+def check_email(email: str | None) -> None:
+    """Raise InvalidDocument for what cannot be an e-mail address; only a message to it would prove more."""
+    if email is None:
+        return
+    local, _, domain = email.rpartition("@")
+    if not local or not domain or len(email) > LONGEST_EMAIL or not email.isprintable() or any(map(str.isspace, email)):
+        raise InvalidDocument("This is no e-mail address: it has a name, an @ and a domain.", pointer="/email")

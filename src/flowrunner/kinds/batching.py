@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowrunner.jsonvalue import JSONObject
+from flowrunner.kinds.http import BAD_PARAMETERS
 from flowrunner.kinds.info import KindInfo, boolean, duration, fields, integer, listed, number, script
 from flowrunner.kinds.scripting import SCRIPT_ERRORS
 
@@ -15,7 +16,7 @@ _PARAMETERS: dict[str, JSONObject] = {
     "script": script("The same, by its older name."),
     "item_script": script("JavaScript for each item instead: it sees `item` and `index`."),
     "timeout": duration("The longest one batch may take.", limit=True),
-    "item_timeout": duration("The longest one item may take, with `item_script`.", limit=True),
+    "item_timeout": duration("The longest one item may take, where a batch is one item.", limit=True),
     "max_parallel": integer("The most batches at once. Default: what the kind is for.", minimum=1),
     "fail_fast": boolean("Whether the first batch that fails ends the rest.", default=False),
 }
@@ -46,7 +47,7 @@ def _kind(name: str, title: str, how: str, **more: JSONObject) -> KindInfo:
         parameters=fields({**_PARAMETERS, **more}),
         outputs=_OUTPUTS,
         actions=("success", "error", "timeout"),
-        errors=SCRIPT_ERRORS,
+        errors=(BAD_PARAMETERS, *SCRIPT_ERRORS, ("FlowRunner.BatchFailed", "all batches are lost; the cause tells of the last")),
         pure=True,
         structural=True,
     )
@@ -56,6 +57,11 @@ BATCH = _kind("batch", "Batch", "one after another")
 ASYNC_BATCH = _kind("async_batch", "Asynchronous batch", "one after another, without holding a worker between them")
 PARALLEL_BATCH = _kind("parallel_batch", "Parallel batch", "several at once", max_parallel=_AT_ONCE)
 WORKER_POOL = _kind(
-    "worker_pool", "Worker pool", "one item each, by a number of workers", max_parallel=_AT_ONCE, workers=integer("How many workers.", minimum=1, default=64)
+    "worker_pool",
+    "Worker pool",
+    "one item each, by a number of workers",
+    batch_size=integer("Without effect: a worker takes one item at a time.", minimum=1, default=1),
+    max_parallel=integer("Items at once, where that is fewer than `workers`.", minimum=1),
+    workers=integer("How many workers.", minimum=1, default=64),
 )  # fmt: skip
 KINDS = (BATCH, ASYNC_BATCH, PARALLEL_BATCH, WORKER_POOL)

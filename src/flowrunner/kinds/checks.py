@@ -9,14 +9,14 @@ from flowrunner.kinds.info import KindInfo, anything, boolean, choice, fields, i
 ASSERTION_FAILED = "FlowRunner.AssertionFailed"
 # The comparisons and what each asks of `actual`.
 COMPARISONS = {
-    "equals": "is the same JSON value as `expected`; a number also equals its text",
+    "equals": "is the same JSON value as `expected`; a number also equals its text, true and false do not",
     "notEquals": "is not",
-    "contains": "is a text with `expected` in it, a list with it as an item, or an object with it as a name",
+    "contains": "is a text with `expected` in it (a value that is no text as its JSON), a list with the same JSON value as an item, or an object with it as a name",
     "notContains": "is not",
-    "regex": "is a text in which the regular expression `expected` (RE2) matches",
+    "regex": "is a text in which the regular expression `expected` (RE2) matches; of any other value but null, its JSON is looked at",
     "exists": "is there and not null",
     "notExists": "is absent or null",
-    "greaterThan": "is a number greater than `expected` (or a text that sorts after it)",
+    "greaterThan": "is a number greater than `expected`, either of them perhaps as a text; texts that are not both numbers are compared as texts, by their characters",
     "lessThan": "is less than it",
     "gte": "is greater or equal",
     "lte": "is less or equal",

@@ -37,6 +37,11 @@ def read_limit(value: JSONValue, *, unit: str = "s") -> int:
     return found
 
 
+def limit_of_execution(milliseconds: int | None) -> int | None:
+    """The longest an execution may take. Earlier releases took 0 and rounded it up to a second, which such kept definitions still mean."""
+    return 1000 if milliseconds == 0 else milliseconds
+
+
 def _number(value: JSONValue, factor: float) -> float | None:
     if isinstance(value, bool):
         return None

@@ -37,7 +37,7 @@ HTTP_REQUEST = KindInfo(
     title="HTTP request",
     aliases=("http",),
     description=(
-        "Sends a request. In a flow every answer is a result, and its status picks the edge. In a workflow the body's own keys stand in the output "
+        "Sends a request. In a flow every answer is a result, and its status picks the edge; one of 500 to 599 is tried again first where the node has `retry`. In a workflow the body's own keys stand in the output "
         "beside `status` and `response`, and a status outside 200-299 fails the step unless `expectedStatus` or `assertions` say otherwise. "
         "A body is read as JSON when its media type is `application/json` or ends in `+json`."
     ),
@@ -78,6 +78,7 @@ HTTP_REQUEST = KindInfo(
         closed=False,
     ),
     actions=("success", "client_error", "server_error"),
+    retried=("server_error",),
     errors=(
         EGRESS,
         UNREACHABLE,

@@ -19,7 +19,7 @@ class KindInfo:
 
     `parameters` is a JSON Schema (2020-12) of the ``params`` of a node (the ``config`` of a step), `outputs` one of what it gives.
     `actions` are the names of edges that it picks by itself; an empty tuple means any name. `errors` are (name, when) beside
-    ``States.Timeout``. `pure`: nothing can be seen of it outside, so it may simply be run again. `structural`: the front ends
+    ``States.Timeout``. `retried` are actions that tell of a failure: with ``retry``, the node of a flow is tried again for them. `pure`: nothing can be seen of it outside, so it may simply be run again. `structural`: the front ends
     make states of it, and no handler ever meets it. `aliases` are further names under which it may be written.
     """
 
@@ -33,6 +33,7 @@ class KindInfo:
     pure: bool = False
     structural: bool = False
     aliases: tuple[str, ...] = ()
+    retried: tuple[str, ...] = ()
 
     def scripts(self) -> frozenset[str]:
         """The parameters that hold JavaScript: what looks like an expression in them is the script's own."""

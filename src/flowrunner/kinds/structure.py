@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowrunner.kinds.http import BAD_PARAMETERS
 from flowrunner.kinds.info import KindInfo, anything, boolean, choice, fields, integer, listed, mapping, text
 
 FLOW = KindInfo(
@@ -12,7 +13,7 @@ FLOW = KindInfo(
     parameters=fields({"flow_id": text("The flow."), "input": anything("Its input. Default: this node's input."), "wait": boolean("Whether to wait for its end.", default=True)}, "flow_id"),
     outputs=anything("What the flow gave; without `wait` `{execution_id}`."),
     actions=("success", "error"),
-    errors=(("States.TaskFailed", "the flow failed, does not exist, or would be nested too deep; the cause says why"),),
+    errors=(BAD_PARAMETERS, ("States.TaskFailed", "the flow failed, does not exist, or would be nested too deep; the cause is `ERROR: CAUSE` of the flow that failed, or says why none was started")),
     structural=True,
 )  # fmt: skip
 WORKFLOW = KindInfo(
@@ -21,7 +22,7 @@ WORKFLOW = KindInfo(
     description="Starts a stored step workflow of the account as a run of its own and waits for its end. Executions nest 32 levels deep.",
     parameters=fields({"workflowId": text("The workflow."), "variables": mapping("Its variables."), "wait": boolean("Whether to wait for its end.", default=True)}, "workflowId"),
     outputs=anything("The run's variables and outputs; without `wait` `{runId}`."),
-    errors=(("States.TaskFailed", "the run failed, the workflow does not exist or would be nested too deep; the cause says why"),),
+    errors=(BAD_PARAMETERS, ("States.TaskFailed", "the run failed, the workflow does not exist or would be nested too deep; the cause is `ERROR: CAUSE` of the run, or says why none was started")),
     structural=True,
 )  # fmt: skip
 MERGE = KindInfo(
@@ -88,8 +89,8 @@ LOOP = KindInfo(
     ),
     outputs=fields(
         {
-            "totalIterations": integer("How many there were to be."),
-            "completedIterations": integer("How many were made."),
+            "totalIterations": integer("How many began: fewer than there were to be where it broke off."),
+            "completedIterations": integer("How many came through without failing; those that were skipped count."),
             "failedIterations": integer("How many failed."),
             "exitReason": choice("Why it ended.", "completed", "break", "maxIterations", "error", "conditionFalse"),
             "results": listed("What each iteration gave."),

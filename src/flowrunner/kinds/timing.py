@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from flowrunner.kinds.formats import CRON as CRON_FORMAT
 from flowrunner.kinds.formats import MOMENT, TIME_ZONE
+from flowrunner.kinds.http import BAD_PARAMETERS
 from flowrunner.kinds.info import KindInfo, anything, boolean, choice, duration, fields, integer, number, script, text
+from flowrunner.kinds.scripting import SCRIPT_ERRORS
 
 DELAY = KindInfo(
     name="delay",
@@ -19,6 +21,7 @@ DELAY = KindInfo(
         "duration",
     ),
     outputs=anything("The input."),
+    errors=(BAD_PARAMETERS, *SCRIPT_ERRORS),
     pure=True,
     structural=True,
 )
@@ -41,7 +44,14 @@ WAIT = KindInfo(
     ),
     outputs=anything("The input; for a condition `{met, attempts}`. In a workflow a condition that is not met in time fails the step."),
     actions=("success", "timeout"),
-    errors=(("States.Timeout", "the condition did not come about in time"),),
+    errors=(
+        BAD_PARAMETERS,
+        *SCRIPT_ERRORS,
+        (
+            "States.Timeout",
+            "an attempt to evaluate the condition took longer than the node's `timeout`; in a workflow: the condition did not come about in time",
+        ),
+    ),
     pure=True,
     structural=True,
 )

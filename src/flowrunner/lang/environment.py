@@ -45,7 +45,7 @@ class Environment:
     `document` is what ``$`` names in JSONPath, `context` what ``$$`` names, `variables` what ``$name`` names in both
     languages, `states` the value of JSONata's ``$states``. `execution` is the id that the execution has in the store and over REST.
     `now` is milliseconds since 1970 UTC. A template whose value would have more than `most_bytes` of JSON text is refused before
-    anything writes it out.
+    anything writes it out. A state gives at most `payload_bytes` on (0: no limit).
     """
 
     document: JSONValue = None
@@ -57,6 +57,7 @@ class Environment:
     now: int = 0
     meter: Meter = field(default_factory=Meter)
     most_bytes: int = MOST_BYTES
+    payload_bytes: int = 0
 
 
 class Expression(Protocol):

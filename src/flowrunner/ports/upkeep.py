@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The revision of a database's schema, and the one this release works with."""
+    """The revision of a database's schema, empty for one that is not there, and the one this release works with."""
 
     revision: str
     latest: str
@@ -33,11 +33,11 @@ class Upkeep(ABC):
 
     @abstractmethod
     async def script(self) -> Sequence[str]:
-        """What `upgrade` would execute, as SQL statements without the transaction around them; empty if there is nothing to do."""
+        """What `upgrade` would execute, as SQL for one transaction, without its begin and end; empty if there is nothing to do."""
 
     @abstractmethod
     async def upgrade(self) -> Schema:
-        """Bring the schema to the latest revision, completely or not at all; return what there was before."""
+        """Bring the schema to the latest revision, completely or not at all, and make it where there is none; return what there was before."""
 
     @abstractmethod
     async def findings(self) -> Sequence[str]:

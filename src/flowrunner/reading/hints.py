@@ -18,6 +18,7 @@ HINTS: Mapping[str, str] = {
     "UNREACHABLE_NODE": "Lead an edge to it, or take it out.",
     "CANNOT_CONVERT": "Keep it as it is, or write this part in another way.",
     "NUMBERS_IN_TEXTS": "Where that matters, let a step or a script make the text.",
+    "ACTION_WITHOUT_EDGE": "Add an edge for it, or 'default' for all others.",
     "HAS_NO_EFFECT": "Take it out.",
     "IGNORED_FIELD": "Take it out, or put it where it has an effect.",
     "CONTRADICTING_FIELDS": "Keep one of the two.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flowrunner.core.diagnostics import Diagnostic
 from flowrunner.core.program import Program
@@ -22,6 +22,9 @@ class Parsed(NamedTuple):
     description: str | None = None
     version: str | None = None
     scripts: Scripts = Scripts()
+    tags: tuple[str, ...] | None = None
+    category: str | None = None
+    custom: Mapping[str, Any] | None = None
 
     def with_problems(self, problems: Mapping[str, Problem]) -> Parsed:
         """The same after its scripts were judged: `problems` by the sources that have one."""

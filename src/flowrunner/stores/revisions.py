@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERSION_TABLE = "alembic_version"
+ABSENT_REMEDY = "A server makes it (flowrunner serve --store URL), and so does: flowrunner db upgrade --store URL"
 FILE = re.compile(r"(\d{4})_\w+\.py")
 
 

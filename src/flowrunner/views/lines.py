@@ -46,7 +46,11 @@ def _logged(told: Mapping[str, Any]) -> _Found:
 
 def _retried(told: Mapping[str, Any]) -> _Found:
     why = failure_text(told.get("error"), told.get("cause"))
-    return "warn", f"Retry {told['attempt']} in {told['delay']} ms: {why}", {name: told.get(name) for name in ("attempt", "delay", "error", "cause")}
+    data = {name: told.get(name) for name in ("attempt", "delay", "error", "cause")}
+    index = told.get("batch_index")
+    if index is None:
+        return "warn", f"Retry {told['attempt']} in {told['delay']} ms: {why}", data
+    return "warn", f"Retry {told['attempt']} of batch {index} in {told['delay']} ms: {why}", {"batch_index": index, **data}
 
 
 def _completed(told: Mapping[str, Any]) -> _Found | None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from flowrunner.core.faults import INVALID_PARAMETERS
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.jsonata.writing import literal, marked, member
 from flowrunner.reading.findings import Place
 from flowrunner.workflow.aslsteps import States, refuse
 from flowrunner.workflow.compiling import Step
 from flowrunner.workflow.fields import kind_of
-from flowrunner.workflow.jsonata import Untranslatable, expression
+from flowrunner.workflow.jsonata import Untranslatable, Writer, part
 from flowrunner.workflow.scopes import Where, may_fail
 from flowrunner.workflow.steps import retriers_of, steps_of
 from flowrunner.workflow.structure import AT_ONCE, MOST_ITERATIONS, around, loop_members, named_value, repeated
@@ -112,7 +113,11 @@ class _Loop:
         member_, test, said = _EXTENTS[kind]
         value = f"items{number}" if kind == "forEach" else f"count{number}"
         try:
-            made = expression(self.where.names(), named_value(given[member_]), self.where.previous)
+            writer = Writer(self.where.names())
+            made = part(writer, named_value(given[member_]), self.where.previous)
+            if kind == "count":
+                made = f"($c := {made}; $type($c) = 'string' ? ($n := {writer.need('num')}($c); $exists($n) ? $n : $c) : $c)"
+            made = writer.complete(made)
         except Untranslatable as error:
             refuse(self.machine.found, (*self.place, member_), str(error))
             made = "null"
@@ -129,7 +134,7 @@ class _Loop:
 
     def _wrong(self, said: str, then: str) -> JSONObject:
         """The loop fails as it does in a workflow that evaluates its extent."""
-        name = "States.QueryEvaluationError"
+        name = INVALID_PARAMETERS
         error = f"{{'error': '{name}', 'cause': {literal(said)}}}"
         if self.step.goes_on:
             kept = f"{{{literal(self.step.id)}: {{'output': null, 'status': 'failed', 'error': {error}}}}}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from flowrunner.core.program import Retrier
@@ -32,7 +32,7 @@ _EXECUTION = {
 }
 _EXECUTION_ID = re.compile(r"\bexecution\b(?!\s*\.\s*(?:flow_id|name|started_at)\b)")
 _OUTPUT = "$states.result.output"
-_WHOLE_SECONDS = "the language counts whole seconds, from 1 on"
+WHOLE_SECONDS = "the language counts whole seconds, from 1 on"
 
 
 def refuse(found: Findings, place: Place, why: str, remedy: str = "") -> None:
@@ -85,9 +85,10 @@ class StepWriter:
             self._refuse(step.place, "only a Task can be tried again or caught", "Leave out its retries and 'onError'.")
         return {**named, **own(where, step), "Output": {}, "Next": then}
 
-    def left(self, where: Where, step: Step, output: str, status: str) -> JSONObject:
-        """What the step assigns: its output for others and, where it has succeeded, the variables that its ``output`` names."""
-        kept = f"{{{literal(step.id)}: {{'output': {output}, 'status': '{status}'}}}}"
+    def left(self, where: Where, step: Step, output: str, status: str, *, never: Iterable[str] = ()) -> JSONObject:
+        """What the step assigns: its output for others and, where it has succeeded, the variables that its ``output`` names; `never` are skipped with it."""
+        skipped = "".join(f"{literal(name)}: {{'output': null, 'status': 'skipped'}}, " for name in sorted(never))
+        kept = f"{{{skipped}{literal(step.id)}: {{'output': {output}, 'status': '{status}'}}}}"
         assigned: JSONObject = {where.nodes: marked(f"$merge([${where.nodes}, {kept}])")}
         if status == "success":
             writer = Writer(where.names(result=f"({output})"))
@@ -200,8 +201,8 @@ class StepWriter:
             value = 0
         milliseconds = read_milliseconds(value, unit=given.get("unit", UNITS[0]))
         if milliseconds % 1000:
-            self._refuse(place, _WHOLE_SECONDS, "Wait for whole seconds.")
-        return {"Type": "Wait", "Seconds": milliseconds // 1000, "Assign": self.left(where, step, self._literal({"waited": value}, place), "success")}
+            self._refuse(place, WHOLE_SECONDS, "Wait for whole seconds.")
+        return {"Type": "Wait", "Seconds": milliseconds // 1000, "Assign": self.left(where, step, literal({"waited": milliseconds}), "success")}
 
     def _wait(self, where: Where, step: Step) -> JSONObject:
         until = step.config.get("until_time", step.config.get("until"))
@@ -224,7 +225,7 @@ class StepWriter:
 
     def _seconds(self, seconds: float, place: Place) -> int:
         if seconds != int(seconds) or seconds < 1:
-            self._refuse(place, _WHOLE_SECONDS, "Write whole seconds.")
+            self._refuse(place, WHOLE_SECONDS, "Write whole seconds.")
         return max(1, int(seconds))
 
     def _refuse(self, place: Place, why: str, remedy: str = "") -> None:

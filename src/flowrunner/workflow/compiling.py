@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from flowrunner.core.program import Label, State, Template
@@ -15,6 +15,7 @@ from flowrunner.lang.braces.template import Places, nowhere, place_of
 from flowrunner.reading.findings import Findings, Place
 from flowrunner.reading.wording import shown
 from flowrunner.workflow.fields import INVALID_VALUE
+from flowrunner.workflow.inputs import Seeing
 from flowrunner.workflow.order import MISSING_DEPENDENCY, Ended
 from flowrunner.workflow.templates import Constant
 
@@ -70,7 +71,8 @@ class Compiling:
     """What the steps of a workflow are compiled with. `kinds` and `templates` are by name and id, `lowers` make states of steps by their types.
 
     `ids` are the steps so far, of all levels, and `needs` those that each waits for; `mentions` are the steps that others take data from. `previous` is
-    what ``$prev`` means.
+    what ``$prev`` means, `inputs` are those of the step whose own members are compiled: these see them as variables.
+    `hidden` are the variables of the loops around: within these, no other variable of such a name is seen.
     """
 
     found: Findings
@@ -81,15 +83,25 @@ class Compiling:
     needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     mentions: list[tuple[str, Place]] = field(default_factory=list)
     previous: str | None = None
+    inputs: Template | None = None
+    hidden: frozenset[str] = frozenset()
 
     def after(self, previous: str | None) -> Compiling:
         """The same for a step that comes after another one; None keeps what came before."""
         return self if previous is None else replace(self, previous=previous)
 
+    def with_inputs(self, step: Step) -> Compiling:
+        """The same for the members of a step that see its inputs; not for the steps within it."""
+        given, inputs = inputs_of(self, step)
+        return replace(self, inputs=inputs) if given else self
+
+    def _seeing(self, made: Template) -> Template:
+        return made if self.inputs is None else Seeing(self.inputs, made)
+
     def condition(self, value: JSONValue, place: Place) -> Template | None:
         """A compiled condition; None when it does not compile."""
         try:
-            return compile_condition(value, previous=self.previous)
+            return self._seeing(compile_condition(value, previous=self.previous))
         except ExpressionSyntaxError as error:
             self.found.error(place, error.message, INVALID_EXPRESSION, hint=error.remedy or "")
             return None
@@ -97,7 +109,7 @@ class Compiling:
     def template(self, value: JSONValue, place: Place, *, nulls: Places = nowhere) -> Template:
         """A compiled value; what leads nowhere is null at the places of `nulls`."""
         try:
-            return compile_braces(value, previous=self.previous, nulls=nulls)
+            return self._seeing(compile_braces(value, previous=self.previous, nulls=nulls))
         except ExpressionError as error:
             self.found.error((*place, *place_of(error)), error.message, INVALID_EXPRESSION, hint=error.remedy or "")
             return Constant(None)
@@ -119,6 +131,13 @@ class Compiling:
             elif ended is not None and not ended.before(step, place):
                 said = f"The data mapper takes data from '{step}', which need not have ended then: the step does not depend on it."
                 self.found.refuse(place[:-1], said, MISSING_DEPENDENCY, hint=f"Add '{step}' to the step's 'dependsOn'.")
+
+
+def inputs_of(compiling: Compiling, step: Step, nulls: Places = nowhere, without: Collection[str] = ()) -> tuple[JSONObject, Template]:
+    """What a step is given, as written and compiled, but for some; what leads nowhere is null at the places of `nulls`."""
+    every: JSONObject = {**step.given.get("inputs", {}), **step.given.get("input", {})}
+    given = {name: value for name, value in every.items() if name not in without}
+    return given, compiling.template(given, step.at("input" if "input" in step.given else "inputs"), nulls=nulls)
 
 
 Lower = Callable[[Compiling, Step], State]

@@ -6,13 +6,11 @@ workflow that comes out does exactly what the machine does. Expressions are take
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Mapping
 
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
-from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.kinds.info import KindInfo
 from flowrunner.lang.jsonata.template import expression_text, is_expression
 from flowrunner.reading.document import read_document
@@ -22,7 +20,6 @@ from flowrunner.workflow.aslsteps import CANNOT_CONVERT
 from flowrunner.workflow.parse import parse_workflow
 from flowrunner.workflow.tasks import RESOURCE
 from flowrunner.workflow.toasl import GIVEN, asl_of
-from flowrunner.workflow.waiting import UNITS
 
 _BEFORE, _AFTER = (part.replace("{{", "{").replace("}}", "}") for part in GIVEN.split("{0}"))
 _LEFT = re.compile(r'\{% \$merge\(\[\$nodes\d*, \{("(?:[^"\\]|\\.)*"): \{\'output\': (.*), \'status\': \'(success|skipped)\'\}\}\]\) %\}', re.DOTALL)
@@ -160,10 +157,13 @@ class _Reader:
             output = json.loads(left[2])
             if "until" in output:
                 return {"type": "wait", "config": {"until_time": output["until"]}}
-            unit = _unit(output["waited"], 1000 * state.get("Seconds", 0))
+            seconds = state.get("Seconds", 0)
+            tells = output["waited"] == 1000 * seconds
         except (ValueError, KeyError, TypeError):
-            raise self._refused((*place, "Assign"), "a wait says how long it has waited", _REMEDY) from None
-        return {"type": "delay", "config": {"duration": output["waited"], **({} if unit == UNITS[0] else {"unit": unit})}}
+            tells = False
+        if not tells:
+            raise self._refused((*place, "Assign"), "a wait says how many milliseconds it has waited", _REMEDY)
+        return {"type": "delay", "config": {"duration": seconds}}
 
     def _pass(self, _state: JSONObject, left: re.Match[str], _place: Place) -> JSONObject:
         return {"type": "merge", "disabled": True} if left[3] == "skipped" else {"type": "merge", "dependsOn": _ids(left[2])}
@@ -215,16 +215,6 @@ def _ids(text: str) -> list[str]:
         return [str(json.loads(found)) for found in _ID.findall(text)]
     except ValueError:
         return []
-
-
-def _unit(value: JSONValue, milliseconds: float) -> str:
-    """The unit in which a duration is this long; the usual one where it is in none. Raises ValueError for what is no duration."""
-    read_milliseconds(value, unit="ms")
-    for unit in UNITS:
-        with contextlib.suppress(ValueError):  # longer than any wait
-            if read_milliseconds(value, unit=unit) == milliseconds:
-                return unit
-    return UNITS[0]
 
 
 def _retry(rule: JSONObject) -> JSONObject:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from flowrunner.core.program import Branch, GraphWork, Label, Program, State
+from flowrunner.core.variables import is_variable, wrong_name
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.kinds.durations import limit_of_execution
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings, Place
+from flowrunner.reading.metadata import beyond_bounds
 from flowrunner.reading.parsed import Parsed
 from flowrunner.reading.scripts import Scripts
 from flowrunner.workflow import structure, tasks, waiting
@@ -44,6 +46,8 @@ def parse_workflow(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[
     program = _program(compiling, given)
     compiling.check_mentions()
     version = given.get("version")
+    for name, wrong in beyond_bounds({name: given.get(name) for name in ("name", "description", "version")}):
+        found.refuse((name,), wrong, INVALID_VALUE, hint="Shorten it.")
     return Parsed(
         None if found.failed else program,
         found.diagnostics(document.locate, authored=True),
@@ -77,7 +81,7 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
         shares_variables=True,
         variables=variables,
         steps=labelled(work),
-        timeout_seconds=None if timeout is None else max(1, math.ceil(timeout / 1000)),
+        timeout_milliseconds=limit_of_execution(timeout),
         comment=given.get("description"),
     )
 
@@ -85,8 +89,8 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
 def check_variables(found: Findings, variables: Mapping[str, JSONValue], place: Place) -> None:
     """Say which names expressions could not reach."""
     for name in variables:
-        if "." in name or name.startswith("$"):
-            found.error((*place, name), f"The name of a variable has no dots and does not begin with $: '{name}'.", INVALID_VALUE)
+        if not is_variable(name):
+            found.error((*place, name), wrong_name(name), INVALID_VALUE)
 
 
 def check_environment(found: Findings, given: JSONObject, place: Place) -> None:

@@ -16,7 +16,7 @@ from flowrunner.lang.environment import Environment
 from flowrunner.reading.wording import shown
 from flowrunner.workflow.compiling import Compiling, Step
 from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD
-from flowrunner.workflow.steps import state_of
+from flowrunner.workflow.steps import own_members, state_of
 from flowrunner.workflow.templates import Constant
 from flowrunner.workflow.verdicts import Only
 
@@ -31,8 +31,9 @@ def poll(compiling: Compiling, step: Step) -> State:
     if not isinstance(value, str | bool) or value == "":
         compiling.found.error(place, "'condition' is missing: what the step waits for, such as {{status}} == 'ready'.", MISSING_FIELD)
         value = True
-    condition = compiling.condition(value, place) or Constant(value=True)
-    plan = _plan(compiling, step)
+    own = own_members(compiling, step)
+    condition = own.condition(value, place) or Constant(value=True)
+    plan = _plan(own, step)
     begin, look, decide, rest, end, late = (f"{step.id} ({part})" for part in ("begin", "condition", "decision", "pause", "met", "given up"))
     name = f"{POLL}{step.id}"
     said = f"The condition did not come about: {str(value)[:200]}"

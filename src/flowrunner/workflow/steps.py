@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from flowrunner.core.program import Branch, Catcher, GraphNode, GraphWork, Kind, PassWork, Retrier, State, Template, Work
 from flowrunner.jsonvalue import JSONObject, JSONValue
@@ -14,13 +15,14 @@ from flowrunner.workflow.fields import DUPLICATE_ID, INVALID_VALUE, MISSING_FIEL
 from flowrunner.workflow.members import check_step
 from flowrunner.workflow.order import check_order, needs_of
 from flowrunner.workflow.paths import Path, read_path
-from flowrunner.workflow.templates import Constant, Failed, Kept, Succeeded
+from flowrunner.workflow.templates import Constant, Failed, Inner, Kept, Succeeded
 from flowrunner.workflow.templateuse import check_use
 
 UNKNOWN_KIND = "UNKNOWN_KIND"
 ID_CHARACTERS = 128
 NAME_CHARACTERS = 256  # every note about the step has it
 IGNORED_FIELD = "IGNORED_FIELD"
+HIDDEN = "HIDDEN_VARIABLE"
 RETURNS = "returns"  # the parameter of a kind that names variables to set
 TASK = "task"  # the lower of all kinds that have none of their own
 
@@ -144,8 +146,10 @@ def after(step: Step) -> str:
     return f"{step.id} (failed)"
 
 
-def state_of(compiling: Compiling, step: Step, kind: Kind, work: Work, *, arguments: Template | None = None, shape: Template | None = None) -> State:
-    """The state of a step: its condition, its retries, what it assigns. `shape` makes the step's output of what the state gives."""
+def state_of(
+    compiling: Compiling, step: Step, kind: Kind, work: Work, *, arguments: Template | None = None, shape: Template | None = None, inner: Inner | None = None
+) -> State:
+    """The state of a step: its condition, its retries, what it assigns. `shape` makes the step's output of what the state gives; `inner` are the steps within."""
     given = step.given
     when: Template | None = Constant(value=False) if given.get("disabled") else None
     if when is None and "when" in given:
@@ -160,12 +164,28 @@ def state_of(compiling: Compiling, step: Step, kind: Kind, work: Work, *, argume
         work=work,
         language="JSONata",
         arguments=arguments,
-        assign=_kept(compiling, step, shape),
+        assign=replace(_kept(compiling, step, shape), inner=inner),
         retriers=retriers_of(compiling, step),
         catchers=caught if step.goes_on else (),
         when=when,
         label=step.label,
     )
+
+
+def ignores(compiling: Compiling, step: Step, *members: str) -> None:
+    """Say which members have no effect in a step of this kind, though others have them."""
+    for member in members:
+        if step.given.get(member):
+            said = f"'{member}' has no effect here: a {step.type} has nothing that it could be put into. Give it to the steps that use it."
+            compiling.found.warning(step.at(member), said, IGNORED_FIELD)
+
+
+def own_members(compiling: Compiling, step: Step) -> Compiling:
+    """What the members of a step that waits, branches or repeats are compiled with: they see its inputs."""
+    if step.given.get("dataMappers"):
+        said = f"'dataMappers' have no effect here: a {step.type} has no config that is sent. Name the output where it is needed, such as {{{{STEP.PATH}}}}."
+        compiling.found.warning(step.at("dataMappers"), said, IGNORED_FIELD)
+    return compiling.with_inputs(step)
 
 
 def _kept(compiling: Compiling, step: Step, shape: Template | None) -> Kept:
@@ -177,6 +197,9 @@ def _kept(compiling: Compiling, step: Step, shape: Template | None) -> Kept:
             compiling.found.error(place, f"The name of a variable has no dots: '{name}'.", INVALID_VALUE)
         if name.startswith("$"):
             compiling.found.refuse(place, f"The name of a variable does not begin with $: '{name}'.", INVALID_VALUE)
+        if name in compiling.hidden:
+            said = f"'{name}' is a variable of the loop around: within the loop it hides what is set here, which is seen only after it."
+            compiling.found.warning(place, said, HIDDEN, hint="Call one of them otherwise.")
         gone.pop(name, None)
         if source is None:
             gone[name] = None

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from flowrunner.core.program import Branch, Case, Field, LoopWork, State, SwitchWork, Template
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.braces import has_braces
-from flowrunner.lang.environment import Environment
 from flowrunner.reading.findings import Place
 from flowrunner.reading.wording import shown
 from flowrunner.workflow.compiling import Compiling, Step
 from flowrunner.workflow.fields import BRANCH, DEFAULT, INVALID_VALUE, LOOP, MISSING_FIELD, OLDER_LOOP, kind_of, read_object
-from flowrunner.workflow.steps import RETURNS, branch_of, graph_of, state_of
-from flowrunner.workflow.templates import Kept, LoopEnded, Outputs, Returned
+from flowrunner.workflow.steps import RETURNS, branch_of, graph_of, ignores, own_members, state_of
+from flowrunner.workflow.templates import Chosen, Inner, Kept, LoopEnded, Outputs, Returned, Taken
 
 MOST_ITERATIONS = 100  # unless the author says otherwise
 LOOP_MEMBERS = frozenset({"loop", "loopOver", "loopVar", "loopCondition", "maxIterations", "parallel", "maxConcurrency", "when", "dependsOn", "continueOnFail"})
 ITERATION_MEMBERS = frozenset({"retry", "retryCount", "retryDelay", "timeout"})
 Fits = Callable[[JSONValue], tuple[bool, str, str]]  # whether a constant fits, what it must be, and the remedy
+LOOP_VARIABLES = frozenset({"loopIndex", "loopCount", "loopTotal", "loopFirst", "loopLast", "loopItem"})
 AT_ONCE = 10  # iterations of a parallel loop, unless the author says otherwise
 
 
@@ -37,11 +37,18 @@ def _children(compiling: Compiling, step: Step, value: JSONValue, place: Place, 
 
 def group(compiling: Compiling, step: Step) -> State:
     """Steps that are one step to others."""
+    ignores(compiling, step, "input", "inputs", "dataMappers")
     value, place = step.member("children")
     if value is None:
         compiling.found.error(step.place, "'children' is missing: the steps of the group.", MISSING_FIELD)
+    known = len(compiling.ids)
     work, ids = graph_of(compiling, value if isinstance(value, (list, dict)) else {}, place, in_order=True)
-    return state_of(compiling, step, "Parallel", work, shape=Outputs(ids))
+    return state_of(compiling, step, "Parallel", work, shape=Outputs(ids), inner=Inner(_since(compiling, known)))
+
+
+def _since(compiling: Compiling, known: int) -> tuple[str, ...]:
+    """The ids of the steps that were read since there were `known` ones."""
+    return tuple(compiling.ids)[known:]
 
 
 def branch(compiling: Compiling, step: Step) -> State:
@@ -54,13 +61,37 @@ def branch(compiling: Compiling, step: Step) -> State:
         return state_of(compiling, step, "Parallel", SwitchWork(cases=()))
     read = [(read_object(compiling.found, part, (*place, index), BRANCH), (*place, index)) for index, part in enumerate(value)]
     read.sort(key=lambda part: (part[0].get("condition", DEFAULT) == DEFAULT, part[0].get("priority", 0)))
-    cases = [_case(compiling, step, part, at, number) for number, (part, at) in enumerate(read)]
-    return state_of(compiling, step, "Parallel", SwitchWork(cases=tuple(cases)), shape=_Chosen())
+    own = own_members(compiling, step)
+    ways = _Ways(compiling)
+    for number, (part, at) in enumerate(read):
+        ways.add(_case(compiling, own, step, part, at, number=number))
+    return ways.state(step)
 
 
-def _case(compiling: Compiling, step: Step, part: JSONObject, place: Place, number: int) -> Case:
+class _Ways:
+    """The branches of a step, with the steps within each."""
+
+    def __init__(self, compiling: Compiling) -> None:
+        self._compiling = compiling
+        self._known = self._last = len(compiling.ids)
+        self._cases: list[Case] = []
+        self._ids: list[tuple[str, ...]] = []
+
+    def add(self, case: Case) -> None:
+        """One more; its steps are those that were read since the one before."""
+        self._cases.append(case)
+        self._ids.append(_since(self._compiling, self._last))
+        self._last = len(self._compiling.ids)
+
+    def state(self, step: Step) -> State:
+        """The state of the step."""
+        inner = Inner(_since(self._compiling, self._known), tuple(self._ids))
+        return state_of(self._compiling, step, "Parallel", SwitchWork(cases=tuple(self._cases)), shape=Chosen(), inner=inner)
+
+
+def _case(compiling: Compiling, own: Compiling, step: Step, part: JSONObject, place: Place, *, number: int) -> Case:
     wanted = part.get("condition", DEFAULT)
-    condition = None if wanted == DEFAULT else compiling.condition(wanted, (*place, "condition"))
+    condition = None if wanted == DEFAULT else own.condition(wanted, (*place, "condition"))
     label = part.get("label") or (DEFAULT if wanted == DEFAULT else str(wanted))
     return _labelled(compiling, step, part.get("children", {}), (*place, "children"), label=label, number=number, condition=condition)
 
@@ -68,27 +99,22 @@ def _case(compiling: Compiling, step: Step, part: JSONObject, place: Place, numb
 def _labelled(compiling: Compiling, step: Step, children: JSONValue, place: Place, *, label: str, number: int, condition: Template | None) -> Case:
     branch, ids = _children(compiling, step, children, place, f"branch {number + 1}")
     [state] = branch.states.values()
-    made = State(name=state.name, kind=state.kind, work=state.work, language="JSONata", output=Outputs(ids, (("selectedBranch", label),)))
+    given = Taken(number, Outputs(ids, (("selectedBranch", label),)))
+    made = State(name=state.name, kind=state.kind, work=state.work, language="JSONata", output=given)
     return Case(branch=Branch(start_at=made.name, states={made.name: made}), label=label, condition=condition)
 
 
 def _either(compiling: Compiling, step: Step) -> State:
-    """``condition`` with ``children`` and ``elseChildren``."""
+    """``condition`` with ``children`` and perhaps ``elseChildren``."""
     value, place = step.member("condition")
-    cases = []
+    own, ways = own_members(compiling, step), _Ways(compiling)
     for number, (member, label) in enumerate((("children", "true"), ("elseChildren", "false"))):
         children, at = step.member(member)
-        condition = compiling.condition(value, place) if number == 0 else None
-        cases.append(_labelled(compiling, step, children or {}, at, label=label, number=number, condition=condition))
-    return state_of(compiling, step, "Parallel", SwitchWork(cases=tuple(cases)), shape=_Chosen())
-
-
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    def evaluate(self, environment: Environment) -> JSONValue:
-        """The output of the branch that was taken; ``selectedBranch`` null if none was."""
-        result = environment.states["result"]
-        return result if isinstance(result, dict) else {"selectedBranch": None}
+        if number and children is None:
+            continue
+        condition = own.condition(value, place) if number == 0 else None
+        ways.add(_labelled(compiling, step, children or {}, at, label=label, number=number, condition=condition))
+    return ways.state(step)
 
 
 def loop(compiling: Compiling, step: Step) -> State:
@@ -102,7 +128,10 @@ def loop(compiling: Compiling, step: Step) -> State:
     if needed not in given:
         compiling.found.error(place, f"'{needed}' is missing: a {kind} loop needs it.", MISSING_FIELD)
     _check_names(compiling, given, place)
-    body, outer = _body(compiling, step, given, place)
+    known = len(compiling.ids)
+    body, outer = _body(replace(compiling, hidden=compiling.hidden | _own_variables(given)), step, given, place)
+    inner = Inner(_since(compiling, known))
+    own = own_members(compiling, step) if step.type == "loop" else compiling
     at_once = given.get("concurrency", AT_ONCE) if given.get("parallel") and kind != "while" else 1
     most = given.get("maxIterations", MOST_ITERATIONS)
     for name, number in (("concurrency", at_once), ("maxIterations", most)):
@@ -111,11 +140,11 @@ def loop(compiling: Compiling, step: Step) -> State:
     work = LoopWork(
         kind=kind,
         body=body,
-        items=_field(compiling, "source", given.get("source"), place, _is_list) if kind == "forEach" else None,
-        count=_field(compiling, "count", given.get("count"), place, _is_count) if kind == "count" else None,
-        condition=compiling.condition(given["condition"], (*place, "condition")) if kind == "while" and "condition" in given else None,
-        skip_when=compiling.condition(given["continueCondition"], (*place, "continueCondition")) if "continueCondition" in given else None,
-        break_when=compiling.condition(given["breakCondition"], (*place, "breakCondition")) if "breakCondition" in given else None,
+        items=_field(own, "source", given.get("source"), place, _is_list) if kind == "forEach" else None,
+        count=_field(own, "count", given.get("count"), place, _is_count) if kind == "count" else None,
+        condition=own.condition(given["condition"], (*place, "condition")) if kind == "while" and "condition" in given else None,
+        skip_when=own.condition(given["continueCondition"], (*place, "continueCondition")) if "continueCondition" in given else None,
+        break_when=own.condition(given["breakCondition"], (*place, "breakCondition")) if "breakCondition" in given else None,
         max_iterations=max(1, most),
         concurrency=max(1, at_once),
         item_variable=given.get("itemVar", "item"),
@@ -123,7 +152,13 @@ def loop(compiling: Compiling, step: Step) -> State:
         keeps_going=step.goes_on,
         source=None if needed not in given else str(given[needed]),
     )
-    return state_of(compiling, outer, "Map", work, shape=LoopEnded())
+    return state_of(compiling, outer, "Map", work, shape=LoopEnded(), inner=inner)
+
+
+def _own_variables(given: JSONObject) -> frozenset[str]:
+    """The variables that each iteration of a loop has."""
+    named = (given.get("itemVar", "item"), given.get("indexVar", "index"))
+    return LOOP_VARIABLES.union(name for name in named if isinstance(name, str))
 
 
 def loop_members(compiling: Compiling, step: Step) -> tuple[JSONObject, Place]:

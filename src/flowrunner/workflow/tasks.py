@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from flowrunner.core.program import Branch, Catcher, FailWork, Field, GraphNode, GraphWork, PassWork, State, TaskWork, Template
+from flowrunner.core.program import Branch, Catcher, FailWork, Field, GraphNode, GraphWork, PassWork, State, TaskWork
+from flowrunner.core.variables import is_variable, wrong_name
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.kinds.check import findings as parameter_findings
 from flowrunner.kinds.check import place_in
@@ -13,27 +14,23 @@ from flowrunner.lang.braces.template import Places, nowhere
 from flowrunner.reading.findings import Place
 from flowrunner.reading.wording import meant, shown
 from flowrunner.workflow.checks import ASSERTIONS, is_actual
-from flowrunner.workflow.compiling import Compiling, Step
+from flowrunner.workflow.compiling import Compiling, Step, inputs_of
 from flowrunner.workflow.fields import INVALID_VALUE, MAPPER, MISSING_FIELD, NOT_IN_WORKFLOWS, UNKNOWN_FIELD, read_object
+from flowrunner.workflow.inputs import TRANSFORMS, Asked, Given, Mapper
 from flowrunner.workflow.members import is_own
 from flowrunner.workflow.paths import read_path
 from flowrunner.workflow.secrets import MIXED, places_in, with_references
 from flowrunner.workflow.steps import UNKNOWN_KIND, state_of
-from flowrunner.workflow.templates import TRANSFORMS, Called, ChildEnded, Mapper, Started
+from flowrunner.workflow.templates import Called, ChildEnded, Started
 from flowrunner.workflow.verdicts import Caught, Only, Refusal
 
 RESOURCE = "arn:aws:states:::flowrunner:"
 START = "arn:aws:states:::states:startExecution"
 SCRIPT_NOT_FILLED = "SCRIPT_IS_NOT_FILLED"
 SEES_ALL = frozenset({"script", "transform", "condition"})
+HANDS_ON = frozenset({"workflow", "test-case"})  # their input is the variables of what they start, unless these are given
 _IN_BRACES = re.compile(r"\{\{\s*(\$?[A-Za-z_][\w.$\[\]-]*)\s*\}\}")
 _MAPPED = "{{mapped}}"  # an expression: anything may come of it
-
-
-def inputs_of(compiling: Compiling, step: Step, nulls: Places = nowhere) -> tuple[JSONObject, Template]:
-    """What a step is given, as written and compiled; what leads nowhere is null at the places of `nulls`."""
-    given = {**step.given.get("inputs", {}), **step.given.get("input", {})}
-    return given, compiling.template(given, step.at("input" if "input" in step.given else "inputs"), nulls=nulls)
 
 
 def null_places(info: KindInfo) -> Places:
@@ -41,7 +38,8 @@ def null_places(info: KindInfo) -> Places:
     return is_actual if ASSERTIONS in info.parameters.get("properties", {}) else nowhere
 
 
-def _mappers(compiling: Compiling, step: Step) -> tuple[Mapper, ...]:
+def _mappers(compiling: Compiling, step: Step, scripts: frozenset[str] = frozenset()) -> tuple[Mapper, ...]:
+    """The data mappers; none of them puts anything into the parameters `scripts`."""
     made = []
     for index, value in enumerate(step.given.get("dataMappers", ())):
         place = (*step.at("dataMappers"), index)
@@ -58,7 +56,13 @@ def _mappers(compiling: Compiling, step: Step) -> tuple[Mapper, ...]:
         if transform is not None and transform not in TRANSFORMS:
             compiling.found.error((*place, "transform"), f"There is no transform {shown(transform)}.", INVALID_VALUE, hint=meant(transform, TRANSFORMS))
             continue
-        made.append(Mapper(mapper["sourceStep"], path if path[0] == "output" else ("output", *path), tuple(map(str, target)), transform))
+        if not isinstance(target[0], str):
+            compiling.found.error((*place, "targetParam"), "'targetParam' begins with the name of a parameter, such as args[0].", INVALID_VALUE)
+            continue
+        if target[0] in scripts:
+            said = f"Nothing is put into a script: what becomes part of '{target[0]}' could read the account's secrets."
+            compiling.found.refuse((*place, "targetParam"), said, INVALID_VALUE, hint="Map it to args, which the script sees.")
+        made.append(Mapper(mapper["sourceStep"], path if path[0] == "output" else ("output", *path), target, transform))
     return tuple(made)
 
 
@@ -86,10 +90,10 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
         timeout_milliseconds=None if timeout is None else compiling.milliseconds(timeout, step.at("timeout"), unit="s", limit=True),
         secrets=secrets,
     )
+    inputs = inputs_of(compiling, step, nowhere if step.config else nulls, () if step.config else scripts)[1]
     called = Called(
         config=compiling.template(config, step.at("config"), nulls=nulls),
-        inputs=inputs_of(compiling, step, nowhere if config or scripts else nulls)[1],
-        mappers=_mappers(compiling, step),
+        given=Given(inputs, _mappers(compiling, step, info.scripts()), alone=not step.config),
         scripts=scripts,
         whole=info.name in SEES_ALL,
         language=language,
@@ -98,13 +102,19 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
     return state_of(compiling, step, "Task", work, arguments=called)
 
 
+def config_of(step: Step) -> JSONObject:
+    """The config of a step; its inputs where it has none."""
+    return step.config or {**step.given.get("inputs", {}), **step.given.get("input", {})}
+
+
 def scripts_of(compiling: Compiling, step: Step, info: KindInfo) -> dict[str, JSONValue]:
     """The parameters that are JavaScript: nothing is put into them, for data that became code could read the account's secrets."""
     scripts: dict[str, JSONValue] = {}
-    for below, code in info.javascript(step.config):
-        compiling.found.script(step.at("config", *below), code)
-    for name in sorted(info.scripts() & step.config.keys()):
-        source, place = step.config[name], step.at("config", name)
+    config, member = config_of(step), "config" if step.config else "input" if "input" in step.given else "inputs"
+    for below, code in info.javascript(config):
+        compiling.found.script(step.at(member, *below), code)
+    for name in sorted(info.scripts() & config.keys()):
+        source, place = config[name], step.at(member, name)
         scripts[name] = source
         found = _IN_BRACES.search(source) if isinstance(source, str) else None
         if found is None:
@@ -122,8 +132,7 @@ def _check(compiling: Compiling, step: Step, info: KindInfo | None, config: JSON
     if info is None:
         return
     inputs: JSONObject = {} if step.config else {**step.given.get("inputs", {}), **step.given.get("input", {})}
-    targets = [mapper.get("targetParam") if isinstance(mapper, dict) else None for mapper in step.given.get("dataMappers", ())]
-    mapped = {re.split(r"[.\[]", name)[0]: index for index, name in enumerate(targets) if isinstance(name, str)}
+    mapped = mapped_in(step)
     given = {**dict.fromkeys(mapped, _MAPPED), **config, **inputs}
     for finding in parameter_findings(info.parameters, given):
         place = place_in(given, finding.pointer)
@@ -141,8 +150,15 @@ def _check(compiling: Compiling, step: Step, info: KindInfo | None, config: JSON
 
 
 def _is_read(info: KindInfo, step: Step, name: str) -> bool:
-    """Whether a part of the input may be read by its name: by a script, by a run that the step starts, or by an expression of the config."""
-    return info.name in (*SEES_ALL, "workflow", "test-case") or re.search(rf"\b{re.escape(name)}\b", dumps(step.config)) is not None
+    """Whether a part of the input may be read by its name: by a script, a run that is started with it, or an expression of the config."""
+    return info.name in SEES_ALL | HANDS_ON or re.search(rf"\b{re.escape(name)}\b", dumps(step.config)) is not None
+
+
+def mapped_in(step: Step) -> dict[str, int]:
+    """The parameters that data mappers set, or set a part of; with the index of the mapper."""
+    targets = [mapper.get("targetParam") if isinstance(mapper, dict) else None for mapper in step.given.get("dataMappers", ())]
+    paths = [read_path(name) if isinstance(name, str) else None for name in targets]
+    return {str(path[0]): index for index, path in enumerate(paths) if path is not None}
 
 
 def _called(place: Place) -> str:
@@ -152,13 +168,17 @@ def _called(place: Place) -> str:
 
 def workflow(compiling: Compiling, step: Step) -> State:
     """Another stored workflow as a run of its own."""
-    waits = step.config.get("wait", True)
-    if "workflowId" not in step.config:
-        compiling.found.error(step.at("config"), "'workflowId' is missing: which workflow to run.", MISSING_FIELD)
-    else:
-        _check(compiling, step, compiling.kinds.get("workflow"), step.config)
+    _check_target(compiling, step, "workflowId", "which workflow to run")
+    waits = config_of(step).get("wait", True)
     work = _start(compiling, step, waits=waits is not False)
     return state_of(compiling, step, "Task", work, arguments=_started(compiling, step, "workflowId", "workflow"), shape=ChildEnded())
+
+
+def _check_target(compiling: Compiling, step: Step, name: str, what: str) -> None:
+    if name not in {**mapped_in(step), **config_of(step)}:
+        compiling.found.error(step.at("config"), f"'{name}' is missing: {what}.", MISSING_FIELD)
+    else:
+        _check(compiling, step, compiling.kinds.get(step.type), step.config)
 
 
 def _start(compiling: Compiling, step: Step, *, waits: bool) -> TaskWork:
@@ -168,17 +188,18 @@ def _start(compiling: Compiling, step: Step, *, waits: bool) -> TaskWork:
 
 
 def _started(compiling: Compiling, step: Step, name: str, form: str) -> Started:
-    given, _ = inputs_of(compiling, step)
-    return Started(compiling.template({"variables": given, **step.config}, step.at("config")), name, form)
+    variables = step.config.get("variables")
+    for wrong in variables if isinstance(variables, dict) else ():
+        if not is_variable(wrong):
+            compiling.found.refuse(step.at("config", "variables", wrong), wrong_name(wrong), INVALID_VALUE)
+    alone = not step.config and name in config_of(step)
+    given = Given(inputs_of(compiling, step)[1], _mappers(compiling, step), alone=alone)
+    return Started(Asked(compiling.template(step.config, step.at("config")), given), name, form)
 
 
 def case(compiling: Compiling, step: Step) -> State:
     """A stored test case as an execution of its own; the step fails unless it has passed (row 24, mode 3)."""
-    place: Place = step.at("config")
-    if "testId" not in step.config:
-        compiling.found.error(place, "'testId' is missing: which test case to run.", MISSING_FIELD)
-    else:
-        _check(compiling, step, compiling.kinds.get("test-case"), step.config)
+    _check_target(compiling, step, "testId", "which test case to run")
     run, refused = f"{step.id} (test)", f"{step.id} (verdict)"
     started = _started(compiling, step, "testId", "test")
     states = (

@@ -5,22 +5,21 @@ Variables with a dot in their names are the compiler's own: ``nodes.ID`` is ``{"
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flowrunner.core.dataflow import UNSET
 from flowrunner.core.program import Template
+from flowrunner.core.variables import ENVIRONMENT, ENVIRONMENT_SECRETS, given_variables
 from flowrunner.errors import ExpressionError
-from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
-from flowrunner.lang.braces.nodes import reached
-from flowrunner.lang.braces.values import Unresolved, number_of
+from flowrunner.jsonvalue import JSONObject, JSONValue, Payload
+from flowrunner.lang.braces.nodes import STEP_VARIABLE
 from flowrunner.lang.environment import Environment
-from flowrunner.workflow.paths import Path
+from flowrunner.workflow.inputs import Given
+from flowrunner.workflow.paths import ABSENT, Path, look
 
-NODES = "nodes."
-ENVIRONMENT_SECRETS = "environment.secrets"  # the variable of a run: the names of its environment's secret variables to names of secrets
-ABSENT = object()
-MOST_CHARACTERS = 3_000_000  # of what a run gives: below what one payload may have, whatever the characters are
+NODES = STEP_VARIABLE
+MOST_RESULT_BYTES = 3_000_000  # of what a run gives, as JSON: below what a step may give, in either profile of limits
 
 
 def states_of(environment: Environment) -> JSONObject:
@@ -49,56 +48,6 @@ def execution_of(environment: Environment) -> JSONObject:
 
 
 @dataclass(frozen=True, slots=True)
-class Mapper:
-    """Puts a part of another step's output into a parameter (row 26)."""
-
-    source: str
-    path: Path
-    target: tuple[str, ...]
-    transform: str | None
-
-    def apply(self, environment: Environment, params: JSONObject, inputs: JSONObject) -> None:
-        """Set the parameter; nothing happens when there is nothing at the path."""
-        kept = environment.variables.get(f"{NODES}{self.source}")
-        value = look(kept, self.path)
-        if value is ABSENT:
-            return
-        value = TRANSFORMS[self.transform](value) if self.transform is not None else value
-        inputs[self.target[-1]] = value
-        holder = params
-        for name in self.target[:-1]:
-            inner = holder.get(name)
-            holder[name] = holder = dict(inner) if isinstance(inner, dict) else {}
-        holder[self.target[-1]] = value
-
-
-def _number(value: JSONValue, *, whole: bool) -> JSONValue:
-    number = number_of(value)
-    if number is None:
-        raise ExpressionError(f"A data mapper cannot read a number from {value!r}.")
-    return int(number) if whole else float(number)
-
-
-TRANSFORMS: Mapping[str, Callable[[JSONValue], JSONValue]] = {
-    "uppercase": lambda value: str(value).upper(),
-    "lowercase": lambda value: str(value).lower(),
-    "trim": lambda value: str(value).strip(),
-    "parseInt": lambda value: _number(value, whole=True),
-    "parseFloat": lambda value: _number(value, whole=False),
-}
-
-
-def look(value: JSONValue, path: Path) -> JSONValue:
-    """The value at a path, ABSENT where there is none."""
-    for name in path:
-        try:
-            value = reached(value, name)
-        except Unresolved:
-            return ABSENT
-    return value
-
-
-@dataclass(frozen=True, slots=True)
 class Called:
     """What a step's task is called with: its config and inputs with all expressions filled in, data mappers last.
 
@@ -106,8 +55,7 @@ class Called:
     """
 
     config: Template
-    inputs: Template
-    mappers: tuple[Mapper, ...] = ()
+    given: Given
     scripts: Mapping[str, JSONValue] = field(default_factory=dict)  # parameters that are taken as they are written
     whole: bool = False  # the task sees all variables: scripts
     language: str = "workflow"
@@ -115,17 +63,9 @@ class Called:
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The parameters of the task."""
-        given: JSONObject = dict(self.inputs.evaluate(environment))
-        mapped: JSONObject = {}
-        for mapper in self.mappers:
-            mapper.apply(environment, mapped, given)
         known = environment.variables
-        environment.variables = {**known, **given}
-        try:
-            params: JSONObject = {**self.config.evaluate(environment), **self.scripts}
-        finally:
-            environment.variables = known
-        called: JSONObject = {"params": merged(params or given, mapped), "input": given}
+        params, given = self.given.filled(self.config, environment)
+        called: JSONObject = {"params": {**params, **self.scripts}, "input": given}
         if self.whole:
             called["variables"] = author_variables(environment)
             called["results"] = {name.removeprefix(NODES): kept["output"] for name, kept in known.items() if name.startswith(NODES) and isinstance(kept, dict)}
@@ -136,13 +76,46 @@ class Called:
         return called
 
 
-def merged(params: JSONObject, more: JSONObject) -> JSONObject:
-    """`more` over `params`, objects within both joined."""
-    joined = dict(params)
-    for name, value in more.items():
-        known = joined.get(name)
-        joined[name] = merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
-    return joined
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """The ids of the steps within a step, and those of each of its branches."""
+
+    ids: tuple[str, ...]
+    ways: tuple[tuple[str, ...], ...] = ()
+
+    def never(self, states: JSONObject) -> tuple[str, ...]:
+        """Those that do not run, by name: all of a step that is skipped, of a branch those of the ways that are not taken."""
+        if states.get("skipped"):
+            return tuple(sorted(self.ids))
+        taken = taken_of(states.get("result"))
+        return tuple(sorted(step for number, way in enumerate(self.ways) if number != taken for step in way))
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a branch gives that was taken: its number, and the outputs of its steps."""
+
+    number: int
+    outputs: Template
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """``{"branch", "output"}``."""
+        return {"branch": self.number, "output": self.outputs.evaluate(environment)}
+
+
+def taken_of(result: JSONValue) -> JSONValue:
+    """The number of the branch that was taken, None if none was."""
+    return result["branch"] if isinstance(result, dict) and result.keys() == {"branch", "output"} else None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a step of the kind branch gives: the outputs of the branch that was taken, ``selectedBranch`` null if none was."""
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The object."""
+        result = states_of(environment)["result"]
+        return {"selectedBranch": None} if taken_of(result) is None else result["output"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +130,17 @@ class Kept:
     templates: Mapping[str, Template]
     shape: Template | None = None
     gone: tuple[str, ...] = ()
+    inner: Inner | None = None
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The variables by name."""
         states = states_of(environment)
+        never = () if self.inner is None else self.inner.never(states)
+        left_out: JSONObject = {f"{NODES}{step}": {"output": None, "status": "skipped"} for step in never}
         if states.get("skipped"):
-            return {f"{NODES}{self.step}": {"output": None, "status": "skipped"}}
+            return {**left_out, f"{NODES}{self.step}": {"output": None, "status": "skipped"}}
         output = result_of(states) if self.shape is None else self.shape.evaluate(environment)
-        kept: JSONObject = {f"{NODES}{self.step}": {"output": output, "status": "success"}}
+        kept: JSONObject = {**left_out, f"{NODES}{self.step}": {"output": output, "status": "success"}}
         for name, path in self.paths.items():
             value = found_in(output, path)
             if value is not ABSENT:
@@ -242,7 +218,7 @@ class Outputs:
 class Ended:
     """What a run gives: its variables and the outputs of its steps.
 
-    Together they have at most `MOST_CHARACTERS` as JSON: what is beyond is null here and named in ``omitted``, and stands in the run's log.
+    Together they have at most `MOST_RESULT_BYTES` as JSON: what is beyond is null here and named in ``omitted``, and stands in the run's log.
     """
 
     steps: tuple[str, ...]
@@ -255,13 +231,13 @@ class Ended:
 
 def bounded(result: dict[str, JSONObject]) -> JSONObject:
     """The members of these objects as far as there is room for them, in order; null and a name in ``omitted`` for the others."""
-    left = MOST_CHARACTERS
+    left = MOST_RESULT_BYTES
     made: dict[str, JSONObject] = {}
     omitted: list[JSONValue] = []
     for part, members in result.items():
         made[part] = {}
         for name, value in members.items():
-            size = len(dumps(value))
+            size = Payload(value=value).size()
             if size <= left:
                 left -= size
                 made[part][name] = value
@@ -317,10 +293,10 @@ class Started:
             raise ExpressionError(f"'{self.name}' must be a text.")
         context = states_of(environment)["context"]
         machine = str(context["StateMachine"]["Id"]).partition(":stateMachine:")[0]
-        given: JSONObject = {"variables": params.get("variables") or {}}
+        given: JSONObject = {"variables": given_variables(params.get("variables"))}
         below = context["Execution"]["Input"]
-        if isinstance(below, dict) and "environment" in below:
-            given["environment"] = below["environment"]
+        if isinstance(below, dict) and ENVIRONMENT in below:
+            given[ENVIRONMENT] = below[ENVIRONMENT]
         return {"StateMachineArn": f"{machine}:stateMachine:{self.form}/{other}", "Input": given}
 
 

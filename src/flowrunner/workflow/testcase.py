@@ -6,7 +6,6 @@ A test case is one request, one command, steps that run in order, a workflow of 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,6 +14,7 @@ from typing import NamedTuple
 from flowrunner.core.program import Branch, Catcher, FailWork, Field, GraphNode, GraphWork, PassWork, Program, Route, State, TaskWork
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.kinds.durations import limit_of_execution
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings
@@ -24,6 +24,7 @@ from flowrunner.reading.wording import shown
 from flowrunner.workflow.checks import ASSERTIONS, checks_of, for_request, has_exit_code, is_actual
 from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
 from flowrunner.workflow.fields import HOOK, INVALID_VALUE, MISSING_FIELD, TESTCASE, WORKFLOW, read_object
+from flowrunner.workflow.inputs import Given
 from flowrunner.workflow.members import RETRIES, check_step, warn_unused
 from flowrunner.workflow.parse import LOWERS, check_environment, check_variables, labelled, merged_variables
 from flowrunner.workflow.steps import branch_of, graph_of, state_of
@@ -86,7 +87,7 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
     if part is None:
         return None
     checks = (
-        Called(config=compiling.after(part.ids[-1] if part.ids else None).template({ASSERTIONS: part.checks}, (), nulls=is_actual), inputs=Constant({}))
+        Called(config=compiling.after(part.ids[-1] if part.ids else None).template({ASSERTIONS: part.checks}, (), nulls=is_actual), given=Given(Constant({})))
         if part.checks
         else None
     )
@@ -98,17 +99,16 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
         shares_variables=True,
         variables=merged_variables(embedded.get("variables", {}), own),
         steps=sum(map(labelled, (before, part.work, after))) if runs else 0,
-        timeout_seconds=_timeout(compiling, given),
+        timeout_milliseconds=_timeout(compiling, given),
         comment=given.get("objective") or given.get("description"),
     )
 
 
 def _timeout(compiling: Compiling, given: JSONObject) -> int | None:
-    """Of the whole test, where no single step has it."""
+    """Of the whole test in milliseconds, where no single step has it."""
     if "timeout" not in given or "http" in given or "command" in given:
         return None
-    milliseconds = compiling.milliseconds(given["timeout"], ("timeout",), unit="s", limit=True)
-    return None if milliseconds is None else max(1, math.ceil(milliseconds / 1000))
+    return limit_of_execution(compiling.milliseconds(given["timeout"], ("timeout",), unit="s", limit=True))
 
 
 # --- what the test does

@@ -18,7 +18,7 @@ from flowrunner.reading.findings import Findings, Locate, Place
 from flowrunner.reading.machines import reached
 from flowrunner.workflow.arrangement import DEEPEST, Arrangement, Chain, Fork, One, Tangled, TooDeep, arranged, in_turn, steps_in, width
 from flowrunner.workflow.aslloops import loop_states
-from flowrunner.workflow.aslsteps import NAME_CHARACTERS, States, StepWriter, failing, refuse
+from flowrunner.workflow.aslsteps import NAME_CHARACTERS, WHOLE_SECONDS, States, StepWriter, failing, refuse
 from flowrunner.workflow.compiling import Compiling, Step
 from flowrunner.workflow.fields import DEFAULT
 from flowrunner.workflow.jsonata import Untranslatable, Writer
@@ -30,7 +30,7 @@ NUMBERS_IN_TEXTS = "NUMBERS_IN_TEXTS"
 BEGIN, END = "(start)", "(end)"
 GIVEN = (
     "($i := $states.input; $part := function($k) {{ $type($i) = 'object' and $type($lookup($i, $k)) = 'object' ?"
-    " $sift($lookup($i, $k), function($v, $n) {{ $not($contains($n, '.')) }}) }};"
+    " $sift($lookup($i, $k), function($v, $n) {{ $not($contains($n, '.') or $substring($n, 0, 1) = '$') }}) }};"
     " $merge([{{}}, $part('environment'), {0}, $part('variables')]))"
 )
 
@@ -82,7 +82,9 @@ class MachineWriter:
         }
         if given.get("timeout") is not None:
             milliseconds = self.compiling.milliseconds(given["timeout"], ("timeout",), unit="s") or 0
-            made["TimeoutSeconds"] = max(1, -(-milliseconds // 1000))  # as the workflow's own is rounded
+            if milliseconds % 1000:
+                refuse(self.found, ("timeout",), WHOLE_SECONDS, "Write whole seconds.")
+            made["TimeoutSeconds"] = max(1, milliseconds // 1000)
         return {"Comment": given["description"], **made} if given.get("description") else made
 
     @property
@@ -201,8 +203,13 @@ class MachineWriter:
 
     def within(self, step: Step) -> frozenset[str]:
         """The ids of a step and of those within it."""
-        places = [*_children_of(step.given)]
-        found: set[str] = {step.id}
+        return self.within_levels(_children_of(step.given)) | {step.id}
+
+    @staticmethod
+    def within_levels(levels: list[JSONValue]) -> frozenset[str]:
+        """The ids of the steps of these levels, and of those within them."""
+        places = [*levels]
+        found: set[str] = set()
         while places:
             value = places.pop()
             pairs = value.items() if isinstance(value, dict) else ((part.get("id"), part) for part in value)
@@ -218,7 +225,7 @@ class MachineWriter:
         place = replace(where, previous=step.needs[-1]) if step.needs else where
         if len(step.id) > NAME_CHARACTERS:
             refuse(self.found, step.place, f"the name of a state has at most {NAME_CHARACTERS} characters", "Give the step a shorter id.")
-        skipped = self.writer.left(place, step, "null", "skipped")
+        skipped = self.writer.left(place, step, "null", "skipped", never=self.within(step) - {step.id})
         if step.given.get("disabled"):
             return step.id, {step.id: {"Type": "Pass", "Assign": skipped, "Output": {}, "Next": then}}
         start, states = self.own(place, step, then)
@@ -245,6 +252,9 @@ class MachineWriter:
         """The states of a step that is not skipped."""
         kind = "loop" if step.loops else step.type
         arranging = {"group": self.group, "branch": self.branch}
+        for given in ("input", "inputs") if step.type in ("delay", "wait", "branch", "loop") else ():
+            if step.given.get(given):
+                refuse(self.found, step.at(given), "only a Task has arguments of its own", "Write the values where the step uses them.")
         if kind == "loop":
             return loop_states(self, where, step, then)
         if kind in arranging:
@@ -266,11 +276,16 @@ class MachineWriter:
         choices: list[JSONValue] = []
         states: States = {}
         default = None
-        for number, (condition, at, label, children, place) in enumerate(_cases(step)):
+        cases = _cases(step)
+        ways = [self.within_levels([children]) for _, _, _, children, _ in cases]
+        inner_ids = frozenset[str]().union(*ways)
+        for number, (condition, at, label, children, place) in enumerate(cases):
             steps = steps_of(self.compiling, children, place, in_order=True)
             last = self.name(f"{step.id} (branch {number + 1})")
             start, inner = self.level(where, steps, last)
-            gathered = self.writer.left(where, step, self.outputs(where, [each.id for each in steps], {"selectedBranch": label}), "success")
+            gathered = self.writer.left(
+                where, step, self.outputs(where, [each.id for each in steps], {"selectedBranch": label}), "success", never=inner_ids - ways[number]
+            )
             states |= {**inner, last: {"Type": "Pass", "Assign": gathered, "Output": {}, "Next": then}}
             if condition is None:
                 default = start
@@ -282,7 +297,7 @@ class MachineWriter:
             return default, states
         choice: JSONObject = {"Type": "Choice", "Choices": choices, "Default": default or then, "Output": {}}
         if default is None:
-            choice["Assign"] = self.writer.left(where, step, '{"selectedBranch": null}', "success")
+            choice["Assign"] = self.writer.left(where, step, '{"selectedBranch": null}', "success", never=inner_ids)
         return step.id, {step.id: choice, **states}
 
 
@@ -300,7 +315,9 @@ def _cases(step: Step) -> list[tuple[JSONValue, Place, str, JSONValue, Place]]:
     if value is None:
         condition, at = step.member("condition")
         ways = [(condition, at, "true", *step.member("children")), (None, at, "false", *step.member("elseChildren"))]
-        return [(condition, at, label, children or {}, below) for condition, at, label, children, below in ways]
+        return [
+            (condition, at, label, children or {}, below) for condition, at, label, children, below in ways if condition is not None or children is not None
+        ]
     read = [(part, (*place, index)) for index, part in enumerate(value)]
     read.sort(key=lambda pair: ((pair[0].get("condition") or DEFAULT) == DEFAULT, pair[0].get("priority") or 0))
     cases = []

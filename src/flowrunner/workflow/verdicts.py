@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flowrunner.core.faults import TASK_FAILED, read_handed_up
 from flowrunner.core.program import Template
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps, loads
@@ -17,7 +18,7 @@ FAILURE, ASSERTIONS = "test.failure", "test.assertions"  # variables of the comp
 # What was tested is not as it should be; every other error means that it could not be found out.
 FAILED_BY = frozenset({ASSERTION_FAILED, "FlowRunner.HttpStatus", "FlowRunner.CommandFailed"})
 MOST_REPORT_CHARACTERS = 200_000  # of a result in a cause
-CHILD_FAILED = "States.TaskFailed"  # of a nested execution: the cause is the description of it
+CHILD_FAILED = TASK_FAILED  # of a nested execution: the cause is what it failed with
 
 
 # --- in a workflow that runs a test case
@@ -42,7 +43,7 @@ class Refusal:
     def evaluate(self, environment: Environment) -> JSONValue:
         """A text, or null."""
         told: JSONObject = states_of(environment)["input"]
-        child = _object(told.get("Cause")) if told.get("Error") == CHILD_FAILED else {}
+        child = _child(told.get("Cause")) if told.get("Error") == CHILD_FAILED else {}
         if "Error" not in child:
             return told.get(self.part)
         if self.part == "Error":
@@ -197,11 +198,19 @@ def _told(failure: JSONObject) -> JSONObject:
     """A failure with the cause that people read, and the assertions that stand behind its first line."""
     error, cause = failure.get("error"), failure.get("cause")
     if error == CHILD_FAILED:
-        child = _object(cause)
+        child = _child(cause)
         error, cause = child.get("Error") or error, child.get("Cause") or cause
     first, _, rest = cause.partition("\n") if isinstance(cause, str) else (cause, "", "")
     report = _object(rest) if error == ASSERTION_FAILED and rest else {}
     return {**failure, "error": error, "cause": first if report else cause, "assertions": report.get("assertions")}
+
+
+def _child(cause: JSONValue) -> JSONObject:
+    """``{"Error", "Cause"}`` of a nested execution; empty for what kept it from running. Earlier releases handed its description up, as JSON."""
+    if described := _object(cause):
+        return described
+    told = read_handed_up(cause) if isinstance(cause, str) else None
+    return {} if told is None else {"Error": told[0], "Cause": told[1]}
 
 
 def _object(text: JSONValue) -> JSONObject:

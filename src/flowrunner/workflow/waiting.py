@@ -10,13 +10,13 @@ from flowrunner.jsonvalue import JSONValue
 from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.lang.braces import has_braces
 from flowrunner.lang.environment import Environment
-from flowrunner.lang.moment import is_timestamp
+from flowrunner.lang.moment import is_timestamp, parse_timestamp
 from flowrunner.reading.wording import shown
 from flowrunner.workflow.compiling import Compiling, Step
 from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD
 from flowrunner.workflow.polling import poll
-from flowrunner.workflow.steps import state_of
-from flowrunner.workflow.templates import Constant, Outputs
+from flowrunner.workflow.steps import ignores, own_members, state_of
+from flowrunner.workflow.templates import Constant, Outputs, states_of
 
 UNITS = ("s", "ms", "m", "h")  # of a number; the first where none is named
 JITTER = 0.5  # the share of the duration that `jitter: true` adds at most
@@ -24,6 +24,7 @@ JITTER = 0.5  # the share of the duration that `jitter: true` adds at most
 
 def delay(compiling: Compiling, step: Step) -> State:
     """Waits: an execution that waits is a row in the store."""
+    own = own_members(compiling, step)
     given = {**step.config, **step.given.get("delay", {})}
     value, unit = given.get("duration"), given.get("unit", UNITS[0])
     place = step.at("config", "duration")
@@ -40,8 +41,8 @@ def delay(compiling: Compiling, step: Step) -> State:
         said = f"'jitter' must be true, or a share of the duration from 0 to 1; {shown(jitter)} stands there."
         (compiling.found.refuse if usable else compiling.found.error)(step.at("config", "jitter"), said, INVALID_VALUE)
         jitter = jitter if usable else 0
-    work = WaitWork(until=Field(name="Milliseconds", template=_Duration(compiling.template(value, place), unit, JITTER if jitter is True else jitter or 0)))
-    return state_of(compiling, step, "Wait", work, shape=Constant({"waited": value}))
+    work = WaitWork(until=Field(name="Milliseconds", template=_Duration(own.template(value, place), unit, JITTER if jitter is True else jitter or 0)))
+    return state_of(compiling, step, "Wait", work, shape=_Waited())
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,14 @@ class _Duration:
         return round(waits + most * environment.entropy.random())
 
 
+@dataclass(frozen=True, slots=True)
+class _Waited:
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """How long the step has waited, in milliseconds."""
+        entered = states_of(environment)["context"]["State"]["EnteredTime"]
+        return {"waited": environment.now - parse_timestamp(entered)}
+
+
 def wait(compiling: Compiling, step: Step) -> State:
     """Waits for a duration, until a moment, or until a condition holds."""
     kind = step.config.get("type")
@@ -77,12 +86,26 @@ def wait(compiling: Compiling, step: Step) -> State:
     place = step.at("config", "until_time" if "until_time" in step.config else "until")
     if not has_braces(until) and not is_timestamp(until):
         compiling.found.error(place, f"'{place[-1]}' must be a moment such as 2026-01-31T08:00:00Z; {shown(until)} stands there.", INVALID_VALUE)
-    work = WaitWork(until=Field(name="Timestamp", template=compiling.template(until, place)))
+    work = WaitWork(until=Field(name="Timestamp", template=_Moment(own_members(compiling, step).template(until, place), str(place[-1]))))
     return state_of(compiling, step, "Wait", work, shape=Constant({"until": until}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    value: Template
+    name: str
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The text; raises ExpressionError for what is no moment."""
+        until = self.value.evaluate(environment)
+        if not is_timestamp(until):
+            raise ExpressionError(f"'{self.name}' must be a moment such as 2026-01-31T08:00:00Z; {shown(until)} stands there.")
+        return until
 
 
 def merge(compiling: Compiling, step: Step) -> State:
     """A step that only waits for others; what it gives is their outputs."""
+    ignores(compiling, step, "input", "inputs", "dataMappers")
     mode = step.member("mode")[0] or "all"
     if mode not in ("all", "any"):
         compiling.found.error(step.member("mode")[1], f"'mode' must be all or any; {shown(mode)} stands there.", INVALID_VALUE)

@@ -126,6 +126,7 @@ class Signed:
 
     `lookup` finds an access key by its id. `regions` are those a credential may be scoped to, None: any. A request that changes
     something is taken once (`replays`). An unknown key costs what a wrong signature costs. Call `forget` when a key is revoked.
+    `used` is told each id of a key that was proven; it sees to it that this costs little.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class Signed:
         services: Collection[str] = SERVICES,
         replays: Replays | None = None,
         keys: SigningKeys | None = None,
+        used: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self._lookup = lookup
         self._clock = clock
@@ -145,6 +147,7 @@ class Signed:
         self._services = services
         self._replays = replays if replays is not None else Replays()
         self._keys = keys if keys is not None else SigningKeys()
+        self._used = used
         self._decoy = _Decoy(randomness(30).hex())
 
     def forget(self, access_key: str) -> None:
@@ -170,6 +173,8 @@ class Signed:
         key = self._proven(claim, received, await self._lookup(claim.access_key), await _hashed(body))
         if received.headers.get(b"x-amz-target") not in _READS:
             self._replays.take(key.principal.account, claim, now_ms=self._clock.now(), monotonic=self._clock.monotonic())
+        if self._used is not None:
+            await self._used(claim.access_key)
         return key.principal
 
     def _proven(self, claim: Claim, received: Received, key: AccessKey | None, body_hash: bytes) -> AccessKey:

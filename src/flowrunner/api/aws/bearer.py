@@ -64,6 +64,7 @@ class KnownOr:
         elif (named := _KEY_PAIR.search(given)) is not None:
             found = await self._gate.access_key(named[1].decode())
             if found is not None:
+                await self._gate.used_access_key(found.id)
                 return found.principal
         return await self._otherwise.authenticate(scope, headers, body)
 

@@ -45,11 +45,13 @@ async def start_sync_execution(service: Service, caller: Principal, request: Req
 
 async def _to_start(service: Service, caller: Principal, request: Request, action: str) -> tuple[Machine, dict[str, Any] | None]:
     """The machine, and what else is kept of the start. ``ARN#TestCase`` selects mocks, as in AWS's local Step Functions."""
-    arn, _, test_case = request["stateMachineArn"].partition("#")
+    arn, mark, test_case = request["stateMachineArn"].partition("#")
     machine = await service.machine(caller, arn, action)
     name = request.get("name")
     if name is not None and not is_name(name):
         raise invalid_name(name)
+    if mark and not test_case:  # such as a shell's variable that is not set: without mocks the tasks would run in earnest
+        raise validation("The ARN of the state machine ends in '#' without the name of a test case")
     if test_case and not service.has_test_case(machine.name, test_case):
         raise validation(f"The mock configuration has no test case '{test_case}' for the state machine '{machine.name}'")
     extra = {key: value for key, value in (("testCase", test_case), ("traceHeader", request.get("traceHeader"))) if value}

@@ -22,6 +22,7 @@ from flowrunner.api.aws.operations import OPERATIONS, Operation
 from flowrunner.api.aws.shapes import Parts, check, with_limits
 from flowrunner.api.ratelimits import RateLimiter, retry_after
 from flowrunner.errors import FlowRunnerError, StoreUnavailable
+from flowrunner.jsonvalue import repeated_name
 
 if TYPE_CHECKING:
     from flowrunner.api.aws.authentication import Authenticator, Headers
@@ -187,6 +188,12 @@ def _decoded(body: bytes) -> dict[str, Any]:
         raise AwsFault("SerializationException", "The request body is not valid JSON.") from None
     if type(request) is not dict:
         raise AwsFault("SerializationException", "The request body is not a JSON object.")
+    try:
+        repeated = repeated_name(body, request)
+    except RecursionError:  # no operation takes such a thing
+        raise AwsFault("SerializationException", "The request body is nested too deep.") from None
+    if repeated is not None:  # who checks a request before us may have looked at the other one
+        raise AwsFault("SerializationException", f"The request body has the member {repeated[:100]!r} twice.")
     return request
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from flowrunner.ports.definitions import Activity, Machine
 
 MOST_TAGS = 50  # per resource; Step Functions Developer Guide, "Tagging"
+_SYMBOLS = "_.:/=+-@"  # API reference, TagResource
+RESERVED = "aws:"
 
 
 def tags_of(given: Sequence[Mapping[str, Any]] | None) -> dict[str, str]:
@@ -23,7 +25,13 @@ def tags_of(given: Sequence[Mapping[str, Any]] | None) -> dict[str, str]:
     for place, tag in enumerate(given or (), 1):
         if tag.get("key") is None:
             raise validation(f"1 validation error detected: Value null at 'tags.{place}.member.key' failed to satisfy constraint: Member must not be null")
-        tags[tag["key"]] = tag.get("value") or ""
+        key, value = tag["key"], tag.get("value") or ""
+        for text in (key, value):
+            if not all(character.isalnum() or character.isspace() or character in _SYMBOLS for character in text):
+                raise validation(f"Tags may only contain Unicode letters, digits, white space, or these symbols: {' '.join(_SYMBOLS)}: '{text}'")
+        if key.lower().startswith(RESERVED):
+            raise validation(f"The prefix '{RESERVED}' of the keys of tags is AWS's own: '{key}'")
+        tags[key] = value
     _check_count(tags, "")
     return tags
 

@@ -72,7 +72,7 @@ def _compile(value: JSONValue, place: Place, previous: str | None, nulls: Places
         return lambda _: value
     if isinstance(value, str):
         try:
-            return _text(value, previous, null=nulls(place))
+            return _placed(_text(value, previous, null=nulls(place)), place)
         except ExpressionSyntaxError as error:
             raise BraceSyntaxError(error.message, place) from None
     if isinstance(value, list):
@@ -80,6 +80,22 @@ def _compile(value: JSONValue, place: Place, previous: str | None, nulls: Places
         return lambda environment: [item(environment) for item in items]
     members = [(key, _compile(child, (*place, key), previous, nulls)) for key, child in value.items()]
     return lambda environment: {key: member(environment) for key, member in members}
+
+
+def _placed(fill: Filler, place: Place) -> Filler:
+    """The text, whose failures say where in the value it stands."""
+    if not place:
+        return fill
+    name = ".".join(map(str, place))
+
+    def filled(environment: Environment) -> JSONValue:
+        try:
+            return fill(environment)
+        except ExpressionError as error:
+            error.message = f"'{name}': {error.message}"
+            raise
+
+    return filled
 
 
 def _text(text: str, previous: str | None, *, null: bool) -> Filler:

@@ -74,6 +74,7 @@ class Session:
                 "dynamodb",
                 region_name=settings.region,
                 endpoint_url=settings.endpoint,
+                verify=False if settings.is_plain else None,  # else all the world's certificates are read, for nothing
                 config=AioConfig(
                     parameter_validation=False,  # we write the protocol's own types; checking them again costs as much as sending
                     max_pool_connections=CONNECTIONS,

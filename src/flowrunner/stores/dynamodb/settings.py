@@ -57,6 +57,11 @@ class DynamoSettings:
         except ValueError:
             return False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the endpoint is spoken to without TLS."""
+        return urlsplit(self.endpoint or "").scheme == "http"
+
 
 _DEFAULTS = {field.name: field.default for field in fields(DynamoSettings)}
 QUERY = tuple(name for name in _DEFAULTS if name != "region")

@@ -10,6 +10,7 @@ from flowrunner.errors import StoreError, StoreRefused
 from flowrunner.stores.dynamodb.faults import Cancelled, code_of, refusal
 from flowrunner.stores.dynamodb.keys import INDEXES, SCHEMA, wire
 from flowrunner.stores.dynamodb.values import item_of
+from flowrunner.stores.revisions import ABSENT_REMEDY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +55,17 @@ async def find_table(session: Session) -> Plain:
         return _ours(session, schema)
 
 
+async def is_absent(session: Session) -> bool:
+    """Whether there is no table, or nothing in it. Nothing is made or changed. Raises as `open_table`."""
+    with _refusals():
+        found = await _describe(session)
+        if found is None:
+            return True
+        _check(session, found)
+        await _active(session)
+        return await session.get(SCHEMA) is None and not await _anything(session)
+
+
 @contextlib.contextmanager
 def _refusals() -> Iterator[None]:
     try:
@@ -66,7 +78,7 @@ def _refusals() -> Iterator[None]:
 
 def _absent(session: Session, words: str) -> StoreRefused:
     settings = session.settings
-    return StoreRefused(f"{words} {settings.table} in {settings.region}.", remedy="A server makes it: flowrunner serve --store URL")
+    return StoreRefused(f"{words} {settings.table} in {settings.region}.", remedy=ABSENT_REMEDY)
 
 
 async def _describe(session: Session) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowrunner.ports.upkeep import Schema, Upkeep
 from flowrunner.stores.dynamodb.session import Session
-from flowrunner.stores.dynamodb.table import VERSION, find_table
+from flowrunner.stores.dynamodb.table import VERSION, find_table, is_absent, open_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class DynamoUpkeep(Upkeep):
-    """The upkeep of one table. There has been one version of its layout only, so there is nothing to upgrade from."""
+    """The upkeep of one table. There has been one version of its layout only, so there is nothing to upgrade from but nothing at all."""
 
     def __init__(self, settings: DynamoSettings) -> None:
         self._settings = settings
@@ -29,12 +29,18 @@ class DynamoUpkeep(Upkeep):
             return Schema(str((await find_table(session))["version"]), str(VERSION))
 
     async def script(self) -> Sequence[str]:
-        """See the contract."""
+        """See the contract; no SQL makes a table."""
         await self.schema()
         return ()
 
     async def upgrade(self) -> Schema:
-        """See the contract."""
+        """See the contract; a table that is missing or empty is made."""
+        async with AsyncExitStack() as stack:
+            session = Session(self._settings)
+            await session.start(stack)
+            if await is_absent(session):
+                await open_table(session)
+                return Schema("", str(VERSION))
         return await self.schema()
 
     async def findings(self) -> Sequence[str]:

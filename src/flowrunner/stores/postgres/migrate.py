@@ -16,7 +16,7 @@ import asyncpg
 
 from flowrunner.errors import StoreRefused, StoreUnavailable
 from flowrunner.stores.queries import load_text
-from flowrunner.stores.revisions import VERSION_TABLE, known, latest, script, stamp
+from flowrunner.stores.revisions import ABSENT_REMEDY, VERSION_TABLE, known, latest, script, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,18 +134,23 @@ async def prepare(connection: asyncpg.Connection, address: Address) -> None:
 
 async def present(connection: asyncpg.Connection, address: Address) -> Found:
     """What is there, and nothing is made; raises StoreRefused if it is nothing of ours, newer or damaged, or may not be read."""
+    found = await seen(connection, address)
+    if found is None:
+        raise StoreRefused(
+            f"The database {address.database!r} at {address.host}:{address.port} has no schema {address.schema!r} of FlowRunner.",
+            remedy=ABSENT_REMEDY,
+        )
+    return found
+
+
+async def seen(connection: asyncpg.Connection, address: Address) -> Found | None:
+    """As `present`, but None for an empty or missing schema."""
     schema = address.schema
     try:
-        found = await look(connection, schema)
+        return await look(connection, schema)
     except asyncpg.InsufficientPrivilegeError as error:
         remedy = f'GRANT USAGE ON SCHEMA {schema} TO "{address.user}"; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO "{address.user}"'
         raise StoreRefused(f"The role {address.user!r} may not read the schema {schema!r} ({error}).", remedy=remedy) from error
-    if found is None:
-        raise StoreRefused(
-            f"The database {address.database!r} at {address.host}:{address.port} has no schema {schema!r} of FlowRunner.",
-            remedy="A server makes it: flowrunner serve --store URL",
-        )
-    return found
 
 
 def refuse_older(found: Found, schema: str) -> None:
@@ -174,10 +179,15 @@ async def _bring_up(connection: asyncpg.Connection, schema: str) -> None:
 
 async def create(connection: asyncpg.Connection, schema: str) -> None:
     """Make the schema and all in it, with its version; in a transaction of the caller's."""
-    if not await connection.fetch("SELECT 1 FROM pg_namespace WHERE nspname = $1", schema):  # IF NOT EXISTS asks for the right to make it
-        await connection.execute(f'CREATE SCHEMA "{schema}"')
-    for text in (load_text(PACKAGE, "schema.sql"), *stamp(latest(PACKAGE), WRITTEN_FOR), NUMBERED.format(int(latest(PACKAGE)))):
-        await connection.execute(placed(text, schema))
+    for statement in await creation(connection, schema):
+        await connection.execute(statement)
+
+
+async def creation(connection: asyncpg.Connection, schema: str) -> Sequence[str]:
+    """What makes the schema and all in it, for one transaction; nothing is made."""
+    there = await connection.fetch("SELECT 1 FROM pg_namespace WHERE nspname = $1", schema)  # IF NOT EXISTS asks for the right to make it
+    texts = load_text(PACKAGE, "schema.sql").strip(), *stamp(latest(PACKAGE), WRITTEN_FOR), NUMBERED.format(int(latest(PACKAGE)))
+    return (*(() if there else (f'CREATE SCHEMA "{schema}"',)), *(placed(text, schema) for text in texts))
 
 
 async def missing(connection: asyncpg.Connection, schema: str) -> Sequence[str]:

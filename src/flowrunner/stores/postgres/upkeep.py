@@ -10,7 +10,7 @@ import asyncpg
 from flowrunner.ports.upkeep import Schema, Upkeep
 from flowrunner.stores.postgres.faults import DRIVER, unavailable, unreachable
 from flowrunner.stores.postgres.link import CLOSE_SECONDS, connect
-from flowrunner.stores.postgres.migrate import PACKAGE, alone, missing, placed, prepare, present, refuse_older, statements
+from flowrunner.stores.postgres.migrate import PACKAGE, alone, creation, missing, placed, prepare, present, refuse_older, seen, statements
 from flowrunner.stores.queries import load_queries
 from flowrunner.stores.revisions import latest
 
@@ -39,15 +39,17 @@ class PostgresUpkeep(Upkeep):
     async def script(self) -> Sequence[str]:
         """See the contract; the lock keeps servers that start meanwhile from doing the same."""
         async with self._connected() as connection:
-            found = await present(connection, self._address)
+            found = await seen(connection, self._address)
+            if found is None:
+                return (*alone(self._address.schema), *await creation(connection, self._address.schema))
             return () if found.is_current else (*alone(self._address.schema), *statements(found, self._address.schema))
 
     async def upgrade(self) -> Schema:
         """See the contract; servers may be running, as an upgrade leaves what the release before works with."""
         async with self._connected() as connection:
-            before = Schema((await present(connection, self._address)).revision, latest(PACKAGE))
+            found = await seen(connection, self._address)
             await prepare(connection, self._address)
-            return before
+            return Schema("" if found is None else found.revision, latest(PACKAGE))
 
     async def findings(self) -> Sequence[str]:
         """See the contract; what the schema lacks first, then, as of one moment, rows that belong to nothing and logs with a gap."""

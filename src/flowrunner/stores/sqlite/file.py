@@ -15,7 +15,7 @@ import apsw
 
 from flowrunner.errors import StoreRefused
 from flowrunner.stores.queries import load_text
-from flowrunner.stores.revisions import latest, stamp
+from flowrunner.stores.revisions import ABSENT_REMEDY, latest, stamp
 from flowrunner.stores.sqlite.migrate import APPLICATION_ID, PACKAGE, create, header_number, is_current, migrate, newest, revision_of
 
 MAGIC = b"SQLite format 3\0"
@@ -67,9 +67,9 @@ def open_untouched(path: Path, *, current: bool = True, whole: bool = True) -> a
     """
     try:
         if not path.exists():
-            raise StoreRefused(f"There is no file {path}.", remedy="A server makes it: flowrunner serve --store URL")
+            raise StoreRefused(f"There is no file {path}.", remedy=ABSENT_REMEDY)
         if _probe(path):
-            raise StoreRefused(f"The file {path} is empty.", remedy="A server makes it: flowrunner serve --store URL")
+            raise StoreRefused(f"The file {path} is empty.", remedy=ABSENT_REMEDY)
         connection = open_reader(path)
     except OSError as error:
         raise StoreRefused(f"The file {path} cannot be opened ({error.strerror}).", remedy="FlowRunner must be able to read it.") from error
@@ -89,6 +89,11 @@ def open_untouched(path: Path, *, current: bool = True, whole: bool = True) -> a
         connection.close()
         raise
     return connection
+
+
+def is_absent(path: Path) -> bool:
+    """Whether there is no such file, or an empty one; raises StoreRefused if its header shows that it is not ours. Nothing is made."""
+    return not path.exists() or _probe(path)
 
 
 def open_reader(path: Path) -> apsw.Connection:

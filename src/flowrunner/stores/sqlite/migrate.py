@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "flowrunner.stores.sqlite"
 APPLICATION_ID = 0x464C5257  # "FLRW"
+BEFORE = "PRAGMA auto_vacuum = INCREMENTAL"  # only an empty file can take it
 UNSTAMPED = ("0001", "0002")  # revisions that were released without the version row
 
 
@@ -57,14 +58,17 @@ def is_current(connection: apsw.Connection) -> bool:
 
 def create(connection: apsw.Connection) -> None:
     """Give an empty file our schema, mark and version, in one transaction; another process may have done so meanwhile."""
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only an empty file can take it
+    connection.execute(BEFORE)
     with Transaction(connection):
         if header_number(connection) == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
-            connection.execute(load_text(PACKAGE, "schema.sql"))
-            for statement in stamp(latest(PACKAGE)):
+            for statement in creation():
                 connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {newest()}")
+
+
+def creation() -> Sequence[str]:
+    """What an empty file gets, all for one transaction; `BEFORE` comes before it."""
+    numbers = f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {newest()}"
+    return (load_text(PACKAGE, "schema.sql").strip(), *stamp(latest(PACKAGE)), *numbers)
 
 
 def statements(connection: apsw.Connection) -> Sequence[str]:

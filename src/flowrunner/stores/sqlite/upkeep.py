@@ -14,9 +14,9 @@ from flowrunner.errors import StoreRefused, StoreUnavailable
 from flowrunner.ports.upkeep import FileUpkeep, Schema
 from flowrunner.stores.revisions import latest
 from flowrunner.stores.sqlite.faults import unavailable
-from flowrunner.stores.sqlite.file import open_untouched, open_writer
+from flowrunner.stores.sqlite.file import is_absent, open_untouched, open_writer
 from flowrunner.stores.sqlite.lock import FileLock
-from flowrunner.stores.sqlite.migrate import PACKAGE, revision_of, statements
+from flowrunner.stores.sqlite.migrate import BEFORE, PACKAGE, creation, revision_of, statements
 from flowrunner.stores.sqlite.session import QUERIES
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class SqliteUpkeep(FileUpkeep):
 
     async def script(self) -> Sequence[str]:
         """See the contract."""
+        if self._absent():
+            return BEFORE, *creation()
         return await self._reading(statements, current=False)
 
     async def upgrade(self) -> Schema:
@@ -48,8 +50,11 @@ class SqliteUpkeep(FileUpkeep):
 
         def work() -> Schema:
             with self._alone():
-                with closing(open_untouched(self._path, current=False)) as connection:
-                    before = _schema(connection)
+                if self._absent():
+                    before = Schema("", latest(PACKAGE))
+                else:
+                    with closing(open_untouched(self._path, current=False)) as connection:
+                        before = _schema(connection)
                 open_writer(self._path, synchronous="FULL").close()
                 return before
 
@@ -101,6 +106,12 @@ class SqliteUpkeep(FileUpkeep):
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
         await self._off_loop(work)
+
+    def _absent(self) -> bool:
+        try:
+            return is_absent(self._path)
+        except OSError:  # opening it says why
+            return False
 
     def _refuse_contents(self) -> None:
         with closing(open_writer(self._path, synchronous="FULL")) as connection:

@@ -123,8 +123,8 @@ def _equal(actual: JSONValue, expected: JSONValue) -> bool:
     if actual is MISSING:
         return False
     for one, other in ((actual, expected), (expected, actual)):
-        if isinstance(one, str) and isinstance(other, int | float):
-            return one == dumps(other) if isinstance(other, bool) else _number(one) == other
+        if isinstance(one, str) and isinstance(other, int | float) and not isinstance(other, bool):
+            return _number(one) == other
     return same(actual, expected)
 
 
@@ -140,7 +140,7 @@ def _contains(actual: JSONValue, expected: JSONValue) -> bool:
     if isinstance(actual, str):
         return (expected if isinstance(expected, str) else dumps(expected)) in actual
     if isinstance(actual, list):
-        return any(_equal(item, expected) for item in actual)
+        return any(same(item, expected) for item in actual)
     return isinstance(actual, dict) and expected in actual if isinstance(expected, str) else False
 
 

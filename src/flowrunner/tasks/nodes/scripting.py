@@ -105,13 +105,16 @@ def _heard(level: Level, message: str) -> None:
 
 
 def names_of(call: NodeCall) -> dict[str, JSONValue]:
-    """What every script of a node can name, beside ``secrets`` and ``console``; members of the input are names where the task says so (``names``)."""
+    """What every script of a node can name, beside ``secrets`` and ``console``; members of the input are names where the task says so (``names``).
+
+    The hook ``prep`` may give an input without them: then they are those of the input that the task was called with.
+    """
     raw = call.raw
     execution = raw.get("execution") or {}
-    given, named = call.input, raw.get("names")
-    own = {name: given[name] for name in named if isinstance(name, str) and name in given} if isinstance(named, list) and isinstance(given, dict) else {}
+    named = raw.get("names")
+    known = {**_members(raw.get("input")), **_members(call.input)}
     return {
-        **own,
+        **({name: known[name] for name in named if isinstance(name, str) and name in known} if isinstance(named, list) else {}),
         "input": call.input,
         "results": raw.get("results") or {},
         "shared": raw.get("shared") or {},
@@ -120,3 +123,7 @@ def names_of(call: NodeCall) -> dict[str, JSONValue]:
         "accountID": call.account,
         "_flow_context": {"account_id": call.account, **(execution if isinstance(execution, dict) else {})},
     }
+
+
+def _members(value: JSONValue) -> JSONObject:
+    return value if isinstance(value, dict) else {}

@@ -1,8 +1,9 @@
 """``arn:aws:states:::flowrunner:KIND``: the handler of every node and step that acts outside.
 
 Parameters: ``{"params", "input", "results", "shared", "variables", "execution", "hooks", "language"}``; the result is
-``{"output", "action"}``, and ``"shared"`` when a script changed it. Actions that are listed in ``"failing"`` fail the attempt, and so does
-a change of ``"shared"`` with ``"reads_shared"``. With ``"made"``, a result that there is already, only the hooks run.
+``{"output", "action"}``, and ``"shared"`` when a script changed it. Actions that are listed in ``"failing"`` fail the attempt, those in
+``"again": {"actions", "retries"}`` all but the last one, and so does a change of ``"shared"`` with ``"reads_shared"``. With ``"made"``, a
+result that there is already, only the hooks run.
 The parameters of a flow's node have expressions, which are evaluated here, where secrets can be read.
 """
 
@@ -47,7 +48,7 @@ class NodeTask(TaskHandler):
         if parameters is None:
             return bad_parameters(call.parameters, "Parameters must be a JSON object with the object 'params'")
         try:
-            result = _judged(await self._node(kind, _node_call(call, parameters)), parameters)
+            result = _judged(await self._node(kind, _node_call(call, parameters)), parameters, call.retry)
             if result.shared is not None and parameters.get("language") == "workflow":
                 log("warn", UNSHARED)
                 result = replace(result, shared=None)
@@ -98,16 +99,24 @@ class NodeTask(TaskHandler):
         return f"The kind {name!r} {said}. There are: {there}."
 
 
-def _judged(result: NodeResult, parameters: JSONObject) -> NodeResult:
+def _judged(result: NodeResult, parameters: JSONObject, retry: int) -> NodeResult:
     """The result. Raises NodeFailed when its action is one that counts as a failure, or when it changed what it may only read."""
-    failing = parameters.get("failing")
     if result.shared is not None and parameters.get("reads_shared") is True:
         said = "'shared' can only be read in batches that run at once, for the last one would win. Return the value, or take a strategy of one after another."
         raise NodeFailed(said, error=SCRIPT_ERROR)
-    if not isinstance(failing, list) or result.action not in failing:
+    if result.action not in _failing(parameters, retry):
         return result
     status = result.output.get("status_code") if isinstance(result.output, dict) else None
     raise NodeFailed(f"The node ended with the action '{result.action}'{'' if status is None else f' (status {status})'}.")
+
+
+def _failing(parameters: JSONObject, retry: int) -> list[JSONValue]:
+    """The actions that fail this attempt, the one after so many retries."""
+    failing, again = parameters.get("failing"), parameters.get("again")
+    found: list[JSONValue] = list(failing) if isinstance(failing, list) else []
+    if isinstance(again, dict) and isinstance(most := again.get("retries"), int) and retry < most and isinstance(actions := again.get("actions"), list):
+        found += actions
+    return found
 
 
 def _with_shared(call: NodeCall, changed: JSONObject | None, before: JSONObject | None) -> tuple[NodeCall, JSONObject | None]:

@@ -27,7 +27,7 @@ from flowrunner.testing.crash.outside import Callers, answer_tokens, work
 from flowrunner.testing.crash.server import Server
 
 SECONDS_TO_END = 60.0  # of each execution, after the last fault
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.15
 LEAST_SUCCESS = 0.6
 
 

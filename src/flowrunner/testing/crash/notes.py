@@ -12,7 +12,8 @@ _LOOPS = {"loop_complete": "loop_start", "iteration_complete": "iteration_start"
 
 def faults(messages: Sequence[Message]) -> list[str]:
     """What is wrong with the stream of a run that has ended, in words. No flow here enters a step twice, but in iterations."""
-    found = []
+    found = [f"a status told of {told} is not followed by the step_start of it" for told in _untrue(messages)]
+    messages = [message for message in messages if not _is_status_of_a_node(message)]
     places = [message.get("seq") for message in messages]
     if places != list(range(1, len(places) + 1)):
         place = next(number for number, given in enumerate(places, 1) if given != number)
@@ -45,6 +46,18 @@ def faults(messages: Sequence[Message]) -> list[str]:
     for start, end in (("loop_start", "loop_complete"), ("iteration_start", "iteration_complete")):
         found += [f"{start} of {one[1:]} has no {end}" for one in begun if one[0] == start and (end, *one[1:]) not in begun]
     return found
+
+
+def _is_status_of_a_node(message: Message) -> bool:
+    """Whether it is told of a step's beginning, and no record of its own."""
+    return message["type"] == "status" and "node" in message["payload"] and "seq" not in message
+
+
+def _untrue(messages: Sequence[Message]) -> list[Any]:
+    """The nodes that are told of where they do not begin."""
+    pairs = zip(messages, [*messages[1:], None], strict=False)
+    told = [(status["payload"]["node"]["id"], then) for status, then in pairs if _is_status_of_a_node(status)]
+    return [node for node, then in told if then is None or then["type"] != "step_start" or then["payload"]["stepId"] != node]
 
 
 def _step(message: Message) -> tuple[Any, ...]:

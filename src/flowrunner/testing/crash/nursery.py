@@ -13,6 +13,7 @@ FUNCTION is called in each fork before the command line runs: tests of the check
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -25,16 +26,20 @@ from typing import Any
 LOADED = (
     "uvloop", "flowrunner.cli.main", "flowrunner.cli.hosting", "flowrunner.wiring", "flowrunner.stores.sqlite.store", "flowrunner.stores.postgres.store",
     "flowrunner.stores.dynamodb.store", "uvicorn.protocols.http.httptools_impl", "uvicorn.loops.uvloop", "uvicorn.lifespan.on",
+    "litestar.plugins.attrs", "litestar.plugins.pydantic", "litestar.middleware.allowed_hosts", "litestar.middleware.csrf",
+    "litestar.middleware.response_cache", "litestar.exceptions.responses", "litestar._kwargs", "litestar.middleware._internal.exceptions", "typer._adapters",
 )  # fmt: skip
-"""What a server imports late; a store whose driver is not installed is left out."""
+"""What a server imports late; a store or a plugin whose library is not installed is left out."""
 
 
 def serve(prepare: Callable[[], None]) -> None:
     """Fork a server for each line of standard input, until that ends."""
     for name in LOADED:
-        with contextlib.suppress(ModuleNotFoundError):
+        with contextlib.suppress(ImportError):
             importlib.import_module(name)
     run = importlib.import_module("flowrunner.cli.main").run
+    gc.collect()
+    gc.freeze()  # no fork looks through what all of them share: that would copy it, too
     woken, waking = os.pipe()
     os.set_blocking(waking, False)
     signal.set_wakeup_fd(waking)

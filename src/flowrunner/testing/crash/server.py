@@ -14,9 +14,7 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +24,7 @@ import httpx
 
 from flowrunner.client import Client
 from flowrunner.engine.points import VARIABLE
+from flowrunner.testing.ports import quiet_port
 
 SECONDS_TO_START = 60.0
 SECONDS_TO_STOP = 30.0
@@ -34,13 +33,9 @@ MASTER_KEY = "00" * 32  # of all servers on one store
 LEASE_SECONDS = 1.5  # of the servers under test: a takeover is to be seen soon
 
 
-def quiet_port() -> int:
-    """A free port of loopback outside the range from which the system takes ports: nobody takes it while its server is down."""
-    while True:
-        port = random.randrange(15_000, 32_000)  # noqa: S311  # guards nothing
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+def _http() -> httpx.AsyncClient:
+    """A client for a server without TLS, which loads no certificates: that would take as long as a look at the server."""
+    return httpx.AsyncClient(trust_env=False, verify=False, timeout=10)  # noqa: S501 - there is nothing to verify
 
 
 class ServerDied(Exception):
@@ -157,7 +152,7 @@ class Server:
 
     async def ready(self) -> bool:
         """Wait until it serves; False if it has ended instead. Raises TimeoutError."""
-        async with asyncio.timeout(SECONDS_TO_START), httpx.AsyncClient(trust_env=False, timeout=10) as http:
+        async with asyncio.timeout(SECONDS_TO_START), _http() as http:
             while self.running:
                 with contextlib.suppress(httpx.TransportError):
                     if (await http.get(f"{self.url}/readyz")).status_code == 200:
@@ -222,6 +217,6 @@ class Server:
 
     async def samples(self) -> dict[str, Any]:
         """Its metrics, by name with labels."""
-        async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
+        async with _http() as http:
             text = (await http.get(f"{self.url}/metrics")).text
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))}
