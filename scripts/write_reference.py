@@ -47,6 +47,7 @@ from flowrunner.api import (
     webhooks,
     workflows,
 )
+from flowrunner.api import app as rest_app
 from flowrunner.api.answer import AWS_CODES
 from flowrunner.api.aws import faults as aws_faults
 from flowrunner.api.aws.handlers import HANDLERS
@@ -59,6 +60,7 @@ from flowrunner.cli.heartbeat import PING_SECONDS, PONG_SECONDS
 from flowrunner.cli.main import app
 from flowrunner.core import enter, faults, groups
 from flowrunner.core.records import details_key
+from flowrunner.definitions import records
 from flowrunner.errors import FlowRunnerError
 from flowrunner.flow import batches
 from flowrunner.flow import fields as fields_of_flows
@@ -185,7 +187,7 @@ def settings() -> str:
         "# Settings\n\n"
         "A value comes from the first of these that has one: a command's option, the environment, `.env` in the working folder, "
         "`flowrunner.toml` (or `[tool.flowrunner]` in `pyproject.toml`), the default. `--config FILE` or `FLOWRUNNER_CONFIG` names another file. "
-        "An unknown key in a file is an error. A dot in a key stands for a table: `log.level` is `level` under `[log]`. "
+        "An unknown key in a file is an error, and so is a variable named after a key where the table has another: the message names the right one. A dot in a key stands for a table: `log.level` is `level` under `[log]`. "
         "Relative paths in a file are relative to that file.\n\n"
         f"{_table(('Key', 'Environment', 'Option', 'Default', 'Meaning'), rows)}\n"
         "The file also takes `server.host`, `server.port` and `database_url` for `host`, `port` and `store`.\n\n"
@@ -342,8 +344,8 @@ def node_kinds() -> str:
         "In a flow a text may hold `${ JavaScript }`, in a workflow `{{ expression }}`; parameters that are JavaScript themselves are taken as they stand. "
         "A parameter that the kind does not have is refused; one that only older definitions have is warned of. "
         "A node that fails takes its edge `error`, or `timeout` when it took too long (`States.Timeout`); `retry` may try it again before. "
-        "Beside the errors below every kind has `States.Timeout`, `FlowRunner.SecretNotFound`, `FlowRunner.ScriptError` for an expression, "
-        "and `FlowRunner.OutcomeUnknown` when the server died in the middle.\n\n"
+        "Beside the errors below every kind has `States.Timeout`, `FlowRunner.SecretNotFound`, `FlowRunner.ScriptError` for an expression (in a workflow "
+        "`FlowRunner.InvalidParameters`), `States.DataLimitExceeded` for a result that is [too large](limits.md), and `FlowRunner.OutcomeUnknown` when the server died in the middle.\n\n"
         'A state machine calls a kind as a task: its `Resource`, with the parameters `{"params": {...}, "input": ...}`; the result is `{"output": ..., "action": ...}`.\n\n'
         "More kinds come as plug-ins: a package with an entry point of the group `flowrunner.nodes`, whose name is the kind's.\n\n"
         + _table(("Kind", "What it does"), [(f"[`{info.name}`](#{re.sub('[^a-z0-9_-]', '', info.name)})", info.title) for info in KINDS])
@@ -441,6 +443,11 @@ def limits() -> str:
     fixed = (
         ("Items of a page of the AWS endpoint", PAGE_SIZE.most),
         ("Items of a page of `/api/v2/workflows/runs`", page.MAX_LIMIT),
+        (
+            "Bytes of the body of a request to the REST API, and so of a definition or an input in it; larger ones of state machines go to the AWS endpoint",
+            _size(rest_app.MAX_BODY_BYTES),
+        ),
+        ("Bytes of a test case, a group of them, an action template or an environment", _size(records.MOST_BYTES)),
         ("Tags of a resource", MOST_TAGS),
         ("Nesting of a JSON document, whether input, body, definition or result of a task", MAX_DEPTH),
         ("Seconds of a Wait, a timeout or a heartbeat", f"{enter.LONGEST_WAIT_SECONDS:,}"),
@@ -558,7 +565,9 @@ that loads nothing from elsewhere. `/asyncapi.json` is the contract of the live 
 
 - **Problems** are `application/problem+json` with a stable `code`; `errors[]` say what is wrong and where: a JSON `pointer` into the body, `line` and `column` of the body as it was sent (of a definition that was sent as a text: of that text; 0 where the body does not have what is wrong), `code`, `severity`, `detail`, and in `hint` what would mend it. See [errors](errors.md).
 - **Pages**: `?limit=` (1 to 1000) with `?cursor=`, which the answer before gave (`next_cursor`, `Link: rel="next"`), or with `?offset=`.
-- **`ETag`** is the version of a flow, workflow, schedule, webhook or secret (of a schedule: what its author changed, not that it came about); with `If-Match: "3"` a write that finds another version is answered 412 (409 for secrets) and changes nothing.
+- **`ETag`** counts the changes of a flow, workflow, schedule, webhook or secret: of a flow or workflow those of its text and of its metadata (its versions count texts
+  alone), of a schedule what its author changed, not that it came about. What changes nothing is not counted. Only what would be replaced has one: an earlier version
+  has none. `If-None-Match` is not looked at. With `If-Match: "3"` a write that finds another version is answered 412 (409 for secrets) and changes nothing.
 - **`Idempotency-Key`** (up to 255 visible characters) on a POST that makes or begins something: sent again within 24 hours, the request is answered as the first time, with
   `Idempotency-Replayed: true`; another request with the same key is answered 422, one that comes before the first is answered 409. Keys are the account's own.
   When a server dies before it has answered a start, the request that is sent again is answered with the execution that was begun, or begins it; never a second one. Of
@@ -757,7 +766,8 @@ had an edge is completed.
 
 What goes from one node to the next, the input that accumulates with it, and what the execution gives in the end, has at most 4 MiB of JSON; what all nodes returned and
 `shared` at most 16 MiB together (16 and 64 MiB with `limits = "open"`). A node that gives more fails with `States.DataLimitExceeded`: the message names node, size
-and limit, and the `error` edge is taken. There is no limit to the number of events. [Limits](limits.md) lists all numbers.
+and limit, and the `error` edge is taken. Of batches that run at once, so many begin as have 32 MiB together. There is no limit to the number of events:
+give a flow whose edges lead back a `timeout`. [Limits](limits.md) lists all numbers.
 
 ## Durations and expressions
 
@@ -774,7 +784,7 @@ Scripts are JavaScript as it is: what looks like an expression in them is theirs
 
 Each batch is a task of its own, with the node's `retry` and the `timeout` of its parameters. Its script finds the node's input with `items` and
 `batch` (the items of this batch) and `batch_index`; where a batch is one item also `item` and `index`. A batch that fails for good is lost, not the others. The log and the stream tell each retry and each loss, with the number of the batch.
-A node that ends with the action `client_error`, `server_error`, `not_found` or `error` has failed for its batch, and its `retry` tries again.
+A node that ends with the action `client_error`, `server_error`, `not_found` or `error` has failed for its batch, by `FlowRunner.NodeFailed`, and its `retry` tries again.
 Batches one after another may write to `shared`: each sees what the ones before it wrote. Those that run at once can only read it; writing is a `FlowRunner.ScriptError`.
 The node succeeds when one batch did or there was none. It fails when all are lost: by `States.Timeout` when each was out of time, else by
 `FlowRunner.BatchFailed`; with `fail_fast` as soon as one is lost, by the error of that one. Its edge finds the members below as well.

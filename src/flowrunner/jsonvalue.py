@@ -51,12 +51,22 @@ def _slow_loads(text: str | bytes, first: orjson.JSONDecodeError | None) -> JSON
         value = json.loads(words, parse_constant=_refuse_constant, parse_int=_bounded_int, parse_float=_finite)
         words.encode("utf-8")
         dumps(value).encode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _no_utf8(bytes(error.object), error.start) from None
     except (ValueError, RecursionError) as error:
         line, column = getattr(error, "lineno", first.lineno if first else 1), getattr(error, "colno", first.colno if first else 1)
         # Python's parser says what it expected; what only orjson refuses (a lone surrogate) has orjson's words.
         said = error.msg[:1].lower() + error.msg[1:] if isinstance(error, json.JSONDecodeError) else first.msg if first else str(error)
         raise InvalidDocument(f"Invalid JSON at line {line} column {column}: {said}", line=line, column=column) from None
     return value
+
+
+def _no_utf8(text: bytes, start: int) -> InvalidDocument:
+    """The refusal of a byte that is not UTF-8; all before it is."""
+    line, before = text.count(b"\n", 0, start) + 1, text[text.rfind(b"\n", 0, start) + 1 : start]
+    column = len(before.decode("utf-8")) + 1
+    said = f"Invalid JSON at line {line} column {column}: the byte 0x{text[start]:02x} is not UTF-8"
+    return InvalidDocument(said, line=line, column=column, remedy="Send the text in UTF-8.")
 
 
 def _refuse_constant(name: str) -> JSONValue:

@@ -28,12 +28,15 @@ class Limits:
     inline_map_concurrency: int = 40
 
     def of_flows(self) -> Limits:
-        """The limits of flows and workflows, which are no format of AWS: what scripts may return (1 MiB) accumulates, and a history has no end."""
+        """The limits of flows and workflows, which are no format of AWS: what scripts may return (1 MiB) accumulates, and pools have many items.
+
+        A history still has an end where there is one: a circle of nodes that nothing leaves would fill the store.
+        """
         return replace(
             self,
             payload_bytes=_at_least(self.payload_bytes, 4 * MIB),
             variable_bytes=_at_least(self.variable_bytes, 16 * MIB),
-            history_events=0,
+            history_events=_at_least(self.history_events, 1_000_000),
             inline_map_concurrency=max(self.inline_map_concurrency, 1000),
         )
 

@@ -1,5 +1,6 @@
 """What a flow's text says of itself, through the whole application."""
 
+import asyncio
 import json
 from contextlib import AsyncExitStack
 
@@ -97,6 +98,18 @@ async def test_metadata_beyond_bounds_are_refused_where_they_stand(client, membe
         [error] = [one for one in errors if one["severity"] == "ERROR"]
         assert (error["pointer"], error["line"]) == (f"/metadata/{member}", 1)
         assert "at most" in error["detail"]
+
+
+async def test_a_large_number_stays_whole(client):
+    """In a text as in a body: what a node gave is shown as it is kept."""
+    text = "metadata: {name: large}\nnodes:\n  a: {type: store, params: {op: set, key: k, value: 123456789012345678901234567890}}\n"
+    flow = await made(client, {"content": text})
+    started = await client.post(f"/flows/{flow}/run", content=b'{"input": {"n": 123456789012345678901234567890}}')
+    execution = started.json()["execution_id"]
+    async with asyncio.timeout(30):
+        while (shown := await client.get(f"/executions/{execution}")).json()["status"] == "running":
+            await asyncio.sleep(0)
+    assert shown.json()["results"]["a"] == {"key": "k", "value": 123456789012345678901234567890}
 
 
 async def test_a_workflow_beyond_bounds_is_refused_where_it_is(client):

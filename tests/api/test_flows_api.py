@@ -98,6 +98,28 @@ async def test_etag(ask, flow):
     await ask("DELETE", f"/flows/{flow}", status=204, headers={"if-match": "*"})
 
 
+async def test_an_earlier_version_has_no_etag(ask, flow):
+    """Who has read it has not read what a write would replace; the same text again changes nothing."""
+    await ask("PUT", f"/flows/{flow}", {"content": text(2)}, 204)
+    now = (await ask("GET", f"/flows/{flow}")).headers["etag"]
+    assert "etag" not in (await ask("GET", f"/flows/{flow}/versions/1")).headers
+    assert (await ask("GET", f"/flows/{flow}/versions/2")).headers["etag"] == now
+    before = (await ask("GET", f"/flows/{flow}/metadata")).json()
+    assert (await ask("PUT", f"/flows/{flow}", {"content": text(2)}, 204)).headers["etag"] == now
+    assert (await ask("PATCH", f"/flows/{flow}/metadata", {"category": ""}, 204)).headers["etag"] == now
+    assert (await ask("GET", f"/flows/{flow}/metadata")).json() == before
+
+
+async def test_a_body_that_is_not_utf8(world):
+    """It is told where."""
+    sent = {"authorization": f"Bearer {world.tokens[EDITOR]}", "content-type": "application/json"}
+    answer = await world.client.post("/api/v1/flows", content='{"name": "ä",\n "content": "é'.encode() + b'\xff"}', headers=sent)
+    [error] = answer.json()["errors"]
+    assert (answer.status_code, error["line"], error["column"]) == (400, 2, 15)
+    assert "0xff is not UTF-8" in error["detail"]
+    assert error["hint"] == "Send the text in UTF-8."
+
+
 async def test_metadata_and_search(ask, flow):
     """Metadata is changed by parts and found again."""
     await ask("PATCH", f"/flows/{flow}/metadata", {"tags": ["a", "b"], "category": "etl", "status": "published", "custom": {"x": 1}}, 204)

@@ -42,6 +42,21 @@ def test_references_resolve(document):
     assert named <= document["components"]["schemas"].keys()
 
 
+def test_the_stream_says_all_its_answers(url, document):
+    """Events, and JSON for a long poll, as the server gives it."""
+    (operation,) = [methods["get"] for path, methods in document["paths"].items() if path.endswith("/runs/{run}/stream")]
+    content = operation["responses"]["200"]["content"]
+    assert content.keys() == {"text/event-stream", "application/json"}
+    schema = document["components"]["schemas"][content["application/json"]["schema"]["$ref"].rpartition("/")[2]]
+    with httpx.Client(base_url=f"{url}/api/v2/workflows", trust_env=False) as client:
+        definition = {"name": "w", "steps": {"a": {"type": "delay", "config": {"duration": "1ms"}}}}
+        name = client.post("", json={"definition": definition}).json()["workflowId"]
+        run = client.post(f"/{name}/execute").json()["runId"]
+        answer = client.get(f"/runs/{run}/stream", params={"wait": "10s"})
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json().keys() == schema["properties"].keys() == set(schema["required"])
+
+
 async def test_the_page_loads_nothing(document):
     """The page shows every operation, and neither script nor anything from elsewhere."""
     async with flows_world() as world:

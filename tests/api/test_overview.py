@@ -46,7 +46,7 @@ async def test_every_execution_of_the_account_and_no_other():
         await quiet(stream)
         await world.append(END, run=1, status="SUCCEEDED")
         [last] = await told(stream, 1)
-        assert (last["status"]["status"], last["status"]["progress"]) == ("completed", 100.0)
+        assert (last["status"]["status"], last["status"]["progress"], last["status"]["current_node"]) == ("completed", 100.0, "a")
         await stream.send(json.dumps({"type": "unsubscribe", "execution_id": "*"}))
         await quiet(stream)
         await world.append(BEGIN, run=2)

@@ -54,6 +54,14 @@ async def test_what_is_wrong_with_a_template(ask):
     for wrong in ({"type": "none"}, {"name": ""}, {"templateId": "accessible"}, {"scope": "world"}, {"parameters": [{}]}, {"outputs": {"a": 1}}):
         await ask("POST", "/action-templates", {**TEMPLATE, "templateId": "x", **wrong}, 400)
     await ask("PUT", "/action-templates/log-in", {"type": "none"}, 400)
+    for wrong, pointer in (
+        ({"config": {"url": "{{"}}, "/config/url"), ({"config": {"url": "{{secrets.a}}{{b}}"}}, "/config/url"), ({"config": {"method": "GOT"}}, "/config/method"),
+        ({"outputs": {"a": "x..y"}}, "/outputs/a"), ({"outputs": {"a": "{{b c}}"}}, "/outputs/a"), ({"outputs": {"a.b": "c"}}, "/outputs/a.b"), ({"type": "batch"}, "/type"),
+        ({"parameters": [{"name": "a"}, {"name": "a"}]}, "/parameters/1/name"), ({"parameters": [{"name": "a.b"}]}, "/parameters/0/name"), ({"type": "htp"}, "/type"),
+    ):  # fmt: skip
+        for method, path, body in (("POST", "/action-templates", {**TEMPLATE, "templateId": "x", **wrong}), ("PUT", "/action-templates/log-in", wrong)):
+            answer = await ask(method, path, body, 400)
+            assert [(one["pointer"], one["line"]) for one in answer.json()["errors"]] == [(pointer, 1)]
 
 
 async def test_templates_of_others(ask):

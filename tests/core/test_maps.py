@@ -148,3 +148,34 @@ def test_variables_of_iterations_that_ended_count_no_more():
         "ItemsPath": "$.items",
     }
     assert play({"StartAt": "M", "States": {"M": state}}, {"text": "x" * 250_000, "items": list(range(60))}).outcome.status == "SUCCEEDED"
+
+
+def over_object(**fields):
+    return {"Type": "Map", "End": True, "ItemProcessor": {"ProcessorConfig": DISTRIBUTED, **PASS}, **fields}
+
+
+def test_the_members_of_an_object():
+    """A distributed Map gives each member to an iteration, as a pair or as ItemSelector makes it; a literal, an expression, a path and the input will do."""
+    given = {"b": 2, "a": {"x": 1}}
+    pairs = [{"Key": "b", "Value": 2}, {"Key": "a", "Value": {"x": 1}}]
+    assert play({"StartAt": "M", "States": {"M": over_object()}}, given).output == pairs
+    assert play({"StartAt": "M", "States": {"M": over_object(ItemsPath="$.o")}}, {"o": given}).output == pairs
+    for items in (given, "{% $states.input %}"):
+        played = play({"QueryLanguage": "JSONata", "StartAt": "M", "States": {"M": over_object(Items=items)}}, given)
+        assert played.output == pairs
+        assert next(one for one in played.records if one["type"] == "MapStateStarted")["mapStateStartedEventDetails"] == {"length": 2}
+    selector = {"k.$": "$$.Map.Item.Key", "v.$": "$$.Map.Item.Value", "i.$": "$$.Map.Item.Index"}
+    selected = [{"k": "b", "v": 2, "i": 0}, {"k": "a", "v": {"x": 1}, "i": 1}]
+    assert play({"StartAt": "M", "States": {"M": over_object(ItemSelector=selector)}}, given).output == selected
+    assert play(batched({"MaxItemsPerBatch": 5}, ItemSelector=selector), given).output == [{"Items": selected}]
+    inside = {"StartAt": "E", "States": {"E": {"Type": "Pass", "Parameters": {"k.$": "$$.Map.Item.Key"}, "End": True}}}
+    state = over_object(ItemProcessor={"ProcessorConfig": DISTRIBUTED, **inside})
+    assert play({"StartAt": "M", "States": {"M": state}}, given).output == [{"k": "b"}, {"k": "a"}]
+    assert play({"StartAt": "M", "States": {"M": over_object()}}, {}).output == []
+
+
+def test_an_inline_map_takes_no_object():
+    """As recorded."""
+    state = {"Type": "Map", "End": True, "ItemProcessor": PASS}
+    played = play({"StartAt": "M", "States": {"M": state}}, {"a": 1})
+    assert (played.outcome.status, played.outcome.error) == ("FAILED", "States.Runtime")

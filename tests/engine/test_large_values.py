@@ -7,8 +7,9 @@ metadata: {name: Large}
 nodes:
   a: {type: transform, next: b}
   b: {type: transform, next: c}
-  c: {type: transform, next: {success: d, error: d}}
-  d: {type: transform}
+  c: {type: transform, next: d}
+  d: {type: transform, next: {success: e, error: e}}
+  e: {type: transform}
 """
 MEBIBYTE = 1024 * 1024
 
@@ -18,16 +19,16 @@ def gives(**members):
 
 
 async def test_a_mebibyte_each(bench):
-    """Two of them reach the third node, one in letters of four bytes; a third is too much, and its error edge is taken."""
+    """Two of them reach the third node, one in letters of four bytes, and four all but a few bytes; a fifth is too much, and its error edge is taken."""
     first, second = "x" * MEBIBYTE, "\N{GRINNING FACE}" * (MEBIBYTE // 4)
-    bench.handler.table = {"a": gives(a=first), "b": gives(b=second), "c": gives(c="z" * (3 * MEBIBYTE)), "d": gives(d=1)}
+    bench.handler.table = {"a": gives(a=first), "b": gives(b=second), "c": gives(c="z" * (2 * MEBIBYTE - 1000)), "d": gives(d="z" * MEBIBYTE), "e": gives(e=1)}
     head = await bench.run(FLOW, {}, form="flow")
     assert head.status == "SUCCEEDED", head.error
     output = json.loads(head.output)
-    assert (output["a"], output["b"], output["d"]) == (first, second, 1)
-    assert "c" not in output
+    assert (output["a"], output["b"], len(output["c"]), output["e"]) == (first, second, 2 * MEBIBYTE - 1000, 1)
+    assert "d" not in output
     assert output["error"]["error"] == "States.DataLimitExceeded"
-    assert "In 'c': What it gives" in output["error"]["message"]
+    assert "In 'd': What it gives" in output["error"]["message"]
     records = await bench.records(head.id)
     [kept] = [record["note"]["output"] for record in records if record["type"] == "StepCompleted" and record["note"]["stepId"] == "b"]
     assert json.loads(kept) == {"b": second}

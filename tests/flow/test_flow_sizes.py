@@ -48,6 +48,17 @@ def test_a_worker_pool_has_all_its_workers():
     assert len(play(pool(70), {}, TASKS, default=hangs, limits=AWS).called("n (batch)")) == 64
 
 
+@pytest.mark.parametrize(("megabytes", "at_once"), [(1, 31), (3, 10)])
+def test_fewer_run_at_once_that_are_given_much(megabytes, at_once):
+    """Each has the node's input: 32 MiB of it are in memory, and in each snapshot, at most."""
+
+    def hangs(call):
+        raise Hangs
+
+    played = play(pool(70, workers=500), {"k": "x" * (megabytes * MIB)}, TASKS, default=hangs, limits=AWS, restoring=False)
+    assert len(played.called("n (batch)")) == at_once
+
+
 @pytest.mark.parametrize(("limits", "most", "remedy"), [(AWS, 4 * MIB, REMEDY), (OPEN, 16 * MIB, "hand on their keys.")])
 def test_a_node_that_gives_too_much_takes_its_error_edge(limits, most, remedy):
     """Half of the limit twice is too much, for the input adds up; the message names node, size, limit and remedy."""

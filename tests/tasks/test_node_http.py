@@ -206,7 +206,54 @@ async def test_nobody_there(node, closed_port):
     """A server that is not there is a socket error, as the States Language calls it."""
     options = {"policy": EgressPolicy([f"127.0.0.1:{closed_port}"])}
     outcome = await node("http.request", {"url": f"http://127.0.0.1:{closed_port}/"}, options=options)
+    assert (outcome.error, outcome.cause) == ("States.Http.Socket", f"127.0.0.1:{closed_port} cannot be reached: ClientConnectorError.")
+
+
+@pytest.mark.parametrize(
+    ("sent", "says"),
+    [
+        (b"HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\nhello", "gave an answer that cannot be read"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nhello", "gave an answer that cannot be read"),
+        (b"nonsense\r\n\r\n", "gave an answer that cannot be read"),
+        (b"", "closed the connection before its answer was whole"),
+    ],
+)
+async def test_a_server_that_misbehaves_was_reached(node, sent, says):
+    """The cause does not say that it was not."""
+
+    async def misbehave(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(sent)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(misbehave, "127.0.0.1", 0) as listening:
+        address = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        outcome = await node("http.request", {"url": f"http://{address}/"}, options={"policy": EgressPolicy([address])})
+    assert isinstance(outcome, Failed), outcome
     assert outcome.error == "States.Http.Socket"
+    assert outcome.cause.startswith(f"{address} {says}: ")
+
+
+async def test_the_last_method_is_told(ask, server):
+    """Of a POST that was led on, the GET that followed."""
+    server.answer = lambda request: web.Response(status=303, headers={"Location": "/next"}) if request.path == "/path" else web.Response(text="there")
+    made = await ask({"method": "POST", "body": "x"})
+    assert (made["output"]["metadata"]["method"], made["output"]["metadata"]["redirects"]) == ("GET", 1)
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"follow_redirects": "no"}, "The parameter 'follow_redirects' must be true or false, not a text."),
+        ({"auth": {"type": "bearer", "token": ""}}, "The parameter 'token' must be a text, not an empty one."),
+        ({"query": "a=1"}, "The parameter 'query' must be an object, not a text."),
+    ],
+)
+async def test_a_message_does_not_contradict_itself(node, params, says):
+    """A text is not called another one where none is wanted."""
+    outcome = await node("http.request", {"url": "http://127.0.0.1/", **params})
+    assert outcome.cause == says
 
 
 # --- in a workflow

@@ -8,6 +8,7 @@ from task_calls import ACCOUNT, call
 
 from flowrunner.clock import SystemClock
 from flowrunner.errors import StoreUnavailable
+from flowrunner.kinds import BUILT_IN
 from flowrunner.ports.secrets import Revealed
 from flowrunner.ports.tasks import AttemptLost, Failed, may_begin
 from flowrunner.stores.memory import MemoryStore
@@ -234,6 +235,7 @@ async def test_a_secret_is_not_stored_openly(starter):
     one = call(STORE, {"params": {"op": "set", "key": "k", "value": {"p": text}}}, secrets=((("params", "value", "p"), text),))
     outcome = await registry.resolve(one).run(one)
     assert outcome.error == "FlowRunner.SecretNotAllowed"
+    assert outcome.error in dict(BUILT_IN["store"].errors)
     assert await documents.get(ACCOUNT, "store", "default/k") is None
 
 

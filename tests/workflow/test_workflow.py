@@ -288,7 +288,7 @@ def test_action_templates(play):
     played = play(workflow(a={"actionTemplateId": "say", "inputs": {"who": "Ada"}}), templates=templates)
     assert played.params("a") == {"command": "echo", "args": ["Hello, Ada"]}
     played.answer("a", {"stdout": "x"})
-    assert played.output["variables"] == {"said": "x"}
+    assert (played.output["variables"], played.output["outputs"]) == ({}, {"a": {"stdout": "x", "said": "x"}})
 
 
 def test_what_the_step_before_gave(play):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from litestar import Request, Response
@@ -41,6 +41,7 @@ MOST_OFFSET = 10_000
 RESERVED_IDS = frozenset({"runs", "validate"})  # what paths under /api/v2/workflows mean otherwise
 _NAMES = uuid.UUID("6f1e4d52-7c0b-5b8e-9a57-3d2f0c1a8e44")  # of executions that an Idempotency-Key names
 Caller = Request[Principal, Any, Any]
+Row = TypeVar("Row")
 
 
 class Runner(Protocol):
@@ -171,6 +172,35 @@ async def page_of(
     return Heads(shown, None if last is None else cursor(last.started_at, last.id, question))
 
 
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[Row]):
+    """A part of a list; `following` is the cursor of the next."""
+
+    rows: Sequence[Row]
+    following: str | None
+
+
+def rows_of(request: Caller, rows: Sequence[Row], name: Callable[[Row], str], marks: str, *, limit: int, newest_first: bool = False) -> Rows[Row]:
+    """A part by ``?cursor=&offset=`` of rows in the order of their ids; `marks` are the list and its filters."""
+    question = f"{request.user.account}\n{marks}"
+    after = after_id(request, question)
+    if after is None:
+        rest = rows[offset_of(request.query_params.get("offset")) :]
+    else:
+        rest = [row for row in rows if (name(row) < after if newest_first else name(row) > after)]
+    return Rows(rest[:limit], cursor(0, name(rest[limit - 1]), question) if len(rest) > limit else None)
+
+
+def lines_of(request: Caller, lines: Sequence[Row], marks: str) -> Rows[Row]:
+    """A part by ``?limit=&cursor=`` of a list that only grows; all of it for a request without both."""
+    question = f"{request.user.account}\n{marks}"
+    place, limit = place_of(request.query_params.get("cursor"), question), request.query_params.get("limit")
+    if place is None and limit is None:
+        return Rows(lines, None)
+    passed, most = 0 if place is None else place[0], limit_of(limit)
+    return Rows(lines[passed : passed + most], cursor(passed + most, "", question) if len(lines) > passed + most else None)
+
+
 def offset_of(text: str | None) -> int:
     """Read ``?offset=``."""
     if text is None:
@@ -197,6 +227,13 @@ def next_link(request: Caller, following: str | None) -> dict[str, str]:
         return {}
     query = [(name, value) for name, value in request.query_params.multi_items() if name not in ("cursor", "offset")]
     return {"link": f'<{request.scope["path"]}?{urlencode([*query, ("cursor", following)])}>; rel="next"'}
+
+
+def listed(request: Caller, rows: object, following: str | None) -> Response[bytes]:
+    """The answer with a bare list, and the header Link to the next part."""
+    made = answer(rows)
+    made.headers.update(next_link(request, following))
+    return made
 
 
 class Page(Protocol):

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 from litestar import Request
+from msgspec import UNSET, UnsetType
 
 from flowrunner.api.bodies import object_of, places_in
 from flowrunner.api.problems import ProblemError, as_error
 from flowrunner.core.diagnostics import Diagnostic
-from flowrunner.definitions.entries import Format
 from flowrunner.definitions.service import invalid
 from flowrunner.errors import InvalidDefinition
 from flowrunner.reading.document import Pointers
@@ -33,12 +33,25 @@ def checked(parsed: Parsed, found: tuple[Diagnostic, ...] | None = None) -> Chec
     return Checked(parsed.program is not None, errors, warnings)
 
 
-async def checked_in(request: Request[Any, Any, Any], parsed: Parsed) -> Checked:
-    """The findings of the body's member ``definition``, at their places in the body."""
-    return checked(parsed, await _placed(request, parsed.diagnostics, "/definition"))
+async def checked_in(request: Request[Any, Any, Any], parsed: Parsed, member: str = "/definition") -> Checked:
+    """The findings of a definition at their places in the body, whose `member` (a pointer, or all of the body) it is."""
+    return checked(parsed, await _placed(request, parsed.diagnostics, member))
 
 
-async def refused(request: Request[Any, Any, Any], form: Format, error: InvalidDefinition, member: str = "") -> InvalidDefinition:
+async def warnings_in(request: Request[Any, Any, Any], parsed: Parsed, member: str = "/definition") -> list[ProblemError] | UnsetType:
+    """What is doubtful about a definition that was kept, at its places in the body; UNSET for nothing."""
+    return (await checked_in(request, parsed, member)).warnings or UNSET
+
+
+async def doubts_in(request: Request[Any, Any, Any], form: str, found: tuple[Diagnostic, ...]) -> list[ProblemError] | UnsetType:
+    """What is doubtful about the whole body; UNSET for nothing. Raises InvalidDefinition for what is wrong with it; `form` is what it is called."""
+    placed = await _placed(request, found, "")
+    if any(one.severity == "ERROR" for one in placed):
+        raise invalid(form, placed)
+    return [ProblemError(**as_error(one)) for one in placed] or UNSET
+
+
+async def refused(request: Request[Any, Any, Any], form: str, error: InvalidDefinition, member: str = "") -> InvalidDefinition:
     """The error with each finding at its place in the body, whose `member` (a pointer, or all of the body) the definition is."""
     return invalid(form, await _placed(request, tuple(one for one in error.diagnostics if isinstance(one, Diagnostic)), member))
 

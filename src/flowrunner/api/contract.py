@@ -11,9 +11,10 @@ JSON, YAML, TEXT, EVENTS, HTML = "application/json", "application/yaml", "text/p
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An answer that is no JSON."""
+    """An answer that is no JSON; where it is JSON for those who ask otherwise, `also` is its type."""
 
     type: str
+    also: Any = None
 
 
 @dataclass(frozen=True, slots=True)

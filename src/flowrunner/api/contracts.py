@@ -20,6 +20,15 @@ class Status(msgspec.Struct):
     status: str
 
 
+class Polled(msgspec.Struct, kw_only=True, rename="camel"):
+    """What a long poll gives: messages as of the stream; go on with `?after=` and `lastSeq`, until `ended` is true."""
+
+    run_id: str
+    messages: list[dict[str, Any]]
+    last_seq: int
+    ended: bool
+
+
 class Entered(msgspec.Struct):
     """A token for who has logged in; `expires_in` is seconds."""
 
@@ -158,7 +167,7 @@ CONTRACTS: Mapping[str, Contract] = {
     "ready": Contract(gives={200: Status}, fails=(503,)),
     "metrics": Contract(gives={200: Media(TEXT)}),
     "streamRun": Contract(
-        gives={200: Media(EVENTS), 204: None},
+        gives={200: Media(EVENTS, Polled), 204: None},
         fails=(404, 406),
         query=(
             Parameter("after", "The sequence number to go on after.", "integer", least=0, most=10**15 - 1),

@@ -161,7 +161,9 @@ def _empty(kept: Kept | None = None) -> Response[bytes]:
 
 
 def _text(kept: Kept, version: Version, revision: Revision) -> Response[bytes]:
-    headers = {**NO_STORE, "etag": tag(kept.tag), "x-version": str(version.number)}
+    """A version's text; the flow's tag only with the latest one, for who has read another has not read what a write would replace."""
+    tagged = {"etag": tag(kept.tag)} if version.number == kept.definition.latest.number else {}
+    headers = {**NO_STORE, **tagged, "x-version": str(version.number)}
     return Response(revision.definition.encode(), media_type=YAML, headers=headers)
 
 

@@ -61,7 +61,8 @@ def document(handlers: Iterable[BaseRouteHandler]) -> dict[str, Any]:
     """The document of these routes; raises TypeError for a route without a contract."""
     routes = contracts_of(handlers)
     known = [contract for _, _, contract in routes]
-    types = [kind for contract in known for kind in (contract.takes, *contract.gives.values()) if kind is not None and not isinstance(kind, Media)]
+    said = (kind for contract in known for kind in (contract.takes, *contract.gives.values()))
+    types = [kind for kind in (one.also if isinstance(one, Media) else one for one in said) if kind is not None]
     schemas, components = msgspec.json.schema_components([*types, ProblemDetails], ref_template=_REF)
     by_type = {_key(kind): schema for kind, schema in zip([*types, ProblemDetails], schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
@@ -144,6 +145,8 @@ def _responses(contract: Contract, schemas: Mapping[str, Any], *, public: bool, 
         made[str(status)] = {"description": HTTPStatus(status).phrase}
         if isinstance(kind, Media):
             made[str(status)]["content"] = {kind.type: {"schema": {} if kind.type == YAML else {"type": "string"}}}
+            if kind.also is not None:
+                made[str(status)]["content"][JSON] = {"schema": schemas[_key(kind.also)]}
         elif kind is not None:
             made[str(status)]["content"] = {JSON: {"schema": schemas[_key(kind)]}}
     failing = {*EVERYWHERE, *contract.fails, *(() if public else (401,)), *((404,) if parts else ())}

@@ -16,12 +16,14 @@ from flowrunner.api.sessions import Session
 from flowrunner.api.wire import frame
 from flowrunner.clock import Clock
 from flowrunner.definitions.entries import delivers
+from flowrunner.jsonvalue import dumps
 from flowrunner.ports.executions import Chunk, Head
 from flowrunner.ports.observe import Observer
 from flowrunner.views.flow import V1_STATUS
 from flowrunner.views.records import ended_by, moment, shown_definition
 
 EVERYTHING = "*"
+MOST_REMEMBERED = 100_000  # executions whose last node is known; others may have moved on to another server
 
 
 class Tapped(Protocol):
@@ -39,7 +41,7 @@ class Tapped(Protocol):
 def message_of(kind: str, execution: str, timestamp: str, **more: Any) -> bytes:
     """One message of version 1 as one frame; members that say nothing are left out."""
     shown = {name: value for name, value in more.items() if value not in ("", None)}
-    return frame(orjson.dumps({"type": kind, "execution_id": execution, "timestamp": timestamp, **shown}))
+    return frame(dumps({"type": kind, "execution_id": execution, "timestamp": timestamp, **shown}).encode())
 
 
 class _Watching:
@@ -78,6 +80,7 @@ class Overview:
         self._observer = observer
         self._watching: dict[str, set[_Watching]] = {}
         self._changed: dict[str, dict[str, tuple[Head, dict[str, Any]]]] = {}  # by account and execution
+        self._last: dict[str, dict[str, Any]] = {}  # by execution: what was reached last, which its end tells again
 
     def subscribe(self, session: Session, account: str) -> _Watching:
         """Tell this socket how executions of the account stand, from now on."""
@@ -96,6 +99,7 @@ class Overview:
             self._watching.pop(account, None)
             if not self._watching:
                 self._feed.untap(self._committed)
+                self._last.clear()
 
     def _committed(self, head: Head, chunk: Chunk | None) -> None:
         if head.account not in self._watching or delivers(head.machine):
@@ -104,7 +108,17 @@ class Overview:
             asyncio.get_running_loop().call_soon(self._tell)
         executions = self._changed.setdefault(head.account, {})
         _, before = executions.get(head.id, (head, {}))
-        executions[head.id] = (head, _reached(chunk) or before)
+        executions[head.id] = (head, self._remembered(head, _reached(chunk) or before))
+
+    def _remembered(self, head: Head, reached: dict[str, Any]) -> dict[str, Any]:
+        """What was reached; at the end also what had been reached before."""
+        if head.stopped_at is not None:
+            return {**self._last.pop(head.id, {}), **reached}
+        if reached:
+            self._last[head.id] = reached
+            if len(self._last) > MOST_REMEMBERED:
+                del self._last[next(iter(self._last))]
+        return reached
 
     def _tell(self) -> None:
         changed, self._changed = self._changed, {}

@@ -11,8 +11,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from flowrunner.api.arnpaths import arn_in
-from flowrunner.api.authoring import Authoring, Caller, by_of, page_answer, page_of
-from flowrunner.api.contract import PAGED, Contract, Parameter
+from flowrunner.api.authoring import Authoring, Caller, by_of, lines_of, listed, page_answer, page_of
+from flowrunner.api.contract import CURSOR, LIMIT, PAGED, Contract, Parameter
 from flowrunner.api.filters import level_of, statuses_of
 from flowrunner.api.identify import RUNS_READ
 from flowrunner.engine.live import arn_of, name_of
@@ -163,12 +163,13 @@ def routes(
         permission=RUNS_READ,
         counts_as="GetExecutionHistory",
         operation_id="listSteps",
-        contract=Contract(gives={200: list[Step]}, fails=(404,)),
+        contract=Contract(gives={200: list[Step]}, fails=(404,), query=(LIMIT, CURSOR)),
     )
     async def list_steps(request: Caller, run: FromPath[str]) -> Response[bytes]:
-        """The steps of a run, each time one was entered, in that order."""
+        """The steps of a run, each time one was entered, in that order: all, or ``?limit=&cursor=``; the header ``Link`` has the next page."""
         head = await locate(executions, request.user, run)
-        return Response(msgspec.json.encode(await read_steps(executions, head)), media_type="application/json")
+        found = lines_of(request, await read_steps(executions, head), f"steps\n{head.id}")
+        return listed(request, found.rows, found.following)
 
     @get(
         f"{RUN}/logs",
@@ -178,15 +179,17 @@ def routes(
         contract=Contract(
             gives={200: list[LogLine]},
             fails=(404,),
-            query=(Parameter("stepId", "Lines of this step only."), Parameter("level", "Lines of this level only.", choices=LEVELS)),
+            query=(LIMIT, CURSOR, Parameter("stepId", "Lines of this step only."), Parameter("level", "Lines of this level only.", choices=LEVELS)),
         ),
     )
     async def list_logs(request: Caller, run: FromPath[str]) -> Response[bytes]:
-        """What was logged, in order: ``?stepId=&level=``."""
+        """What was logged, in order: ``?stepId=&level=``, all, or ``?limit=&cursor=``; the header ``Link`` has the next page."""
         query = request.query_params
         level = level_of(query.get("level"), LEVELS)
         head = await locate(executions, request.user, run)
-        return Response(msgspec.json.encode(await read_logs(executions, head, step=query.get("stepId"), level=level)), media_type="application/json")
+        lines = await read_logs(executions, head, step=query.get("stepId"), level=level)
+        found = lines_of(request, lines, f"logs\n{head.id}\n{query.get('stepId')}\n{level}")
+        return listed(request, found.rows, found.following)
 
     return [list_runs, describe_run, list_steps, list_logs, *([] if authoring is None else [_cancel(authoring)])]
 

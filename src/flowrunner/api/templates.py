@@ -14,14 +14,17 @@ from msgspec import UNSET, UnsetType
 from flowrunner.api.accounts import answer
 from flowrunner.api.authoring import Authoring, Caller, by_of
 from flowrunner.api.bodies import body_of
+from flowrunner.api.checking import doubts_in
 from flowrunner.api.contract import Contract
 from flowrunner.api.preconditions import expected_of, tag
+from flowrunner.api.problems import ProblemError
 from flowrunner.api.workflows import Said
 from flowrunner.definitions.records import Stored
-from flowrunner.definitions.templates import ActionTemplate, Parameter, Scope, records, users
+from flowrunner.definitions.templates import ActionTemplate, Parameter, Scope, compiled, records, users
 from flowrunner.errors import InvalidDocument
 from flowrunner.identity.permissions import Permission
 from flowrunner.views.records import moment
+from flowrunner.workflow.actiontemplates import check_template
 
 TEMPLATES = "/api/v2/action-templates"
 TEMPLATE = f"{TEMPLATES}/{{template:str}}"
@@ -65,7 +68,7 @@ class CopyAsked(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, rename
 
 
 class TemplateInfo(msgspec.Struct, kw_only=True, rename="camel"):
-    """An action template. Times are RFC 3339 UTC; `version` counts its changes."""
+    """An action template. Times are RFC 3339 UTC; `version` counts its changes. `warnings` say what is doubtful about one that has just been kept."""
 
     template_id: str
     name: str
@@ -80,6 +83,7 @@ class TemplateInfo(msgspec.Struct, kw_only=True, rename="camel"):
     created_by: str
     created_at: str
     updated_at: str
+    warnings: list[ProblemError] | UnsetType = UNSET
 
 
 class TemplateList(msgspec.Struct):
@@ -116,8 +120,8 @@ def shown(template: ActionTemplate) -> TemplateInfo:
     )
 
 
-def _told(stored: Stored[ActionTemplate], status: int = 200) -> Response[bytes]:
-    made = answer(shown(stored.entry), status)
+def _told(stored: Stored[ActionTemplate], status: int = 200, warnings: list[ProblemError] | UnsetType = UNSET) -> Response[bytes]:
+    made = answer(msgspec.structs.replace(shown(stored.entry), warnings=warnings), status)
     made.headers["etag"] = tag(stored.tag)
     return made
 
@@ -125,14 +129,15 @@ def _told(stored: Stored[ActionTemplate], status: int = 200) -> Response[bytes]:
 def routes(authoring: Authoring) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
     templates = records(authoring.store.documents)
-    kinds = {name for kind in authoring.kinds for name in (kind.name, *kind.aliases)}
+    kinds = {name: kind for kind in authoring.kinds for name in (kind.name, *kind.aliases)}
 
     def checked(template: ActionTemplate) -> ActionTemplate:
         if not 0 < len(template.name) <= MOST_NAME:
             raise InvalidDocument(f"An action template has a name of 1 to {MOST_NAME} characters.", pointer="/name")
-        if template.type not in kinds:
-            raise InvalidDocument(f"There is no type of steps {template.type[:MOST_NAME]!r}: see /api/v1/plugins.", pointer="/type")
         return template
+
+    async def doubts_of(request: Caller, template: ActionTemplate) -> list[ProblemError] | UnsetType:
+        return await doubts_in(request, "action template", check_template(compiled(template), kinds))
 
     async def list_all(request: Caller) -> Response[bytes]:
         found = [shown(stored.entry) for stored in await templates.all(request.user.account)]
@@ -171,7 +176,9 @@ def routes(authoring: Authoring) -> list[HTTPRouteHandler]:
             created_at=now,
             updated_at=now,
         )
-        return _told(await templates.create(request.user.account, made.id, checked(made)), 201)
+        templates.check_id(made.id)
+        doubtful = await doubts_of(request, checked(made))
+        return _told(await templates.create(request.user.account, made.id, made), 201, doubtful)
 
     @get(TEMPLATE, permission=_READ, operation_id="getTemplate", contract=Contract(gives={200: TemplateInfo}, fails=(404,)))
     async def get_template(request: Caller, template: FromPath[str]) -> Response[bytes]:
@@ -196,7 +203,8 @@ def routes(authoring: Authoring) -> list[HTTPRouteHandler]:
         def make(before: ActionTemplate) -> ActionTemplate:
             return checked(msgspec.structs.replace(before, **changes, version=before.version + 1, updated_at=authoring.clock.now()))
 
-        return _told(await templates.change(request.user.account, template, make, expected=expected_of(request)))
+        doubtful = await doubts_of(request, make((await templates.get(request.user.account, template)).entry))
+        return _told(await templates.change(request.user.account, template, make, expected=expected_of(request)), warnings=doubtful)
 
     @delete(
         TEMPLATE,

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 
 import msgspec
 from litestar import Response, delete, get, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
+from msgspec import UNSET, UnsetType
 
 from flowrunner.api.accounts import answer
-from flowrunner.api.authoring import Authoring, Caller, by_of, offset_of
+from flowrunner.api.authoring import Authoring, Caller, by_of, listed, offset_of, page_answer, rows_of
 from flowrunner.api.bodies import body_of
-from flowrunner.api.checking import refused
-from flowrunner.api.contract import LIMIT, OFFSET, Contract, Parameter
-from flowrunner.api.page import MAX_LIMIT, limit_of
+from flowrunner.api.checking import refused, warnings_in
+from flowrunner.api.contract import CURSOR, LIMIT, PAGED, Contract, Parameter
+from flowrunner.api.page import MAX_LIMIT, cursor, limit_of, place_of
 from flowrunner.api.preconditions import expected_of, tag
+from flowrunner.api.problems import ProblemError
 from flowrunner.api.runs import locate
 from flowrunner.api.secretshapes import time_of
 from flowrunner.api.testshapes import (
@@ -34,13 +37,15 @@ from flowrunner.api.testshapes import (
     shown_score,
     shown_test,
 )
-from flowrunner.api.workflows import Said
+from flowrunner.api.workflows import Said, Variables
 from flowrunner.clock import DAY
 from flowrunner.definitions.entries import machine_name
 from flowrunner.definitions.records import Records, Stored
+from flowrunner.definitions.service import invalid
 from flowrunner.definitions.testcases import FLAKY, LONG_MILLISECONDS, PREFIX, TEST, Result, Score, Test, result_of, score_of, text_of
-from flowrunner.errors import InvalidDefinition, InvalidDocument, NotFound
+from flowrunner.errors import InvalidDocument, NotFound
 from flowrunner.identity.permissions import Permission
+from flowrunner.jsonvalue import JSONValue
 from flowrunner.ports.definitions import Machine
 from flowrunner.ports.documents import DocumentStore
 from flowrunner.ports.executions import ExecutionQuery, Head
@@ -51,11 +56,12 @@ _READ, _WRITE, _START, _RUNS = Permission.MACHINES_READ, Permission.MACHINES_WRI
 RESERVED = frozenset({"search", "stats", "advanced-search", "statistics", "flaky"})
 JUDGED = 50  # executions of a test case that its score is made of
 MONTH = 30 * DAY
+MOST_PER_PAGE = 100  # of an advanced search
 
 
 def tests_of(documents: DocumentStore) -> Records[Test]:
     """The test cases of all accounts."""
-    return Records(documents, TEST, "test case", Test, reserved=RESERVED)
+    return Records(documents, TEST, "test case", Test, reserved=RESERVED, member="testId")
 
 
 async def machine_of(authoring: Authoring, account: str, test: Test) -> Machine:
@@ -63,10 +69,10 @@ async def machine_of(authoring: Authoring, account: str, test: Test) -> Machine:
     return await authoring.cases.unlisted(account, test.id, text_of(test))
 
 
-async def begun(authoring: Authoring, request: Caller, test: Test) -> Head:
-    """Begin an execution of a test case."""
+async def begun(authoring: Authoring, request: Caller, test: Test, variables: Mapping[str, JSONValue]) -> Head:
+    """Begin an execution of a test case; `variables` stand over its own."""
     machine = await machine_of(authoring, request.user.account, test)
-    return await authoring.start(request, machine, await authoring.input_of(request.user.account, {}))
+    return await authoring.start(request, machine, await authoring.input_of(request.user.account, variables))
 
 
 async def _follow(authoring: Authoring, account: str, name: str) -> None:
@@ -81,9 +87,9 @@ async def _follow(authoring: Authoring, account: str, name: str) -> None:
         stored = now
 
 
-async def results_of(authoring: Authoring, account: str, test: str, limit: int) -> list[Result]:
-    """The last executions of a test case, newest first."""
-    query = ExecutionQuery(account=account, machine=machine_name("test", test), limit=limit)
+async def results_of(authoring: Authoring, account: str, test: str, limit: int, *, after: tuple[int, str] | None = None) -> list[Result]:
+    """The last executions of a test case, newest first; those after a place in that list."""
+    query = ExecutionQuery(account=account, machine=machine_name("test", test), limit=limit, after=after)
     return [result_of(head) for head in await authoring.executions.list(query)]
 
 
@@ -96,21 +102,22 @@ def routes(authoring: Authoring) -> list[HTTPRouteHandler]:
     return [*_collection(authoring), *_statistics(authoring), *_one(authoring), *_results(authoring)]
 
 
-async def _checked(authoring: Authoring, request: Caller, test: Test) -> Test:
-    """Raise InvalidDocument or InvalidDefinition for a test case that could not be executed."""
-    if not test.name or not test.group:
-        raise InvalidDocument("A test case has a name and a group.", pointer="/name")
+async def _checked(authoring: Authoring, request: Caller, test: Test) -> list[ProblemError] | UnsetType:
+    """What is doubtful about a test case; raises InvalidDocument or InvalidDefinition for one that could not be executed."""
+    if not test.name:
+        raise InvalidDocument("A test case has a name.", pointer="/name")
+    if not test.group:
+        raise InvalidDocument("A test case has a group.", pointer="/groupId")
     if not 0 <= test.timeout <= 100_000:
         raise InvalidDocument("timeout is 0 to 100000 seconds.", pointer="/timeout")
-    try:
-        await authoring.cases.accept(request.user.account, text_of(test))
-    except InvalidDefinition as error:
-        raise await refused(request, "test", error) from None
-    return test
+    parsed = await authoring.cases.check(request.user.account, text_of(test))
+    if parsed.program is None:
+        raise await refused(request, "test", invalid("test", parsed.diagnostics))
+    return await warnings_in(request, parsed, "")
 
 
-def _told(stored: Stored[Test], status: int = 200) -> Response[bytes]:
-    made = answer(shown_test(stored.entry), status)
+def _told(stored: Stored[Test], status: int = 200, warnings: list[ProblemError] | UnsetType = UNSET) -> Response[bytes]:
+    made = answer(msgspec.structs.replace(shown_test(stored.entry), warnings=warnings), status)
     made.headers["etag"] = tag(stored.tag)
     return made
 
@@ -123,27 +130,29 @@ def _named(test: Test, words: str) -> bool:
 def _collection(authoring: Authoring) -> list[HTTPRouteHandler]:
     tests = tests_of(authoring.store.documents)
 
-    async def page(request: Caller, found: list[Test]) -> Response[bytes]:
+    async def page(request: Caller, found: list[Test], marks: str) -> Response[bytes]:
         limit, offset = limit_of(request.query_params.get("limit", "20")), offset_of(request.query_params.get("offset"))
-        return answer(TestPage([shown_test(test) for test in found[offset : offset + limit]], len(found), limit, offset))
+        part = rows_of(request, found, lambda test: test.id, marks, limit=limit)
+        return page_answer(request, TestPage([shown_test(test) for test in part.rows], len(found), limit, offset, part.following))
 
     async def everything(request: Caller) -> list[Test]:
         return [stored.entry for stored in await tests.all(request.user.account)]
 
-    @get(TESTS, permission=_READ, operation_id="listTests", contract=Contract(gives={200: TestPage}, query=(LIMIT, OFFSET)))
+    @get(TESTS, permission=_READ, operation_id="listTests", contract=Contract(gives={200: TestPage}, query=PAGED))
     async def list_tests(request: Caller) -> Response[bytes]:
-        """Test cases by id: ``?limit=&offset=``."""
-        return await page(request, await everything(request))
+        """Test cases by id: ``?limit=&cursor=`` or ``?limit=&offset=``."""
+        return await page(request, await everything(request), "tests")
 
     @get(
         f"{TESTS}/search",
         permission=_READ,
         operation_id="searchTests",
-        contract=Contract(gives={200: TestPage}, query=(Parameter("q", "Words, all of which are in id, name, objective or tags."), LIMIT, OFFSET)),
+        contract=Contract(gives={200: TestPage}, query=(Parameter("q", "Words, all of which are in id, name, objective or tags."), *PAGED)),
     )
     async def search_tests(request: Caller) -> Response[bytes]:
-        """Test cases that have all these words: ``?q=&limit=&offset=``."""
-        return await page(request, [test for test in await everything(request) if _named(test, request.query_params.get("q", ""))])
+        """Test cases that have all these words: ``?q=&limit=&cursor=`` or ``&offset=``."""
+        words = request.query_params.get("q", "")
+        return await page(request, [test for test in await everything(request) if _named(test, words)], f"tests\n{words}")
 
     @post(
         f"{TESTS}/advanced-search",
@@ -155,8 +164,10 @@ def _collection(authoring: Authoring) -> list[HTTPRouteHandler]:
     async def advanced_search(request: Caller) -> Response[bytes]:
         """Test cases that meet all conditions, also those about their last executions."""
         given = await body_of(request, TestSearch)
-        if not 1 <= given.page <= MAX_LIMIT or not 1 <= given.page_size <= 100:
-            raise InvalidDocument(f"page is 1 to {MAX_LIMIT}, pageSize 1 to 100.", pointer="/page")
+        if not 1 <= given.page <= MAX_LIMIT:
+            raise InvalidDocument(f"page is 1 to {MAX_LIMIT}.", pointer="/page")
+        if not 1 <= given.page_size <= MOST_PER_PAGE:
+            raise InvalidDocument(f"pageSize is 1 to {MOST_PER_PAGE}.", pointer="/pageSize")
         before = time_of(given.last_run_before, "/lastRunBefore")
         found = [test for test in await everything(request) if _named(test, given.keywords) and _is(test, given)]
         judged = [test for test, score in await _scores(authoring, request.user.account, found) if _scored(score, given, before)]
@@ -170,10 +181,11 @@ def _collection(authoring: Authoring) -> list[HTTPRouteHandler]:
         members = members_of(given)
         members["owner"] = members["owner"] or by_of(request.user)
         tests.check_id(given.test_id)
-        test = await _checked(authoring, request, Test(id=given.test_id, created_at=now, updated_at=now, **members))
+        test = Test(id=given.test_id, created_at=now, updated_at=now, **members)
+        doubtful = await _checked(authoring, request, test)
         stored = await tests.create(request.user.account, test.id, test)
         await _follow(authoring, request.user.account, test.id)
-        return _told(stored, 201)
+        return _told(stored, 201, doubtful)
 
     return [list_tests, search_tests, advanced_search, create_test]
 
@@ -257,10 +269,10 @@ def _one(authoring: Authoring) -> list[HTTPRouteHandler]:
             raise InvalidDocument("The id of a test case does not change.", pointer="/testId")
         stored, expected = await tests.get(request.user.account, test), expected_of(request)
         changed = msgspec.structs.replace(stored.entry, **members_of(given), updated_at=authoring.clock.now())
-        await _checked(authoring, request, changed)
+        doubtful = await _checked(authoring, request, changed)
         kept = await tests.change(request.user.account, test, lambda _: changed, expected=stored.tag if expected is None else expected)
         await _follow(authoring, request.user.account, test)
-        return _told(kept)
+        return _told(kept, warnings=doubtful)
 
     @delete(
         TEST_PATH,
@@ -281,12 +293,13 @@ def _one(authoring: Authoring) -> list[HTTPRouteHandler]:
         counts_as="StartExecution",
         operation_id="executeTest",
         status_code=202,
-        contract=Contract(gives={202: TestResult}, fails=(404, 409, 413), keyed=True, resumable=True),
+        contract=Contract(takes=Variables, gives={202: TestResult}, fails=(404, 409, 413), keyed=True, resumable=True),
     )
     async def execute_test(request: Caller, test: FromPath[str]) -> Response[bytes]:
-        """Begin an execution of a test case; its result is that of the run."""
+        """Begin an execution of a test case, with variables over its own; its result is that of the run."""
+        given = await body_of(request, Variables)
         stored = await tests.get(request.user.account, test)
-        return answer(shown_result(result_of(await begun(authoring, request, stored.entry))), 202)
+        return answer(shown_result(result_of(await begun(authoring, request, stored.entry, given.variables))), 202)
 
     return [get_test, update_test, delete_test, execute_test]
 
@@ -295,13 +308,18 @@ def _results(authoring: Authoring) -> list[HTTPRouteHandler]:
     tests = tests_of(authoring.store.documents)
 
     @get(
-        f"{TEST_PATH}/history", permission=_RUNS, operation_id="getTestHistory", contract=Contract(gives={200: list[TestResult]}, fails=(404,), query=(LIMIT,))
+        f"{TEST_PATH}/history",
+        permission=_RUNS,
+        operation_id="getTestHistory",
+        contract=Contract(gives={200: list[TestResult]}, fails=(404,), query=(LIMIT, CURSOR)),
     )
     async def get_history(request: Caller, test: FromPath[str]) -> Response[bytes]:
-        """The last results of a test case, newest first: ``?limit=`` (10)."""
+        """The last results of a test case, newest first: ``?limit=`` (10) with ``&cursor=``; the header ``Link`` has the next page."""
         await tests.get(request.user.account, test)
-        found = await results_of(authoring, request.user.account, test, limit_of(request.query_params.get("limit", "10")))
-        return answer([shown_result(result) for result in found])
+        limit, question = limit_of(request.query_params.get("limit", "10")), f"{request.user.account}\nhistory\n{test}"
+        found = await results_of(authoring, request.user.account, test, limit + 1, after=place_of(request.query_params.get("cursor"), question))
+        last = found[limit - 1] if len(found) > limit else None
+        return listed(request, [shown_result(result) for result in found[:limit]], None if last is None else cursor(last.started_at, last.id, question))
 
     @get("/api/v2/results/{result:str}", permission=_RUNS, operation_id="getTestResult", contract=Contract(gives={200: TestResult}, fails=(404,)))
     async def get_result(request: Caller, result: FromPath[str]) -> Response[bytes]:

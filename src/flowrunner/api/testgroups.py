@@ -14,16 +14,16 @@ from litestar.params import FromPath
 from msgspec import UNSET
 
 from flowrunner.api.accounts import answer
-from flowrunner.api.authoring import Authoring, Caller
+from flowrunner.api.authoring import Authoring, Caller, listed, rows_of
 from flowrunner.api.bodies import body_of
-from flowrunner.api.contract import LIMIT, Contract, Parameter
+from flowrunner.api.contract import PAGED, Contract, Parameter
 from flowrunner.api.idempotency import key_of
 from flowrunner.api.page import limit_of
 from flowrunner.api.preconditions import expected_of, tag
 from flowrunner.api.problems import Refused, of_status
 from flowrunner.api.testcases import machine_of, tests_of
 from flowrunner.api.testshapes import BatchInfo, GroupChange, GroupInfo, GroupNode, NewGroup, shown_batch, shown_group
-from flowrunner.api.workflows import Said
+from flowrunner.api.workflows import Said, Variables
 from flowrunner.definitions.records import Records, Stored
 from flowrunner.definitions.testcases import GROUP, Batch, Group, Test, result_of
 from flowrunner.definitions.testruns import AT_ONCE, MOST_AT_ONCE
@@ -96,7 +96,7 @@ def _concurrency(text: str | None) -> int:
 
 def routes(authoring: Authoring) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
-    groups = Records(authoring.store.documents, GROUP, "group", Group, reserved=frozenset({"tree"}))
+    groups = Records(authoring.store.documents, GROUP, "group", Group, reserved=frozenset({"tree"}), member="groupId")
     return [*_groups(authoring, groups), *_runs(authoring, groups)]
 
 
@@ -195,6 +195,7 @@ def _runs(authoring: Authoring, groups: Records[Group]) -> list[HTTPRouteHandler
         operation_id="executeGroup",
         status_code=202,
         contract=Contract(
+            takes=Variables,
             gives={202: BatchInfo},
             fails=(404, 409, 413),
             query=(Parameter("concurrency", f"How many run at once ({AT_ONCE}).", "integer", least=1, most=MOST_AT_ONCE),),
@@ -203,7 +204,8 @@ def _runs(authoring: Authoring, groups: Records[Group]) -> list[HTTPRouteHandler
         ),
     )
     async def execute_group(request: Caller, group: FromPath[str]) -> Response[bytes]:
-        """Run every test case of a group and of the groups in it, ``?concurrency=`` (10) of them at once, by id."""
+        """Run every test case of a group and of the groups in it, ``?concurrency=`` (10) of them at once, by id; the variables stand over their own."""
+        given = await body_of(request, Variables)
         account, at_once = request.user.account, _concurrency(request.query_params.get("concurrency"))
         await groups.get(account, group)
         names = _within(group, [stored.entry for stored in await groups.all(account)])
@@ -217,16 +219,18 @@ def _runs(authoring: Authoring, groups: Records[Group]) -> list[HTTPRouteHandler
             started_at=now,
             tests=tuple((test.id, "") for test in found),
             revisions=tuple([(await machine_of(authoring, account, test)).revision.id for test in found]),
-            input=dumps(await authoring.input_of(account, {})),
+            input=dumps(await authoring.input_of(account, given.variables)),
             concurrency=at_once,
         )
         return answer(await told(await authoring.testruns.begin(account, batch, key=key_of(request))), 202)
 
-    @get(BATCHES, permission=_RUNS, operation_id="listGroupRuns", contract=Contract(gives={200: list[BatchInfo]}, query=(LIMIT,)))
+    @get(BATCHES, permission=_RUNS, operation_id="listGroupRuns", contract=Contract(gives={200: list[BatchInfo]}, query=PAGED))
     async def list_batches(request: Caller) -> Response[bytes]:
-        """Runs of groups, newest first: ``?limit=`` (20)."""
+        """Runs of groups, newest first: ``?limit=`` (20) with ``&cursor=`` or ``&offset=``; the header ``Link`` has the next page."""
         limit = limit_of(request.query_params.get("limit", "20"))
-        return answer([await told(stored.entry) for stored in (await batches.all(request.user.account))[::-1][:limit]])
+        newest = (await batches.all(request.user.account))[::-1]
+        found = rows_of(request, newest, lambda stored: stored.entry.id, "group runs", limit=limit, newest_first=True)
+        return listed(request, [await told(stored.entry) for stored in found.rows], found.following)
 
     @get(f"{BATCHES}/{{batch:str}}", permission=_RUNS, operation_id="getGroupRun", contract=Contract(gives={200: BatchInfo}, fails=(404,)))
     async def get_batch(request: Caller, batch: FromPath[str]) -> Response[bytes]:

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
+from flowrunner.api.problems import ProblemError
 from flowrunner.definitions.testcases import Batch, Group, Outcome, Priority, Result, Score, Test
 from flowrunner.views.records import moment
+from flowrunner.workflow.testcase import STATUSES
+from flowrunner.workflow.testparts import TYPES_OF_TESTS
 
 GroupType = Literal["service", "module", "folder"]
+# Texts here: the reader of test cases says what else was meant.
+TestType = Annotated[str, Meta(extra_json_schema={"enum": list(TYPES_OF_TESTS)})]
+TestStatus = Annotated[str, Meta(extra_json_schema={"enum": list(STATUSES)})]
 
 
 class NewTest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, rename="camel"):
-    """A test case: what it does is in `http`, `command`, `workflowId`, `workflowDef` or `steps`."""
+    """A test case: what it does is in exactly one of `http`, `command`, `workflowId`, `workflowDef` and `steps`, and `type` says the same."""
 
     test_id: str
     group_id: str
     name: str
-    type: str
+    type: TestType
     priority: Priority = "P1"
-    status: str = "active"
+    status: TestStatus = "active"
     objective: str = ""
+    description: str = ""
     owner_id: str = ""
     timeout: int = 0
+    retry: dict[str, Any] = {}
+    retry_count: int | None = None
+    retry_delay: int | str | None = None
+    disabled: bool = False
+    metadata: dict[str, Any] = {}
     http: dict[str, Any] = {}
     command: dict[str, Any] = {}
     workflow_id: str | None = None
@@ -38,22 +50,28 @@ class NewTest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, rename="
 
 
 class TestChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, rename="camel"):
-    """What is to be changed of a test case; what is left out stays."""
+    """What is to be changed of a test case; what is left out stays, and null takes out what the test case did before."""
 
     test_id: str | None = None
     group_id: str | UnsetType = UNSET
     name: str | UnsetType = UNSET
-    type: str | UnsetType = UNSET
+    type: TestType | UnsetType = UNSET
     priority: Priority | UnsetType = UNSET
-    status: str | UnsetType = UNSET
+    status: TestStatus | UnsetType = UNSET
     objective: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
     owner_id: str | UnsetType = UNSET
     timeout: int | UnsetType = UNSET
-    http: dict[str, Any] | UnsetType = UNSET
-    command: dict[str, Any] | UnsetType = UNSET
+    retry: dict[str, Any] | UnsetType | None = UNSET
+    retry_count: int | UnsetType | None = UNSET
+    retry_delay: int | str | UnsetType | None = UNSET
+    disabled: bool | UnsetType = UNSET
+    metadata: dict[str, Any] | UnsetType = UNSET
+    http: dict[str, Any] | UnsetType | None = UNSET
+    command: dict[str, Any] | UnsetType | None = UNSET
     workflow_id: str | UnsetType | None = UNSET
     workflow_def: dict[str, Any] | UnsetType | None = UNSET
-    steps: dict[str, Any] | list[Any] | UnsetType = UNSET
+    steps: dict[str, Any] | list[Any] | UnsetType | None = UNSET
     variables: dict[str, Any] | UnsetType = UNSET
     assertions: list[dict[str, Any]] | UnsetType = UNSET
     tags: list[str] | UnsetType = UNSET
@@ -62,19 +80,21 @@ class TestChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, renam
 
 
 class TestInfo(NewTest, kw_only=True, rename="camel"):
-    """A test case. Times are RFC 3339 UTC, `timeout` is seconds."""
+    """A test case. Times are RFC 3339 UTC, `timeout` is seconds. `warnings` say what is doubtful about one that has just been kept, if anything is."""
 
     created_at: str
     updated_at: str
+    warnings: list[ProblemError] | UnsetType = UNSET
 
 
 class TestPage(msgspec.Struct):
-    """One page of test cases, by id."""
+    """One page of test cases, by id; `next_cursor` is null on the last one."""
 
     data: list[TestInfo]
     total: int
     limit: int
     offset: int
+    next_cursor: str | None = None
 
 
 class TestSearch(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, rename="camel"):
@@ -206,8 +226,14 @@ def shown_test(test: Test) -> TestInfo:
         priority=test.priority,
         status=test.status,
         objective=test.objective,
+        description=test.description,
         owner_id=test.owner,
         timeout=test.timeout,
+        retry=test.retry,
+        retry_count=test.retry_count,
+        retry_delay=test.retry_delay,
+        disabled=test.disabled,
+        metadata=test.metadata,
         http=test.http,
         command=test.command,
         workflow_id=test.workflow,
@@ -226,13 +252,15 @@ def shown_test(test: Test) -> TestInfo:
 RENAMED = {
     "group_id": "group", "owner_id": "owner", "workflow_id": "workflow", "workflow_def": "definition", "setup_hooks": "setup", "teardown_hooks": "teardown",
 }  # fmt: skip
+OBJECTS = ("http", "command", "steps", "retry")  # null is an empty one of these
 LISTS = ("assertions", "tags", "setup", "teardown")
 
 
 def members_of(given: NewTest | TestChange) -> dict[str, Any]:
     """The members of a test case that a body gives."""
     found = {RENAMED.get(name, name): getattr(given, name) for name in given.__struct_fields__ if name != "test_id"}
-    return {name: tuple(value) if name in LISTS else value for name, value in found.items() if value is not UNSET}
+    members = {name: tuple(value) if name in LISTS else value for name, value in found.items() if value is not UNSET}
+    return {name: {} if value is None and name in OBJECTS else value for name, value in members.items()}
 
 
 def shown_result(result: Result) -> TestResult:

@@ -13,12 +13,12 @@ from msgspec import UNSET, UnsetType
 from flowrunner.api.accounts import answer
 from flowrunner.api.authoring import Authoring, Caller, after_id, by_of, offset_of, page_answer, page_of
 from flowrunner.api.bodies import body_of
-from flowrunner.api.checking import Checked, checked_in, refused
+from flowrunner.api.checking import Checked, checked_in, refused, warnings_in
 from flowrunner.api.contract import PAGED, Contract, Parameter
 from flowrunner.api.filters import statuses_of
 from flowrunner.api.page import cursor, limit_of
 from flowrunner.api.preconditions import expected_of, tag
-from flowrunner.api.problems import Refused, of_status
+from flowrunner.api.problems import ProblemError, Refused, of_status
 from flowrunner.api.runs import RUNS, Run, RunPage, run_of
 from flowrunner.definitions.entries import About, Definition, Kept
 from flowrunner.definitions.search import Search
@@ -59,7 +59,10 @@ class WorkflowChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, r
 
 
 class Workflow(msgspec.Struct, kw_only=True, rename="camel"):
-    """A workflow. Times are RFC 3339 UTC; `versionNumber` counts its texts, `definition` is left out of lists."""
+    """A workflow. Times are RFC 3339 UTC; `versionNumber` counts its texts, `definition` is left out of lists.
+
+    `warnings` say what is doubtful about a definition that has just been kept; without doubts they are left out.
+    """
 
     workflow_id: str
     name: str
@@ -71,6 +74,7 @@ class Workflow(msgspec.Struct, kw_only=True, rename="camel"):
     updated_at: str
     version_number: int
     definition: dict[str, Any] | UnsetType = UNSET
+    warnings: list[ProblemError] | UnsetType = UNSET
 
 
 class WorkflowPage(msgspec.Struct, kw_only=True):
@@ -120,8 +124,8 @@ def shown(definition: Definition, text: str | None = None) -> Workflow:
     )
 
 
-def _tagged(kept: Kept, text: str, status: int = 200) -> Response[bytes]:
-    made = answer(shown(kept.definition, text), status)
+def _tagged(kept: Kept, text: str, status: int = 200, warnings: list[ProblemError] | UnsetType = UNSET) -> Response[bytes]:
+    made = answer(msgspec.structs.replace(shown(kept.definition, text), warnings=warnings), status)
     made.headers["etag"] = tag(kept.tag)
     return made
 
@@ -174,7 +178,7 @@ def _collection(authoring: Authoring) -> list[HTTPRouteHandler]:
             kept = await workflows.create(request.user.account, text, by=by_of(request.user), about=_about(given), name=given.workflow_id)
         except InvalidDefinition as error:
             raise await refused(request, "workflow", error, "/definition") from None
-        made = _tagged(kept, text, 201)
+        made = _tagged(kept, text, 201, await warnings_in(request, await workflows.check(request.user.account, text)))
         made.headers["location"] = f"{WORKFLOWS}/{kept.definition.id}"
         return made
 
@@ -214,7 +218,8 @@ def _one(authoring: Authoring) -> list[HTTPRouteHandler]:
         except InvalidDefinition as error:
             raise await refused(request, "workflow", error, "/definition") from None
         kept, _, revision = await workflows.revision(request.user.account, workflow)
-        return _tagged(kept, revision.definition)
+        doubtful = UNSET if text is None else await warnings_in(request, await workflows.check(request.user.account, text))
+        return _tagged(kept, revision.definition, warnings=doubtful)
 
     @delete(
         WORKFLOW,

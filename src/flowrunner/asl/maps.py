@@ -67,13 +67,14 @@ def map_parts(scope: Scope, fields: JSONObject, *, express: bool) -> MapParts | 
 
 def _warn_idle(scope: Scope, fields: JSONObject, processor: Scope, config: JSONObject, *, distributed: bool) -> None:
     """Tell what the mode makes of no use, and what a distributed Map must have at AWS."""
-    if isinstance(fields.get("Items"), dict):
-        scope.found.warning((*scope.place, "Items"), "Only the items of an array are iterated over; with an object the state fails", "ITEMS_NOT_AN_ARRAY")
     if distributed:
         if "ExecutionType" not in config:
             place = processor.at("ProcessorConfig").place
             scope.found.warning(place, "AWS requires the field 'ExecutionType' in the mode 'DISTRIBUTED'; STANDARD is taken", "MISSING_EXECUTION_TYPE")
         return
+    if isinstance(fields.get("Items"), dict):
+        message = "Only a distributed Map iterates over the members of an object; here the state fails"
+        scope.found.warning((*scope.place, "Items"), message, "ITEMS_NOT_AN_ARRAY")
     for field in _IDLE_INLINE:
         if field in fields:
             scope.found.warning((*scope.place, field), f"Field '{field}' has no effect unless the mode is 'DISTRIBUTED'", WITHOUT_EFFECT)

@@ -178,7 +178,7 @@ def _all_last(scope: Scope, fields: JSONObject, name: str) -> None:
         errors = part.get("ErrorEquals") if isinstance(part, dict) else None
         if taken and isinstance(errors, list) and "States.DataLimitExceeded" not in errors:  # the one error that States.ALL leaves
             scope.found.warning((*scope.place, name, index), "This is never reached: 'States.ALL' before it takes every error", "AFTER_STATES_ALL")
-        taken = taken or (isinstance(errors, list) and "States.ALL" in errors)
+        taken = taken or errors == ["States.ALL"]
 
 
 def _all_alone(scope: Scope, errors: list[str]) -> None:

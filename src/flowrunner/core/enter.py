@@ -20,7 +20,7 @@ from flowrunner.core.resource import Resource, parse_resource
 from flowrunner.core.run import Run
 from flowrunner.core.scope import Attempt, Group, Pause, Scope
 from flowrunner.errors import ExpressionError
-from flowrunner.jsonvalue import JSONValue, Payload, dumps
+from flowrunner.jsonvalue import JSONObject, JSONValue, Payload, dumps
 from flowrunner.lang.moment import parse_timestamp
 
 EVENT_PREFIX = {"lambda": "LambdaFunction", "activity": "Activity", "service": "Task"}
@@ -347,13 +347,14 @@ def _map(run: Run, scope: Scope) -> None:
     open_map(run, scope, work, given, _items(run, scope, work, given))
 
 
-def _items(run: Run, scope: Scope, work: MapWork, given: Payload) -> list[JSONValue]:
+def _items(run: Run, scope: Scope, work: MapWork, given: Payload) -> list[JSONValue] | JSONObject:
+    """An array, for a distributed Map an object too: recorded, an inline one fails with it."""
     if work.reader is not None:
         raise StateFailed(Failure(ITEM_READER_FAILED, "ItemReader is not available in this version of FlowRunner."))
     if work.writer is not None:
         raise StateFailed(Failure(RESULT_WRITER_FAILED, "ResultWriter is not available in this version of FlowRunner."))
     value = given.value if work.items is None else field_value(run, scope, work.items, given.value)
-    if isinstance(value, list):
+    if isinstance(value, list) or (work.distributed and isinstance(value, dict)):
         return value
     if scope.state.language == "JSONata":
         if work.items is None:

@@ -14,8 +14,10 @@ from flowrunner.core.program import Field, GraphWork, LoopWork, MapWork, Paralle
 from flowrunner.core.records import failure_detail
 from flowrunner.core.run import Ended, Run
 from flowrunner.core.scope import Attempt, Group, Scope
-from flowrunner.jsonvalue import JSONValue, Payload, dumps
+from flowrunner.jsonvalue import JSONObject, JSONValue, Payload, dumps
+from flowrunner.limits import MIB
 
+BYTES_AT_ONCE = 32 * MIB  # of what the iterations of a flow's batches that run at once are given: a snapshot holds it
 DISTRIBUTED_CONCURRENCY = 1000  # AWS runs up to 10,000 children of a distributed Map at once
 
 
@@ -33,11 +35,13 @@ def open_parallel(run: Run, scope: Scope, work: ParallelWork, given: Payload) ->
     group.next_index = group.total
 
 
-def open_map(run: Run, scope: Scope, work: MapWork, given: Payload, items: list[JSONValue]) -> None:
-    """Start as many iterations as may run at once; the others follow as places become free."""
+def open_map(run: Run, scope: Scope, work: MapWork, given: Payload, value: list[JSONValue] | JSONObject) -> None:
+    """Start as many iterations as may run at once; the others follow as places become free. Of an object each member is an item."""
+    keyed = isinstance(value, dict)
+    items = [{"Key": key, "Value": member} for key, member in value.items()] if isinstance(value, dict) else value
     run.advance(scope, "MapStateStarted", "mapStateStartedEventDetails", {"length": len(items)})
     limit = _concurrency(run, scope, work, given)
-    group = Group(total=len(items), limit=limit, results=[None] * len(items), items=items)
+    group = Group(total=len(items), limit=limit, results=[None] * len(items), items=items, keyed=keyed)
     if work.distributed:
         tolerated = _tolerated(run, scope, work.tolerated_failure_count, given, whole=True)
         group.tolerated_count = None if tolerated is None else int(tolerated)
@@ -129,7 +133,7 @@ def _open_iteration(run: Run, scope: Scope, group: Group) -> None:
         value = next_batch(group, group.batching, _selecting(run, scope, work, group, items))
     branch = work.processor
     child = Scope(number=run.next_scope(), branch=branch, state=branch.states[branch.start_at], given=Payload(value=value), parent=scope, index=index)
-    child.item = {"Index": index, "Value": value}
+    child.item = {"Index": index, "Value": value} if group.batching is not None else _item(group, index, value)
     child.silent = scope.silent or group.map_run is not None
     # With places given on, an iteration follows the one that made place for it.
     child.last_event = group.first_event if index < group.limit else group.last_event
@@ -138,14 +142,22 @@ def _open_iteration(run: Run, scope: Scope, group: Group) -> None:
     group.open[index] = child
     if work.selector is not None and group.batching is None:
         child.input = Payload(value=_selected(run, scope, work, group, child.item))
+    if run.program.notes:  # which allows more of them at once, and larger ones, than AWS does
+        size = child.input.size() + run.variable_bytes
+        group.limit = min(group.limit, max(1, BYTES_AT_ONCE // max(1, size)))
     run.open_scope(child)
+
+
+def _item(group: Group, index: int, value: JSONValue) -> JSONObject:
+    """The context object's ``Map.Item`` of an item."""
+    return {"Index": index, **value} if group.keyed else {"Index": index, "Value": value}
 
 
 def _selecting(run: Run, scope: Scope, work: MapWork, group: Group, items: list[JSONValue]) -> Callable[[int], JSONValue]:
     """What an item is passed on as, for batches."""
     if work.selector is None:
         return items.__getitem__
-    return lambda place: _selected(run, scope, work, group, {"Index": place, "Value": items[place]})
+    return lambda place: _selected(run, scope, work, group, _item(group, place, items[place]))
 
 
 def _selected(run: Run, scope: Scope, work: MapWork, group: Group, item: JSONValue) -> JSONValue:

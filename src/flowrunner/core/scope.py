@@ -58,6 +58,7 @@ class Group:
     `batching` each is a child of its own. `total` counts children, for a Map its items; so do `failed` and the tolerated failures. `results`
     has a place per child at least. `last_event` is the id of the last event of the child that ended last: the causal parent of what follows
     the group. A scope that waits for a group and is ready all the same has iterations to open. `reason` tells why a loop opens no more of them.
+    With `keyed` the items are the members of an object, each ``{"Key", "Value"}``.
     """
 
     total: int
@@ -77,6 +78,7 @@ class Group:
     tolerated_percentage: float | None = None
     map_run: str | None = None
     reason: str | None = None
+    keyed: bool = False
 
 
 Waiting = Pause | Attempt | Group

@@ -122,7 +122,7 @@ def _pack_wait(wait: Waiting, shared: _Shared) -> list[Any]:
                 wait.tolerated_percentage,
                 wait.map_run,
                 children,
-                *([] if wait.reason is None else [wait.reason]),
+                *([wait.reason, True] if wait.keyed else [] if wait.reason is None else [wait.reason]),
             ]
 
 
@@ -197,7 +197,7 @@ def _unpack_wait(run: Run, scope: Scope, packed: list[Any], values: list[Payload
     group = Group(total=total, limit=limit, results=[None if place is None else values[place] for place in results], next_index=next_index)
     group.next_item, group.done, group.failed, group.first_event, group.last_event = next_item, done, failed, first, last
     group.tolerated_count, group.tolerated_percentage, group.map_run = tolerated, percentage, map_run
-    group.reason = later[0] if later else None
+    group.reason, group.keyed = later[0] if later else None, len(later) > 1
     group.given = None if given is None else values[given]
     if batching is not None:
         most, largest, place = batching

@@ -54,7 +54,7 @@ class Environments:
         self._documents = documents
         self._secrets = secrets
         self._clock = clock
-        self._records = Records(documents, ENVIRONMENT, "environment", Environment, reserved=frozenset({"active"}))
+        self._records = Records(documents, ENVIRONMENT, "environment", Environment, reserved=frozenset({"active"}), member="envId")
 
     async def get(self, account: str, name: str) -> Stored[Environment]:
         """One of them; raises NotFound."""

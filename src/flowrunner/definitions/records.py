@@ -28,11 +28,17 @@ class Stored(Generic[Entry]):
 
 
 class Records(Generic[Entry]):
-    """The entries of one kind. `label` is what they are called; `reserved` ids are refused, because paths of the API mean something else by them."""
+    """The entries of one kind. `label` is what they are called; `reserved` ids are refused, because paths of the API mean something else by them.
 
-    def __init__(self, documents: DocumentStore, kind: str, label: str, shape: type[Entry], *, reserved: frozenset[str] = frozenset()) -> None:
+    `member` is what a body calls the id.
+    """
+
+    def __init__(
+        self, documents: DocumentStore, kind: str, label: str, shape: type[Entry], *, reserved: frozenset[str] = frozenset(), member: str = ""
+    ) -> None:
         self.kind = kind
         self.label = label
+        self._pointer = member and f"/{member}"
         self._documents = documents
         self._reserved = reserved
         self._read = msgspec.json.Decoder(shape).decode
@@ -98,7 +104,9 @@ class Records(Generic[Entry]):
         """Raise InvalidDocument for what is no id."""
         if not _ID.fullmatch(name) or name in self._reserved:
             taken = f"; {', '.join(sorted(self._reserved))} are taken." if self._reserved else "."
-            raise InvalidDocument(f"An id has 1 to 128 letters, digits, dots, dashes and underscores, and begins with a letter or digit{taken}")
+            raise InvalidDocument(
+                f"An id has 1 to 128 letters, digits, dots, dashes and underscores, and begins with a letter or digit{taken}", pointer=self._pointer
+            )
 
     def put(self, account: str, name: str, entry: Entry, tag: int) -> Put:
         """The write of an entry; raises LimitExceeded for one that is too long."""

@@ -188,7 +188,7 @@ class Definitions:
         return Kept(definition, 1)
 
     async def update(self, account: str, name: str, *, by: str, text: str | None = None, about: About | None = None, expected: int | None = None) -> Kept:
-        """Change text or metadata; another text is a new version, the same text none. `expected` is the tag that must be stored.
+        """Change text or metadata; another text is a new version, the same text none, and what changes nothing is not written. `expected` is the tag that must be stored.
 
         Of the text's own metadata those are taken that it says otherwise than the version before; `about` is over them.
 
@@ -212,7 +212,10 @@ class Definitions:
                 changes["versions"] = (*before.versions, Version(before.latest.number + 1, revision.id, now, by))
             custom = merged(merged(before.custom, changes.get("custom", {})), about.custom)
             changes |= about.changes() | {"custom": custom}
-            after = msgspec.structs.replace(before, **{**checked(changes), "updated_at": now})
+            after = msgspec.structs.replace(before, **checked(changes))
+            if after == before:
+                return kept
+            after = msgspec.structs.replace(after, updated_at=now)
             try:
                 await self._put(account, after, kept.tag)
             except DocumentConflict:
@@ -305,7 +308,7 @@ class Definitions:
         return name
 
 
-def invalid(form: Format, diagnostics: tuple[Diagnostic, ...]) -> InvalidDefinition:
+def invalid(form: str, diagnostics: tuple[Diagnostic, ...]) -> InvalidDefinition:
     """The refusal of a text: its first error, and how many more there are."""
     wrong = [found for found in diagnostics if found.severity == "ERROR"]
     rest = len(wrong) - 1

@@ -50,7 +50,7 @@ class ActionTemplate(msgspec.Struct, frozen=True, kw_only=True):
 
 def records(documents: DocumentStore) -> Records[ActionTemplate]:
     """The templates of all accounts."""
-    return Records(documents, KIND, "action template", ActionTemplate, reserved=frozenset({"accessible"}))
+    return Records(documents, KIND, "action template", ActionTemplate, reserved=frozenset({"accessible"}), member="templateId")
 
 
 async def around(store: Store, account: str, text: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from flowrunner.jsonvalue import JSONObject, dumps, loads
+from flowrunner.jsonvalue import dumps, loads
 from flowrunner.ports.executions import Head
 
 TEST, GROUP, BATCH = "test", "test-group", "test-result"
@@ -32,8 +32,14 @@ class Test(msgspec.Struct, frozen=True, kw_only=True):
     priority: Priority = "P1"
     status: str = "active"
     objective: str = ""
+    description: str = ""
     owner: str = ""
     timeout: int = 0
+    retry: dict[str, Any] = {}
+    retry_count: int | None = None
+    retry_delay: int | str | None = None
+    disabled: bool = False
+    metadata: dict[str, Any] = {}
     http: dict[str, Any] = {}
     command: dict[str, Any] = {}
     workflow: str | None = None
@@ -104,20 +110,30 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
 def text_of(test: Test) -> str:
     """The text of a test case, as its front end reads it (``workflow/testcase.py``)."""
-    bodies = {"workflowId": test.workflow, "workflowDef": test.definition, "steps": test.steps}
-    made: JSONObject = {"testId": test.id, "name": test.name, **{name: body for name, body in bodies.items() if body}}
-    if not any(bodies.values()) and test.type in ("http", "command"):
-        made |= {"type": test.type, test.type: getattr(test, test.type) or None}
-    more = {
+    members = {
+        "testId": test.id,
+        "name": test.name,
+        "type": test.type,
+        "http": test.http,
+        "command": test.command,
+        "workflowId": test.workflow,
+        "workflowDef": test.definition,
+        "steps": test.steps,
         "status": test.status,
         "objective": test.objective,
+        "description": test.description,
         "timeout": test.timeout,
+        "retry": test.retry,
+        "retryCount": test.retry_count,
+        "retryDelay": test.retry_delay,
+        "disabled": test.disabled,
+        "metadata": test.metadata,
         "variables": test.variables,
         "assertions": list(test.assertions),
         "setupHooks": list(test.setup),
         "teardownHooks": list(test.teardown),
     }
-    return dumps(made | {name: value for name, value in more.items() if value})
+    return dumps({name: value for name, value in members.items() if value or name in ("retryCount", "retryDelay", "type")})
 
 
 # --- what executions say

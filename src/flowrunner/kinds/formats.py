@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import re2  # type: ignore[import-untyped]
 
 from flowrunner.errors import ExpressionSyntaxError
-from flowrunner.jsonvalue import JSONValue
+from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.durations import read_limit, read_seconds
 from flowrunner.lang.cron import Cron
 from flowrunner.lang.moment import is_timestamp
@@ -86,8 +86,11 @@ def _status(value: JSONValue) -> str | None:
 
 
 def _assertion(value: JSONValue) -> str | None:
-    """What `expected` must be for the comparison, where it is a constant."""
+    """What `expected` must be for the comparison, where it is a constant; null is a value, too."""
+    missing = _missing_of(value)
     expected = value.get("expected")
+    if missing is not None:
+        return missing
     if isinstance(expected, str) and ("{{" in expected or "${" in expected):
         return None
     match value.get("type"):
@@ -105,6 +108,18 @@ def _assertion(value: JSONValue) -> str | None:
         case "greaterThan" | "lessThan" | "gte" | "lte":
             number = isinstance(expected, int | float | str) and not isinstance(expected, bool)
             return None if number else "must have a number or a text as 'expected'"
+    return None
+
+
+def _missing_of(assertion: JSONObject) -> str | None:
+    """What an assertion needs, and does not have: without it, it would compare with nothing."""
+    match assertion.get("type"):
+        case "equals" | "notEquals" | "contains" | "notContains":
+            return None if "expected" in assertion else "must have a value as 'expected' (null is one)"
+        case "status_code":
+            return None if assertion.keys() & {"expected", "value", "in"} else "must have a status as 'expected', or a list of them as 'in'"
+        case "json_path":
+            return None if assertion.get("path") else "must have a path as 'path'"
     return None
 
 

@@ -7,7 +7,7 @@ from flowrunner.kinds.formats import METHOD, STATUS
 from flowrunner.kinds.info import KindInfo, address, anything, boolean, duration, fields, integer, listed, mapping, number, text
 
 EGRESS = ("FlowRunner.EgressRefused", "the address is not public, and the operator has not allowed it (`[http] allow`)")
-UNREACHABLE = ("States.Http.Socket", "the server could not be reached, or did not speak HTTP")
+UNREACHABLE = ("States.Http.Socket", "the server could not be reached, closed the connection, or gave an answer that is not sound HTTP")
 TOO_LARGE = ("States.DataLimitExceeded", "the response is larger than the limit profile allows")
 BAD_PARAMETERS = ("FlowRunner.InvalidParameters", "a parameter cannot be used; the cause names it")
 
@@ -37,7 +37,7 @@ HTTP_REQUEST = KindInfo(
     title="HTTP request",
     aliases=("http",),
     description=(
-        "Sends a request. In a flow every answer is a result, and its status picks the edge; one of 500 to 599 is tried again first where the node has `retry`. In a workflow the body's own keys stand in the output "
+        "Sends a request. In a flow every answer is a result, and its status picks the edge; one of 500 to 599 is tried again first where the node has `retry`. When the server dies while a GET, HEAD or OPTIONS is under way, it is sent again; any other ends in `FlowRunner.OutcomeUnknown`. In a workflow the body's own keys stand in the output "
         "beside `status` and `response`, and a status outside 200-299 fails the step unless `expectedStatus` or `assertions` say otherwise. "
         "A body is read as JSON when its media type is `application/json` or ends in `+json`."
     ),
@@ -71,8 +71,8 @@ HTTP_REQUEST = KindInfo(
             "body": anything("The body: JSON as a value, anything else as text."),
             "raw_body": text("The body as text."),
             "body_base64": text("The body, when it is no text."),
-            "metadata": fields({"url": text("The last address."), "method": text("The method."), "redirects": integer("How many were followed."), "size": integer("Bytes of the body.")}),
-            "success": boolean("Whether the status is 200-299."),
+            "metadata": fields({"url": text("The last address."), "method": text("The method that it was asked with."), "redirects": integer("How many were followed."), "size": integer("Bytes of the body.")}),
+            "success": boolean("Whether the status is 200-299. One of 300-399 that is not followed takes the action `success`, too."),
             "timing_ms": number("How long it took, in milliseconds."),
         },
         closed=False,

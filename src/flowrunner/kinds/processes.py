@@ -13,7 +13,7 @@ COMMAND = KindInfo(
     title="Command",
     description=(
         "Starts a program that the operator has allowed, with a list of arguments and without a shell: an argument reaches the program as it is, whatever is in it. "
-        "The program has an environment with `PATH` and `LANG` alone and a new folder of its own; it and everything it started are killed when the step is cancelled or takes too long. "
+        "The program has a new folder of its own and an environment of `PATH`, `LANG` and a mark by which its descendants are found (`CHILD_OF_FLOWRUNNER`); it and everything it started are killed when the step is cancelled or takes too long. "
         "In a workflow an exit code other than 0 fails the step; in a flow it takes the action `error`, and is tried again first where the node has `retry`."
     ),
     parameters=fields(

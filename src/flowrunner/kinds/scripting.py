@@ -62,7 +62,11 @@ SCRIPT = KindInfo(
         "description": "A `script` in JavaScript, or the name of a registered Python `function`.",
     },
     outputs=anything("What the script returns."),
-    errors=(*SCRIPT_ERRORS, ("FlowRunner.InvalidParameters", "the language is not to be had here; the cause says what is")),
+    errors=(
+        *SCRIPT_ERRORS,
+        ("FlowRunner.InvalidParameters", "the language is not to be had here; the cause says what is"),
+        ("FlowRunner.NodeFailed", "a Python function returned too much, or failed with an error that has no name of its own"),
+    ),
     pure=True,
 )
 KINDS = (TRANSFORM, CONDITION, SCRIPT)

@@ -39,7 +39,7 @@ STORE = KindInfo(
     ),
     outputs=anything(f"`get`: `{{key, value, found}}`. `set`, `increment`, `append`: `{{key, value}}`. `delete`: `{{key, deleted}}`. `list`: `{{keys, count}}`. `query`: {_QUERY_OUTPUT}, each item `{{key, value}}`."),
     actions=("success", "not_found"),
-    errors=(BAD_PARAMETERS, _TAKEN, ("FlowRunner.StoreType", "what is there is no number (`increment`) or no list (`append`)"), ("States.DataLimitExceeded", "the value is larger than 256 KiB")),
+    errors=(BAD_PARAMETERS, _TAKEN, ("FlowRunner.StoreType", "what is there is no number (`increment`) or no list (`append`)"), ("FlowRunner.SecretNotAllowed", "the value to keep holds a secret"), ("States.DataLimitExceeded", "the value is larger than 256 KiB")),
 )  # fmt: skip
 DATABASE = KindInfo(
     name="database",
@@ -85,7 +85,7 @@ DATABASE = KindInfo(
     ),
     outputs=anything("`select`, `query`: `{rows, row_count, rowCount, columns}`. `execute`: `{affected}`, with RETURNING also `rows` and `row_count`. `transaction`: `{affected, results}`. `batch`: `{affected, batches}`. With `table_name`: `{key, value, found}`, `{key, value}`, `{key, deleted}`, `{items, count}`."),
     actions=("success", "not_found"),
-    errors=(EGRESS, BAD_PARAMETERS, ("FlowRunner.DatabaseError", "the database refused the statement; the cause has its message"), ("FlowRunner.ConstraintViolated", "a constraint stands against it"), ("FlowRunner.DatabaseConflict", "another transaction is in the way (locked, deadlock, serialization); the same again may work"), ("FlowRunner.DatabaseUnreachable", "it could not be reached"), ("FlowRunner.MissingExtra", "PostgreSQL's driver is not installed"), ("States.DataLimitExceeded", "the rows are more than `max_rows` or `max_bytes`")),
+    errors=(EGRESS, BAD_PARAMETERS, ("FlowRunner.DatabaseError", "the database refused the statement; the cause has its message"), ("FlowRunner.ConstraintViolated", "a constraint stands against it"), ("FlowRunner.DatabaseConflict", "another transaction is in the way (locked, deadlock, serialization); the same again may work"), ("FlowRunner.DatabaseUnreachable", "it could not be reached"), ("FlowRunner.MissingExtra", "PostgreSQL's driver is not installed"), ("FlowRunner.NodeFailed", "the operator has named no folder for SQLite files (`database_folder`)"), ("States.DataLimitExceeded", "the rows are more than `max_rows` or `max_bytes`")),
 )  # fmt: skip
 DYNAMODB = KindInfo(
     name="dynamodb",

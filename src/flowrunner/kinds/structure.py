@@ -5,6 +5,8 @@ from __future__ import annotations
 from flowrunner.kinds.http import BAD_PARAMETERS
 from flowrunner.kinds.info import KindInfo, anything, boolean, choice, fields, integer, listed, mapping, text
 
+NO_SECRETS = ("FlowRunner.SecretNotAllowed", "in a workflow: what it is given holds a secret, which the history of the other would keep")
+
 FLOW = KindInfo(
     name="flow",
     title="Sub-flow",
@@ -13,7 +15,7 @@ FLOW = KindInfo(
     parameters=fields({"flow_id": text("The flow."), "input": anything("Its input. Default: this node's input."), "wait": boolean("Whether to wait for its end.", default=True)}, "flow_id"),
     outputs=anything("What the flow gave; without `wait` `{execution_id}`."),
     actions=("success", "error"),
-    errors=(BAD_PARAMETERS, ("States.TaskFailed", "the flow failed, does not exist, or would be nested too deep; the cause is `ERROR: CAUSE` of the flow that failed, or says why none was started")),
+    errors=(BAD_PARAMETERS, NO_SECRETS, ("States.TaskFailed", "the flow failed, does not exist, or would be nested too deep; the cause is `ERROR: CAUSE` of the flow that failed, or says why none was started")),
     structural=True,
 )  # fmt: skip
 WORKFLOW = KindInfo(
@@ -22,7 +24,7 @@ WORKFLOW = KindInfo(
     description="Starts a stored step workflow of the account as a run of its own and waits for its end. Executions nest 32 levels deep.",
     parameters=fields({"workflowId": text("The workflow."), "variables": mapping("Its variables."), "wait": boolean("Whether to wait for its end.", default=True)}, "workflowId"),
     outputs=anything("The run's variables and outputs; without `wait` `{runId}`."),
-    errors=(BAD_PARAMETERS, ("States.TaskFailed", "the run failed, the workflow does not exist or would be nested too deep; the cause is `ERROR: CAUSE` of the run, or says why none was started")),
+    errors=(BAD_PARAMETERS, NO_SECRETS, ("States.TaskFailed", "the run failed, the workflow does not exist or would be nested too deep; the cause is `ERROR: CAUSE` of the run, or says why none was started")),
     structural=True,
 )  # fmt: skip
 MERGE = KindInfo(

@@ -84,6 +84,7 @@ CRON = KindInfo(
     errors=(
         ("FlowRunner.InvalidParameters", "the schedule cannot be read, or another parameter cannot be used; the cause names it"),
         ("FlowRunner.NotFound", "there is no such schedule or flow"),
+        ("FlowRunner.NodeFailed", "the schedule could not be kept or found now; the cause says why"),
     ),
 )
 KINDS = (DELAY, WAIT, CRON)

@@ -35,7 +35,7 @@ class Unreachable(FlowRunnerError):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer: header names in lower case, each with its values in order. `url` is the last address, `redirects` how many led there."""
+    """An answer: header names in lower case, each with its values in order. `method` and `url` are the last ones, `redirects` how many led there."""
 
     status: int
     reason: str
@@ -43,6 +43,7 @@ class Response:
     body: bytes
     url: str = ""
     redirects: int = 0
+    method: str = ""
 
     def header(self, name: str) -> str:
         """The first value of a header; empty when it is absent."""
@@ -115,7 +116,7 @@ class GuardedClient:
                 answer = await self._once(method, there, sent, body)
                 location = answer.header("location")
                 if answer.status not in _REDIRECTS or not location or not redirects:
-                    return replace(answer, url=str(there.url), redirects=followed)
+                    return replace(answer, url=str(there.url), redirects=followed, method=method)
                 then = destination(location, there.url)
                 if answer.status == 303 or (answer.status in (301, 302) and method == "POST"):
                     method, body = ("HEAD" if method == "HEAD" else "GET"), None
@@ -139,7 +140,7 @@ class GuardedClient:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(error, TimeoutError):
                 raise
-            raise Unreachable(f"{there.host}:{there.port} cannot be reached: {type(error).__name__}.") from None
+            raise Unreachable(f"{there.host}:{there.port} {_trouble(error)}: {type(error).__name__}.") from None
         names: dict[str, list[str]] = {}
         for name, value in response.headers.items():
             names.setdefault(name.lower(), []).append(value)
@@ -154,3 +155,12 @@ class GuardedClient:
                 raise LimitExceeded(f"The response is larger than {self._max_bytes} bytes.")
             parts.append(part)
         return b"".join(parts)
+
+
+def _trouble(error: Exception) -> str:
+    """What went wrong with a server, as far as it was reached."""
+    if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
+        return "gave an answer that cannot be read"
+    if isinstance(error, aiohttp.ClientConnectionError) and not isinstance(error, aiohttp.ClientConnectorError):
+        return "closed the connection before its answer was whole"
+    return "cannot be reached"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
-
 from flowrunner.core.records import Record
+from flowrunner.jsonvalue import loads
 from flowrunner.ports.executions import ExecutionStore, Head, Status
 from flowrunner.views.lines import line
 from flowrunner.views.records import ENDS, TURNS, Entry, at, details, entries, failure_text, has_notes, moment, shown_definition
@@ -61,7 +60,7 @@ class StatusFold:
             self._node = told["stepId"]
             return True
         if kind == "StepCompleted" and "output" in record["note"]:
-            self._results[record["note"]["stepId"]] = orjson.loads(record["note"]["output"])
+            self._results[record["note"]["stepId"]] = loads(record["note"]["output"])
         return False
 
     def _turn(self, kind: str, record: Record) -> None:
@@ -82,7 +81,7 @@ class StatusFold:
         if kind.endswith("StateExited"):
             told = details(record)
             if "output" in told:
-                self._results[told["name"]] = orjson.loads(told["output"])
+                self._results[told["name"]] = loads(told["output"])
         return False
 
     def shown(self) -> dict[str, Any]:

@@ -6,10 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from flowrunner.core.records import Record
-from flowrunner.jsonvalue import JSONValue
+from flowrunner.jsonvalue import JSONValue, loads
 from flowrunner.ports.executions import ExecutionStore, Head
 from flowrunner.views.lines import line
 from flowrunner.views.records import ENDS, at, details, entries, failure_text, moment
@@ -81,7 +79,7 @@ class StepsFold:
             type=told.get("stepType", ""),
             started=at(record),
             iteration=told.get("iteration"),
-            given=None if given is None else orjson.loads(given),
+            given=None if given is None else loads(given),
         )
         self._steps.append(step)
         self._open.setdefault((step.id, step.iteration), []).append(step)
@@ -107,7 +105,7 @@ class StepsFold:
             del self._events[number]
         step.events.clear()
         step.status, step.duration, step.ended = told["status"], told["duration"], at(record)
-        step.output = orjson.loads(told["output"]) if "output" in told else None
+        step.output = loads(told["output"]) if "output" in told else None
         step.error = failure_text(told.get("error"), told.get("cause"))
 
     def _skip(self, record: Record) -> None:
@@ -121,7 +119,7 @@ class StepsFold:
         parameters = details(record).get("parameters")
         if step is None or parameters is None:
             return False
-        given = orjson.loads(parameters)
+        given = loads(parameters)
         step.given = given["params"] if isinstance(given, dict) and "params" in given else given
         return True
 
@@ -234,7 +232,7 @@ async def read_context(executions: ExecutionStore, head: Head, variables: Mappin
         for _, record in page:
             told = record.get("note", {})
             if record["type"] == "StepCompleted" and "output" in told:
-                outputs[told["stepId"]] = orjson.loads(told["output"])
+                outputs[told["stepId"]] = loads(told["output"])
             elif record["type"] == "VariableChanged" and told["changeType"] == "delete":
                 values.pop(told["name"], None)
             elif record["type"] == "VariableChanged":

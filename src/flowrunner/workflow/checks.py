@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 from flowrunner.jsonvalue import JSONObject, JSONValue
@@ -18,6 +19,12 @@ from flowrunner.workflow.fields import ASSERTION, INVALID_VALUE, MISSING_FIELD, 
 STATUS, PATH, EXIT, STDOUT = "status_code", "json_path", "exit_code", "stdout_contains"
 TYPES = (STATUS, PATH, EXIT, STDOUT, *COMPARISONS)
 ASSERTIONS = "assertions"
+EXPECTED = ("expected", "value", "equals")
+VALUES = (*EXPECTED, "actual")  # members of which null is a value
+ALONE = ("exists", "notExists")  # comparisons that need nothing beside what they look at
+# What stands for the last step of a stored workflow, and for the body of its answer; each also with what the run gave around it. Ids have no dots.
+LAST, BODY, OR_RUN = "test.last", "test.body", ".run"
+_WHOLE = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 
 
 def has_exit_code(assertions: Sequence[JSONValue]) -> bool:
@@ -30,37 +37,55 @@ def is_actual(place: Place) -> bool:
     return len(place) == 3 and place[0] == ASSERTIONS and place[2] == "actual"
 
 
-def for_request(found: Findings, assertions: Sequence[JSONValue]) -> list[JSONValue]:
-    """As a request checks its answer itself: a status other than 2xx is a failure only if none is asserted."""
-    read = _read(found, assertions)
-    return [_status(one, place, found) if one["type"] == STATUS else _compared(found, one, place, answers=True) for one, place in read]
+def is_actual_of(place: Place) -> bool:
+    """The same in a list of assertions."""
+    return len(place) == 2 and place[1] == "actual"
 
 
-def checks_of(found: Findings, assertions: Sequence[JSONValue], *, step: str, answers: bool) -> list[JSONValue]:
-    """Assertions on the output of a step that has ended; `answers` tells that it was a request."""
-    output = f"nodes[{json.dumps(step)}].output"
+def statuses_of(assertions: Sequence[JSONValue]) -> list[JSONValue]:
+    """What is asserted of the status: of each assertion about it the status, or the list of those that will do."""
+    statuses = [one for one in assertions if isinstance(one, dict) and one.get("type") == STATUS]
+    return [one.get("in", _expected(one, None)) for one in statuses]
+
+
+def checks_of(
+    found: Findings, assertions: Sequence[JSONValue], *, step: str, answers: bool, stored: bool = False, place: Place = (ASSERTIONS,)
+) -> list[JSONValue]:
+    """Assertions on the output of a step that has ended; `answers` tells that it was a request, `place` where they stand.
+
+    `stored`: it is the last step of a stored workflow, which has run elsewhere.
+    """
+    output = _output(step)
     checks: list[JSONValue] = []
-    for one, place in _read(found, assertions):
+    for one, at in _read(found, assertions, place):
         if one["type"] == STATUS:
-            wanted = _status(one, place, found)
-            checks.append(_one_of(wanted, output) if "in" in wanted else {**wanted, "type": "equals", "path": "status", "actual": f"{{{{{output}}}}}"})
-        else:
-            checks.append({"actual": f"{{{{{output}}}}}", **_compared(found, one, place, answers=answers)})
+            checks.append(_of_status(_status(one, at, found), output))
+            continue
+        compared = _compared(found, one, at, answers=answers)
+        about = _output((BODY if one["type"] == PATH else step) + (OR_RUN if "path" in compared else "")) if stored else output
+        checks.append({"actual": f"{{{{{about}}}}}", **compared})
     return checks
 
 
-def _one_of(wanted: JSONObject, output: str) -> JSONObject:
-    listed = json.dumps(wanted["in"])
-    said = wanted.get("message") or f"the status is {{{{{output}.status}}}}; asserted: one of {listed}"
-    return {"type": "contains", "actual": wanted["in"], "expected": f"{{{{{output}.status}}}}", "message": said}
+def _output(step: str) -> str:
+    return f"nodes[{json.dumps(step)}].output"
 
 
-def _read(found: Findings, assertions: Sequence[JSONValue]) -> list[tuple[JSONObject, Place]]:
+def _of_status(wanted: JSONObject, output: str) -> JSONObject:
+    """The status as a comparison: it is the one, or one of the list."""
+    if "in" not in wanted:
+        said = f"the status is {{{{{output}.status}}}}; asserted: {wanted['expected']}"
+        return {**wanted, "type": "equals", "path": "status", "actual": f"{{{{{output}}}}}", "message": wanted.get("message") or said}
+    said = f"the status is {{{{{output}.status}}}}; asserted: one of {json.dumps(wanted['in'])}"
+    return {"type": "contains", "actual": wanted["in"], "expected": f"{{{{{output}.status}}}}", "message": wanted.get("message") or said}
+
+
+def _read(found: Findings, assertions: Sequence[JSONValue], around: Place) -> list[tuple[JSONObject, Place]]:
     """The assertions of a known type, and where they stand."""
     read: list[tuple[JSONObject, Place]] = []
     for index, value in enumerate(assertions):
-        place: Place = (ASSERTIONS, index)
-        given = read_object(found, value, place, ASSERTION)
+        place: Place = (*around, index)
+        given = read_object(found, value, place, ASSERTION, nulls=VALUES)
         kind = given.get("type")
         if kind not in TYPES:
             hint = meant(kind, TYPES) if kind is not None else f"There are: {', '.join(TYPES)}."
@@ -88,14 +113,27 @@ def _compared(found: Findings, given: JSONObject, place: Place, *, answers: bool
     """One of the comparisons of ``assert``, about the whole output unless it names a value of its own."""
     match given["type"]:
         case "exit_code":
-            return {"type": "equals", "path": "exitCode", "expected": _expected(given, 0), **_message(given)}
+            expected = _expected(given, None)
+            if not (has_braces(expected) or (isinstance(expected, int | str) and _WHOLE.fullmatch(str(expected)))):
+                said = f"'expected' must be an exit code, a whole number; {shown(expected)} stands there."
+                found.refuse(place, said, INVALID_VALUE, hint="Write expected: 0.")
+            return {"type": "equals", "path": "exitCode", "expected": 0 if expected is None else expected, **_message(given)}
         case "stdout_contains":
-            return {"type": "contains", "path": "stdout", "expected": _expected(given, ""), **_message(given)}
+            expected = _expected(given, None)
+            if not isinstance(expected, str) or not expected:
+                said = f"'expected' must be the text that is looked for; {shown(expected)} stands there."
+                found.refuse(place, said, INVALID_VALUE, hint="Write expected: and the text.")
+            return {"type": "contains", "path": "stdout", "expected": "" if expected is None else expected, **_message(given)}
         case "json_path":
             return _by_path(found, given, place, answers=answers)
-    made = {name: value for name, value in given.items() if name in ("type", "path", "actual", "message")} | {"expected": _expected(given, None)}
+    made = {name: value for name, value in given.items() if name in ("type", "path", "actual", "message")} | _comparand(given, given["type"])
     _check(found, made, place)
     return made
+
+
+def _comparand(given: JSONObject, kind: str) -> JSONObject:
+    """``expected``, which may be null; nothing where it is missing, and is needed."""
+    return {"expected": _expected(given, None)} if kind in ALONE or any(name in given for name in EXPECTED) else {}
 
 
 def _check(found: Findings, assertion: JSONObject, place: Place) -> None:
@@ -118,12 +156,12 @@ def _by_path(found: Findings, given: JSONObject, place: Place, *, answers: bool)
     inner = path.removeprefix("$")
     base = "response.body" if answers else ""
     whole = f"{base}{inner if inner.startswith(('.', '[')) or not inner else f'.{inner}'}".removeprefix(".")
-    compares = any(name in given for name in ("expected", "value", "equals"))
+    compares = any(name in given for name in EXPECTED)
     kind = given.get("operator") or ("equals" if compares else "notExists" if given.get("exists") is False else "exists")
     if kind not in COMPARISONS:
         found.error((*place, "operator"), f"There is no comparison {shown(kind)}.", INVALID_VALUE, hint=meant(kind, COMPARISONS))
     if kind == "exists" and given.get("exists") is False:
         kind = "notExists"
-    made = {"type": kind, **({"path": whole} if whole else {}), "expected": _expected(given, None), **_message(given)}
+    made = {"type": kind, **({"path": whole} if whole else {}), **_comparand(given, kind), **_message(given)}
     _check(found, made, place)
     return made

@@ -25,7 +25,7 @@ EVERYTHING = ("States.ALL", "States.DataLimitExceeded")  # which States.ALL does
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step, read."""
+    """One step, read. `gives` are the outputs that its action template names, with where they are."""
 
     id: str
     place: Place
@@ -34,6 +34,7 @@ class Step:
     config: JSONObject
     needs: tuple[str, ...] = ()
     config_place: Place | None = None  # where the config stands if not in the step
+    gives: JSONObject = field(default_factory=dict)
 
     @property
     def label(self) -> Label:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.reading.findings import Findings, Place
@@ -91,8 +91,8 @@ def kind_of(given: JSONObject) -> JSONValue:
     return given.get("type") or ("while" if "condition" in given and "source" not in given else "count" if "count" in given else "forEach")
 
 
-def read_object(found: Findings, value: JSONValue, place: Place, known: Mapping[str, str]) -> JSONObject:
-    """The members that are what they should be; the others are among the findings. A member that is null is absent."""
+def read_object(found: Findings, value: JSONValue, place: Place, known: Mapping[str, str], *, nulls: Collection[str] = ()) -> JSONObject:
+    """The members that are what they should be; the others are among the findings. A member that is null is absent, but for those of `nulls`."""
     if not isinstance(value, dict):
         found.error(place, f"It must be an object with {', '.join(known)}; {shown(value)} stands there.", INVALID_VALUE)
         return {}
@@ -103,7 +103,7 @@ def read_object(found: Findings, value: JSONValue, place: Place, known: Mapping[
             if not name.startswith(EXTENSION):
                 found.error((*place, name), f"'{name}' is not known here.", UNKNOWN_FIELD, hint=meant(name, known))
         elif part is None:
-            continue
+            good.update({name: None} if name in nulls else {})
         elif not isinstance(part, TYPES[wanted]) or (isinstance(part, bool) and bool not in TYPES[wanted] and object not in TYPES[wanted]):
             found.error((*place, name), f"'{name}' must be {wanted}; {shown(part)} stands there.", INVALID_VALUE)
         else:

@@ -8,14 +8,14 @@ from dataclasses import replace
 from flowrunner.core.program import Branch, Catcher, GraphNode, GraphWork, Kind, PassWork, Retrier, State, Template, Work
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.braces import has_braces
-from flowrunner.reading.findings import Place
+from flowrunner.reading.findings import Findings, Place
 from flowrunner.reading.wording import meant, shown
 from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
 from flowrunner.workflow.fields import DUPLICATE_ID, INVALID_VALUE, MISSING_FIELD, OLDER_NAMES, RETRY, STEP, read_object
 from flowrunner.workflow.members import check_step
 from flowrunner.workflow.order import check_order, needs_of
 from flowrunner.workflow.paths import Path, read_path
-from flowrunner.workflow.templates import Constant, Failed, Inner, Kept, Succeeded
+from flowrunner.workflow.templates import Constant, Failed, Inner, Kept, Named, Succeeded
 from flowrunner.workflow.templateuse import check_use
 
 UNKNOWN_KIND = "UNKNOWN_KIND"
@@ -91,15 +91,17 @@ def _named(compiling: Compiling, value: JSONValue, place: Place) -> dict[str, tu
 
 def _step(compiling: Compiling, name: str, given: JSONObject, place: Place, needs: tuple[str, ...]) -> Step:
     template = given.get("actionTemplateId")
+    gives: JSONObject = {}
     if template is not None:
         given = _expanded(compiling, given, template, place)
+        gives = compiling.templates.get(template, {}).get("outputs", {})
     wanted = given.get("onError", "abort")
     if wanted not in ("abort", "continue", "retry"):
         compiling.found.error((*place, "onError"), f"'onError' must be abort, continue or retry; {shown(wanted)} stands there.", INVALID_VALUE)
     kind = given.get("type") or _kind_by_members(given)
     if kind is None:
         compiling.found.error(place, "'type' is missing: it says what the step does.", MISSING_FIELD)
-    return Step(name, place, given, OLDER_NAMES.get(kind or "", kind or ""), given.get("config", {}), needs)
+    return Step(name, place, given, OLDER_NAMES.get(kind or "", kind or ""), given.get("config", {}), needs, gives=gives)
 
 
 def _kind_by_members(given: JSONObject) -> str | None:
@@ -128,7 +130,6 @@ def _expanded(compiling: Compiling, given: JSONObject, name: str, place: Place) 
         "type": template.get("type", given.get("type")),
         "config": {**template.get("config", {}), **given.get("config", {})},
         "inputs": inputs,
-        "outputs": {**template.get("outputs", {}), **given.get("outputs", {})},
     }
 
 
@@ -192,6 +193,8 @@ def _kept(compiling: Compiling, step: Step, shape: Template | None) -> Kept:
     paths: dict[str, Path] = {}
     templates: dict[str, Template] = {}
     gone: dict[str, None] = {}
+    if step.gives:
+        shape = _named_outputs(compiling, step, shape)
     for place, name, source in sources_of(compiling, step):
         if "." in name:
             compiling.found.error(place, f"The name of a variable has no dots: '{name}'.", INVALID_VALUE)
@@ -210,6 +213,32 @@ def _kept(compiling: Compiling, step: Step, shape: Template | None) -> Kept:
         else:
             paths[name] = path
     return Kept(step.id, paths, templates, shape, tuple(gone))
+
+
+def _named_outputs(compiling: Compiling, step: Step, shape: Template | None) -> Template:
+    """The output of a step with what its action template names in it. Faults are the template's, which stands elsewhere: they are told where it is named."""
+    place = step.at("actionTemplateId")
+    own = Compiling(found=Findings(kept=compiling.found.kept), kinds=compiling.kinds, templates={}, lowers={}, previous=compiling.previous)
+    paths, templates = read_outputs(own, step.gives, ())
+    for said in own.found.diagnostics():
+        compiling.found.refuse(place, f"The outputs of the action template '{step.given['actionTemplateId']}': {said.message}", INVALID_VALUE, hint=said.hint)
+    return Named(paths, templates, shape)
+
+
+def read_outputs(compiling: Compiling, outputs: JSONObject, place: Place) -> tuple[dict[str, Path], dict[str, Template]]:
+    """The paths and the expressions of what an action template gives, by name."""
+    paths: dict[str, Path] = {}
+    templates: dict[str, Template] = {}
+    for name, source in outputs.items():
+        if not name.strip() or "." in name:
+            compiling.found.refuse((*place, name), f"The name of an output has no dots and is not empty: '{name}'.", INVALID_VALUE)
+        elif not isinstance(source, str) or has_braces(source):
+            templates[name] = compiling.template(source, (*place, name))
+        elif (path := read_path(source)) is None:
+            compiling.found.refuse((*place, name), f"{shown(source)} is no path such as body.items[0].id.", INVALID_VALUE)
+        else:
+            paths[name] = path
+    return paths, templates
 
 
 def sources_of(compiling: Compiling, step: Step) -> Iterator[tuple[Place, str, JSONValue]]:

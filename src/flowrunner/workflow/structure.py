@@ -236,4 +236,4 @@ def around(step: Step) -> Step:
     for member in ("output", "outputs"):
         if member in kept:
             kept[member] = {name: source for name, source in kept[member].items() if isinstance(source, str) and not has_braces(source)}
-    return replace(step, given=kept, config={name: value for name, value in step.config.items() if name != RETURNS})
+    return replace(step, given=kept, config={name: value for name, value in step.config.items() if name != RETURNS}, gives={})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from flowrunner.core.program import Branch, Catcher, FailWork, Field, GraphNode, GraphWork, PassWork, State, TaskWork
 from flowrunner.core.variables import is_variable, wrong_name
@@ -29,6 +30,7 @@ START = "arn:aws:states:::states:startExecution"
 SCRIPT_NOT_FILLED = "SCRIPT_IS_NOT_FILLED"
 SEES_ALL = frozenset({"script", "transform", "condition"})
 HANDS_ON = frozenset({"workflow", "test-case"})  # their input is the variables of what they start, unless these are given
+OF_TEMPLATE = "Name the template: actionTemplateId, with what it is given in inputs. A type is not needed then."
 _IN_BRACES = re.compile(r"\{\{\s*(\$?[A-Za-z_][\w.$\[\]-]*)\s*\}\}")
 _MAPPED = "{{mapped}}"  # an expression: anything may come of it
 
@@ -71,7 +73,8 @@ def task(compiling: Compiling, step: Step, *, language: str = "workflow") -> Sta
     info = compiling.kinds.get(step.type)
     if info is None:
         if step.type:
-            compiling.found.error(step.at("type"), f"There is no kind of step '{step.type}'.", UNKNOWN_KIND, hint=meant(step.type, compiling.kinds))
+            hint = OF_TEMPLATE if step.type == "action-template" else meant(step.type, compiling.kinds)
+            compiling.found.error(step.at("type"), f"There is no kind of step '{step.type}'.", UNKNOWN_KIND, hint=hint)
         return state_of(compiling, step, "Pass", PassWork())
     if info.name in NOT_IN_WORKFLOWS:
         said = f"The kind '{info.name}' belongs to flows; a workflow has no step of it."
@@ -224,5 +227,5 @@ def case(compiling: Compiling, step: Step) -> State:
     )
     branch = Branch(start_at=run, states={state.name: state for state in states})
     bounded = {name: value for name, value in step.given.items() if name != "timeout"}  # it is the task's within
-    outer = Step(step.id, step.place, bounded, step.type, step.config, step.needs)
+    outer = replace(step, given=bounded)
     return state_of(compiling, outer, "Parallel", GraphWork(nodes=(GraphNode(branch=branch),)), shape=Only())

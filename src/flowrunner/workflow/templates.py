@@ -60,6 +60,7 @@ class Called:
     whole: bool = False  # the task sees all variables: scripts
     language: str = "workflow"
     secrets: bool = False  # the task reads secrets, so it is told which the run's environment has
+    asserted: Template | None = None  # what a test case asserts of the answer's status, and how often it is asked for again
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The parameters of the task."""
@@ -69,6 +70,8 @@ class Called:
         if self.whole:
             called["variables"] = author_variables(environment)
             called["results"] = {name.removeprefix(NODES): kept["output"] for name, kept in known.items() if name.startswith(NODES) and isinstance(kept, dict)}
+        if self.asserted is not None:
+            called["asserted"] = self.asserted.evaluate(environment)
         called["execution"] = execution_of(environment)
         called["language"] = self.language
         if (self.secrets or self.whole) and known.get(ENVIRONMENT_SECRETS):
@@ -151,6 +154,28 @@ class Kept:
         if self.gone:
             kept = {name: value for name, value in kept.items() if name not in self.gone} | {UNSET: list(self.gone)}
         return kept
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The output of a step that is made from an action template, with the outputs that the template names; one that is no object stands in ``result``."""
+
+    paths: Mapping[str, Path]
+    templates: Mapping[str, Template]
+    shape: Template | None = None
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The output."""
+        states = states_of(environment)
+        output = result_of(states) if self.shape is None else self.shape.evaluate(environment)
+        named = {name: value for name, path in self.paths.items() if (value := found_in(output, path)) is not ABSENT}
+        if self.templates:
+            environment.states = {**states, "result": output}
+            named |= {name: template.evaluate(environment) for name, template in self.templates.items()}
+            environment.states = states
+        if not named:
+            return output
+        return {**(output if isinstance(output, dict) else {"result": output}), **named}
 
 
 def found_in(output: JSONValue, path: Path) -> JSONValue:

@@ -6,10 +6,8 @@ A test case is one request, one command, steps that run in order, a workflow of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
-from typing import NamedTuple
 
 from flowrunner.core.program import Branch, Catcher, FailWork, Field, GraphNode, GraphWork, PassWork, Program, Route, State, TaskWork
 from flowrunner.errors import InvalidDocument
@@ -20,30 +18,18 @@ from flowrunner.reading.document import read_document
 from flowrunner.reading.findings import Findings
 from flowrunner.reading.parsed import Parsed
 from flowrunner.reading.scripts import Scripts
-from flowrunner.reading.wording import shown
-from flowrunner.workflow.checks import ASSERTIONS, checks_of, for_request, has_exit_code, is_actual
+from flowrunner.reading.wording import meant, shown
 from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
 from flowrunner.workflow.fields import HOOK, INVALID_VALUE, MISSING_FIELD, TESTCASE, WORKFLOW, read_object
 from flowrunner.workflow.inputs import Given
-from flowrunner.workflow.members import RETRIES, check_step, warn_unused
 from flowrunner.workflow.parse import LOWERS, check_environment, check_variables, labelled, merged_variables
-from flowrunner.workflow.steps import branch_of, graph_of, state_of
-from flowrunner.workflow.tasks import RESOURCE, START, task
-from flowrunner.workflow.templates import Called, ChildEnded, Constant, Started
-from flowrunner.workflow.verdicts import AllVariables, AssertionsKept, Fault, Judged, NotFailed, StageFailed, Status
+from flowrunner.workflow.tasks import RESOURCE
+from flowrunner.workflow.templates import Called, Constant
+from flowrunner.workflow.testparts import Part, chain, part_of
+from flowrunner.workflow.verdicts import AnyRan, AssertionsKept, Fault, Judged, NotFailed, StageFailed, Status
 
-KINDS_OF_TESTS = ("http", "command", "steps", "workflowDef", "workflowId")
-NOT_RUN = frozenset({"inactive", "disabled", "skipped", "archived"})
-MAIN = "test"  # the step of a test that is one request, one command or one stored workflow
-PER_ATTEMPT = ("timeout", "retry", "retryCount", "retryDelay")
-
-
-class _Part(NamedTuple):
-    """What a test does: its steps, and what is asserted of the last one after they have ended."""
-
-    work: GraphWork
-    ids: tuple[str, ...]
-    checks: list[JSONValue]
+NOT_RUN = ("inactive", "disabled", "skipped", "archived")
+STATUSES = ("active", *NOT_RUN)
 
 
 def parse_testcase(text: str, kinds: Mapping[str, KindInfo], templates: Mapping[str, JSONObject] | None = None, *, kept: bool = False) -> Parsed:
@@ -83,17 +69,15 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
     check_variables(compiling.found, embedded.get("variables", {}), ("workflowDef", "variables"))
     before = _hooks(compiling, given, "setupHooks", "setup")
     after = _hooks(compiling, given, "teardownHooks", "teardown")
-    part = _part(compiling, given, embedded)
+    if given.get("status", "active") not in STATUSES:
+        said = f"'status' must be one of {', '.join(STATUSES)}; {shown(given['status'])} stands there."
+        compiling.found.refuse(("status",), said, INVALID_VALUE, hint=meant(given["status"], STATUSES))
+    part = part_of(compiling, given, embedded)
     if part is None:
         return None
-    checks = (
-        Called(config=compiling.after(part.ids[-1] if part.ids else None).template({ASSERTIONS: part.checks}, (), nulls=is_actual), given=Given(Constant({})))
-        if part.checks
-        else None
-    )
     runs = not given.get("disabled") and given.get("status") not in NOT_RUN
     return Program(
-        root=_played(given, before, part, after, checks) if runs else _skipped(given),
+        root=_played(given, before, part, after) if runs else _skipped(given),
         language="JSONata",
         notes=True,
         shares_variables=True,
@@ -111,61 +95,7 @@ def _timeout(compiling: Compiling, given: JSONObject) -> int | None:
     return limit_of_execution(compiling.milliseconds(given["timeout"], ("timeout",), unit="s", limit=True))
 
 
-# --- what the test does
-
-
-def _part(compiling: Compiling, given: JSONObject, embedded: JSONObject) -> _Part | None:
-    found = compiling.found
-    there = [name for name in KINDS_OF_TESTS if name in given]
-    if len(there) != 1:
-        said = f"'{there[1]}' and '{there[0]}' exclude each other" if there else "There is nothing to test"
-        known = ", ".join(KINDS_OF_TESTS)
-        found.error((there[1],) if there else (), f"{said}: a test case has exactly one of {known}.", INVALID_VALUE if there else MISSING_FIELD)
-        return None
-    kind = there[0]
-    if given.get("type") in ("http", "command") and kind != given["type"]:
-        found.error(("type",), f"A test case of the type '{given['type']}' needs '{given['type']}', but has '{kind}'.", INVALID_VALUE)
-    assertions: list[JSONValue] = given.get("assertions", [])
-    if kind in ("steps", "workflowDef"):
-        warn_unused(found, given, (), RETRIES, why="on a test of several steps", hint="Give it to the steps.")
-        warn_unused(found, embedded, ("workflowDef",), ("timeout", "maxConcurrency"), why="within a test case", hint="A test case has a 'timeout' of its own.")
-        return _steps(compiling, given, embedded, assertions)
-    attempt = {name: given[name] for name in PER_ATTEMPT if name in given}
-    step = Step(MAIN, (), {"name": given.get("name") or kind, **attempt}, kind, {}, config_place=(kind,))
-    if kind == "http":
-        checks = for_request(found, [*given["http"].get("assertions", []), *assertions])
-        config = {**given["http"], **({"assertions": checks} if checks else {})}
-        return _Part(_chain(compiling, [replace(step, config=config)]), (MAIN,), [])
-    if kind == "command":
-        more = [] if has_exit_code(assertions) else [{"type": "exit_code", "expected": 0}]
-        asking = replace(compiling, lowers={**LOWERS, "command": partial(task, language="test")})  # its exit code is a result, whatever it is
-        work = _chain(asking, [replace(step, config=given["command"])])
-        return _Part(work, (MAIN,), checks_of(found, [*assertions, *more], step=MAIN, answers=False))
-    running = replace(compiling, lowers={**LOWERS, "workflow": partial(_stored, own=frozenset(given.get("variables", {})))})
-    work = _chain(running, [replace(step, type="workflow", config={"workflowId": given["workflowId"]})])
-    return _Part(work, (MAIN,), checks_of(found, assertions, step=MAIN, answers=False))
-
-
-def _steps(compiling: Compiling, given: JSONObject, embedded: JSONObject, assertions: list[JSONValue]) -> _Part | None:
-    """Steps of the test's own, in the order of their list; or those of a workflow, by what they wait for."""
-    own = "steps" in given
-    steps, place = (given["steps"], ("steps",)) if own else (embedded.get("steps"), ("workflowDef", "steps"))
-    if not isinstance(steps, (list, dict)) or not steps:
-        compiling.found.error(place, "'steps' is missing: at least one step.", MISSING_FIELD)
-        return None
-    work, ids = graph_of(compiling, steps, place, in_order=own)
-    labels = [state.label for node in work.nodes[-1:] for state in node.branch.states.values() if state.label is not None]
-    answers = any(label.type in ("http", "http.request") for label in labels)
-    return _Part(work, ids, checks_of(compiling.found, assertions, step=ids[-1] if ids else MAIN, answers=answers))
-
-
-def _stored(compiling: Compiling, step: Step, *, own: frozenset[str]) -> State:
-    """A run of a stored workflow, with the variables of the test over its own."""
-    arguments = Started(AllVariables("workflowId", step.config["workflowId"], own), "workflowId", "workflow")
-    timeout = step.given.get("timeout")
-    milliseconds = None if timeout is None else compiling.milliseconds(timeout, step.at("timeout"), unit="s", limit=True)
-    work = TaskWork(resource=f"{START}.sync:2", timeout_milliseconds=milliseconds)
-    return state_of(compiling, step, "Task", work, arguments=arguments, shape=ChildEnded())
+# --- the hooks
 
 
 def _hooks(compiling: Compiling, given: JSONObject, member: str, prefix: str) -> GraphWork:
@@ -187,7 +117,7 @@ def _hooks(compiling: Compiling, given: JSONObject, member: str, prefix: str) ->
         name = f"{prefix}-{index + 1}"
         steps.append(Step(name, place, {"name": hook.get("name") or name, **kept, **goes_on}, kind, hook[where], config_place=(*place, where)))
         always.append(bool(hook.get("runOnFailure")))
-    work = _chain(compiling, steps)
+    work = chain(compiling, steps)
     return work if prefix == "setup" else replace(work, nodes=tuple(map(_guarded, work.nodes, always)))
 
 
@@ -198,29 +128,16 @@ def _guarded(node: GraphNode, always: bool) -> GraphNode:  # noqa: FBT001 - mapp
     return replace(node, branch=Branch(start_at=first.name, states=states))
 
 
-def _chain(compiling: Compiling, steps: Sequence[Step]) -> GraphWork:
-    """Steps one after the other."""
-    nodes = []
-    for index, step in enumerate(steps):
-        compiling.ids[step.id] = step.place
-        check_step(compiling, step)
-        before = steps[index - 1].id if index else None
-        nodes.append(GraphNode(branch=branch_of(compiling.after(before), step), needs=(index - 1,) if index else ()))
-    return GraphWork(nodes=tuple(nodes))
-
-
 # --- the states of a test
 
 
-def _played(given: JSONObject, before: GraphWork, part: _Part, after: GraphWork, checks: Called | None) -> Branch:
+def _played(given: JSONObject, before: GraphWork, part: Part, after: GraphWork) -> Branch:
     """All stages in a row; one that fails goes on with the hooks after, and the verdict says why."""
     judged = Judged(testcase=given.get("testId"), name=given.get("name"), steps=part.ids)
     states = [_stage("setup", before)] if before.nodes else []
     states.append(_stage("test", part.work))
-    if checks is not None:
-        states.append(
-            State(name="assertions", kind="Task", work=TaskWork(resource=f"{RESOURCE}assert"), language="JSONata", arguments=checks, assign=AssertionsKept())
-        )
+    if part.asserted is not None:
+        states.append(_asserted(part))
     if after.nodes:
         states.append(_stage("teardown", after))
     states.append(State(name="result", kind="Pass", work=PassWork(), language="JSONata", output=judged))
@@ -233,6 +150,13 @@ def _played(given: JSONObject, before: GraphWork, part: _Part, after: GraphWork,
         chained.append(replace(state, next=names[index + 1], catchers=(caught,)))
     ends = (replace(states[-1], next="verdict"), *_verdict())
     return Branch(start_at=names[0], states={state.name: state for state in (*chained, *ends)})
+
+
+def _asserted(part: Part) -> State:
+    """The assertions, which see what the test has given; where all of its steps were skipped there is nothing to assert."""
+    work = TaskWork(resource=f"{RESOURCE}assert", secrets=part.secrets)
+    called = Called(config=part.asserted or Constant({}), given=Given(Constant({})), secrets=bool(part.secrets))
+    return State(name="assertions", kind="Task", work=work, language="JSONata", arguments=called, assign=AssertionsKept(), when=AnyRan(part.ids))
 
 
 def _verdict() -> tuple[State, State]:

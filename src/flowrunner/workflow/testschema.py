@@ -9,7 +9,8 @@ from flowrunner.kinds.info import KindInfo
 from flowrunner.workflow.checks import TYPES
 from flowrunner.workflow.fields import ASSERTION, HOOK, RETRY, SUITE, TESTCASE
 from flowrunner.workflow.schema import DIALECT, object_schema, workflow_schema
-from flowrunner.workflow.testcase import KINDS_OF_TESTS
+from flowrunner.workflow.testcase import STATUSES
+from flowrunner.workflow.testparts import KINDS_OF_TESTS, TYPES_OF_TESTS
 
 _ASSERTIONS: JSONObject = {"type": "array", "items": {"$ref": "#/$defs/assertion"}}
 _HOOKS: JSONObject = {"type": "array", "items": {"$ref": "#/$defs/hook"}}
@@ -42,7 +43,8 @@ def suite_schema(kinds: Iterable[KindInfo]) -> JSONObject:
 def _case() -> JSONObject:
     made = object_schema(
         TESTCASE,
-        type={"type": "string", "examples": ["http", "command", "workflow"]},
+        type={"enum": list(TYPES_OF_TESTS)},
+        status={"enum": list(STATUSES)},
         priority={"type": "string", "examples": ["P0", "P1", "P2", "P3"]},
         retry={"$ref": "#/$defs/retry"},
         http={"type": "object", "properties": {"url": {"type": "string"}, "method": {"type": "string"}, "assertions": _ASSERTIONS}},

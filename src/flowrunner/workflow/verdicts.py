@@ -11,6 +11,7 @@ from flowrunner.jsonvalue import JSONObject, JSONValue, dumps, loads
 from flowrunner.kinds.checks import ASSERTION_FAILED
 from flowrunner.lang.environment import Environment
 from flowrunner.lang.moment import parse_timestamp
+from flowrunner.workflow.checks import BODY, LAST, OR_RUN
 from flowrunner.workflow.templates import NODES, Outputs, author_variables, bounded, result_of, states_of
 
 STATUSES = ("passed", "failed", "error", "skipped")
@@ -83,6 +84,66 @@ class AllVariables:
         variables = author_variables(environment)
         inherited = {name for name in below if name not in self.own and name not in above and variables.get(name) == below[name]}
         return {self.name: self.value, "variables": {name: value for name, value in variables.items() if name not in inherited}}
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What a stored workflow leaves behind that has ended, as if it were the test's own: its variables, and its outputs by the ids of its steps.
+
+    `LAST` is the output of its last step, `BODY` the body when that is an answer; paths look into the run's own output where these have no such
+    member. `kept` is what the `step` assigns that ran it.
+    """
+
+    kept: Template
+    step: str
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The variables by name."""
+        kept: JSONObject = self.kept.evaluate(environment)
+        child = kept.get(f"{NODES}{self.step}", {}).get("output")
+        if not isinstance(child, dict):
+            return kept
+        variables: JSONObject = child.get("variables") or {}
+        outputs: JSONObject = child.get("outputs") or {}
+        omitted: list[JSONValue] = child.get("omitted") or []
+        adopted = {name: value for name, value in variables.items() if "." not in name and not name.startswith("$") and f"variables.{name}" not in omitted}
+        adopted |= {f"{NODES}{step}": {"output": value} for step, value in outputs.items()}
+        last = outputs[list(outputs)[-1]] if outputs else None
+        answer = last.get("response") if isinstance(last, dict) else None
+        body = answer["body"] if isinstance(answer, dict) and "statusCode" in answer and "body" in answer else last
+        for name, value in ((LAST, last), (BODY, body)):
+            adopted[f"{NODES}{name}"] = {"output": value}
+            adopted[f"{NODES}{name}{OR_RUN}"] = {"output": {**child, **value} if isinstance(value, dict) else child if value is None else value}
+        return {**adopted, **kept}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object with one member: the items of several lists."""
+
+    name: str
+    lists: tuple[Template, ...]
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The object."""
+        return {self.name: [item for part in self.lists for item in part.evaluate(environment)]}
+
+
+@dataclass(frozen=True, slots=True)
+class AnyRan:
+    """Whether one of these steps was not skipped."""
+
+    steps: tuple[str, ...]
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """True or false."""
+        return not all_skipped(environment, self.steps)
+
+
+def all_skipped(environment: Environment, steps: tuple[str, ...]) -> bool:
+    """Whether there are such steps, and all of them were skipped."""
+    kept = [environment.variables.get(f"{NODES}{step}") for step in steps]
+    return bool(kept) and all(isinstance(one, dict) and one.get("status") == "skipped" for one in kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +238,7 @@ class Judged:
     def _status(self, environment: Environment, error: JSONObject | None) -> str:
         if error is not None:
             return "failed" if error["error"] in FAILED_BY and error["stage"] in ("test", "assertions") else "error"
-        kept = [environment.variables.get(f"{NODES}{step}") for step in self.steps]
-        all_skipped = bool(kept) and all(isinstance(one, dict) and one.get("status") == "skipped" for one in kept)
-        return "skipped" if self.skipped or all_skipped else "passed"
+        return "skipped" if self.skipped or all_skipped(environment, self.steps) else "passed"
 
     def _assertions(self, environment: Environment, error: JSONObject | None) -> JSONValue:
         """Those that were evaluated, each with how it came out."""

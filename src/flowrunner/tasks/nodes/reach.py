@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from flowrunner.tasks.egress import Address, EgressPolicy, EgressRefused, address_of
-from flowrunner.tasks.nodes.kind import NodeFailed
+from flowrunner.tasks.nodes.kind import INVALID_PARAMETERS, NodeFailed
 
 EGRESS_REFUSED = "FlowRunner.EgressRefused"
 
@@ -82,7 +82,7 @@ def tls(name: str, *, verify: bool = True, check_name: bool = True, authorities:
         else:
             context.load_verify_locations(cadata=authorities)
     except ssl.SSLError:
-        raise NodeFailed("The certificates of the authority cannot be read; give them as PEM text.") from None
+        raise NodeFailed("The certificates of the authority cannot be read; give them as PEM text.", error=INVALID_PARAMETERS) from None
     return context
 
 

@@ -116,7 +116,7 @@ def choice(params: Params, *names: str, among: Mapping[str, T], default: str | N
     for name, meaning in among.items():
         if name.lower() == word.lower():
             return meaning
-    raise bad(f"The parameter {names[0]!r} must be one of {', '.join(among)}, not {_named(word)}.")
+    raise bad(f"The parameter {names[0]!r} must be one of {', '.join(among)}, not {'another text' if word else 'an empty one'}.")
 
 
 def _named(value: JSONValue) -> str:
@@ -125,4 +125,4 @@ def _named(value: JSONValue) -> str:
         return "nothing"
     if isinstance(value, bool | int | float):
         return str(value).lower()
-    return "another text" if isinstance(value, str) else "a list" if isinstance(value, list) else "an object"
+    return ("a text" if value else "an empty one") if isinstance(value, str) else "a list" if isinstance(value, list) else "an object"
