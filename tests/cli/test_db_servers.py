@@ -138,7 +138,7 @@ def test_around_all_stores(postgres_url, dynamodb_url, lines, tmp_path):
 @pytest.mark.timeout(120)
 def test_beside_a_running_server(filled, made, tmp_path):
     """Looks work; an export of PostgreSQL is of one moment, that of DynamoDB says that it is not. The master key moves as a file."""
-    refused = flowrunner("serve", "--dev", "--store", filled, folder=tmp_path)
+    refused = flowrunner("serve", "--dev", "--port", "0", "--store", filled, folder=tmp_path)
     assert (refused.returncode, "to the file .flowrunner/master.key" in refused.stderr) == (6, True)
     (tmp_path / ".flowrunner").mkdir(exist_ok=True)
     shutil.copy2(made / "master.key", tmp_path / ".flowrunner" / "master.key")
