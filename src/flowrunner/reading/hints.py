@@ -28,6 +28,5 @@ HINTS: Mapping[str, str] = {
     "MISSING_DEPENDENCY": "Name a step of the same level.",
     "CYCLIC_DEPENDENCY": "Take one of these dependencies out.",
     "SECRET_IN_EXPRESSION": "Give the secret a member of its own.",
-    "HIDDEN_VARIABLE": "Call one of them otherwise.",
     "SCRIPT_IS_NOT_FILLED": "Read the variable by its name in the script.",
 }
