@@ -61,6 +61,7 @@ from flowrunner.cli.main import app
 from flowrunner.core import enter, faults, groups
 from flowrunner.core.records import details_key
 from flowrunner.definitions import records
+from flowrunner.definitions.hookevents import MOST_DATA_BYTES
 from flowrunner.errors import FlowRunnerError
 from flowrunner.flow import batches
 from flowrunner.flow import fields as fields_of_flows
@@ -473,6 +474,7 @@ def limits() -> str:
         ("Fragments of a WebSocket message from a client", f"{protocol.MAX_FRAGMENTS:,}"),
         ("Bytes that wait for one WebSocket before nothing more is written to it", _size(protocol.BUFFERED_BYTES)),
         ("Bytes of a message to `/api/v1/ws`", _size(socket_v1.LARGEST_BYTES)),
+        ("`data` of an event of a webhook, as JSON", _size(MOST_DATA_BYTES)),
         ("Executions that one socket at `/api/v1/ws` follows", f"{socket_v1.MOST_SUBSCRIPTIONS:,}"),
     )
     return (
