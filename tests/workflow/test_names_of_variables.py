@@ -163,3 +163,12 @@ nodes:
         await application.feed.ended(run)
     result = (await ask("GET", f"/api/v1/executions/{run}"))["results"]["a"]
     assert result == {"results": [], "shared": {"of": "the author"}, "variables": {}}
+
+
+@pytest.mark.parametrize("name", WRONG)
+async def test_executions_of_test_cases_take_no_such_name(ask, name):
+    """As runs of workflows."""
+    case = {"testId": "t", "groupId": "g", "name": "t", "type": "command", "command": {"command": "true"}}
+    await ask("POST", "/api/v2/tests", case, 201)
+    refused = await ask("POST", "/api/v2/tests/t/execute", {"variables": {name: WRONG[name]}}, 400)
+    assert refused["errors"][0]["pointer"] == f"/variables/{name}"
