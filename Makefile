@@ -30,7 +30,7 @@ test: $(READY) ## the whole suite (ARGS="-k name" for a part)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(READY) ## long campaigns
-	@$(BIN)/python -m pytest -m slow $(ARGS)
+	@$(BIN)/python -m pytest -m slow --hypothesis-profile=search $(ARGS)
 
 check: $(READY) ## lint, types, floors, sizes, public surface, documentation
 	@$(BIN)/ruff check .

@@ -6,7 +6,7 @@ import pytest
 import test_workflow_to_asl as there
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from twice import PARSERS, converted, run
+from twice import PARSERS, Endless, converted, run
 
 from flowrunner.conversion import convert
 from flowrunner.jsonvalue import dumps
@@ -55,6 +55,10 @@ def changed(draw, machine):
     return made
 
 
+def answer(*_):
+    return {"v": 1, "userId": 1}
+
+
 @pytest.mark.parametrize("to", ["flow", "workflow"])
 @settings(max_examples=30, deadline=None)
 @given(st.data())
@@ -70,7 +74,11 @@ def test_a_changed_machine(to, data):
         return
     again = PARSERS[to](dumps(made.definition))
     for value in ({}, {"variables": {"flag": True}}):
-        ran = [run(program, value, lambda *_: {"v": 1, "userId": 1}) for program in (parsed.program, again.program)]
+        try:
+            expected = run(parsed.program, value, answer, most=2000)
+        except Endless:
+            assume(False)  # a change has led an edge back
+        ran = [expected, run(again.program, value, answer)]
         assert [sorted(map(dumps, (call[::2] for call in one.calls))) for one in ran[:1]] == [
             sorted(map(dumps, (call[::2] for call in one.calls))) for one in ran[1:]
         ]

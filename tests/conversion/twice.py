@@ -102,6 +102,10 @@ def identity_of(given):
     )
 
 
+class Endless(AssertionError):
+    """Its states lead back to where they came from."""
+
+
 def run(program, given=None, answers=None, *, most=20_000):
     """Run a program to its end. `answers` is a function of (state, parameters, number of the attempt from 1) that gives the output of a task, or an Answer."""
     who = identity_of({} if given is None else given)
@@ -137,7 +141,7 @@ def run(program, given=None, answers=None, *, most=20_000):
             queue.append(facts.TimerFired(at=now))
         else:
             return ran
-    raise AssertionError("the machine did not come to rest")
+    raise Endless("the machine did not come to rest")
 
 
 @dataclass

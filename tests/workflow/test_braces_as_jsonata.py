@@ -2,7 +2,7 @@
 
 import jsonata
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from flowrunner.errors import ExpressionError
@@ -80,10 +80,16 @@ def test_conditions_are_the_same(expression, variables):
     assert isinstance(value, bool) or value == FAILED
 
 
+def nulls_in_lists(value):
+    inner = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    return any(nulls_in_lists(one) or (one is None and isinstance(value, list)) for one in inner)
+
+
 @settings(max_examples=100, deadline=None)
 @given(EXPRESSIONS, VARIABLES)
 def test_another_evaluator_agrees(expression, variables):
     """What is written is JSONata, not what our own evaluation makes of it."""
+    assume(not nulls_in_lists(variables))  # to the other evaluator an item that is null is none
     text = f"{{{{{expression}}}}}"
     compiled = jsonata.Jsonata(template(NAMES, text, "s-1").removeprefix("{%").removesuffix("%}"))
     frame = compiled.create_frame()
