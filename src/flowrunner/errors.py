@@ -291,9 +291,11 @@ class Fenced(StoreError):
 
 
 class ReplayMismatch(FlowRunnerError):
-    """Replaying the facts gave other records than the stored ones."""
+    """Replaying the facts gave other records than the stored ones: another release began the execution, and only that can go on with it."""
 
     code = "replay_mismatch"
+    fault = "operator"
+    status = 409
 
 
 class ConfigurationError(FlowRunnerError):

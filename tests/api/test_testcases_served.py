@@ -6,9 +6,11 @@ from contextlib import AsyncExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
+import msgspec
 import pytest
 
 from flowrunner import config
+from flowrunner.api import testcases
 from flowrunner.wiring import build
 
 
@@ -225,3 +227,21 @@ async def test_a_workflow_runs_a_test_case(served, ask, shop):
     assert "The test case 'inner' ended as failed: the status is 200; asserted: 404" in str(failed)
     await ask("DELETE", "/tests/inner")
     assert "There is no test case 'inner'." in str(await ran())
+
+
+async def test_a_test_case_that_an_earlier_release_took_runs_on(served, shop, ask, outcome):
+    """What would be refused now was kept: it is executed as far as it can be, and does not hold up its group."""
+    application, _ = served
+    await ask("POST", "/groups", {"groupId": "shop", "name": "Shop"}, status=201)
+    await ask("POST", "/tests", case(shop, "old", [{"type": "status_code", "expected": 200}]), status=201)
+    await ask("POST", "/tests", case(shop, "new", [{"type": "status_code", "expected": 200}]), status=201)
+    tests = testcases.tests_of(application.store.documents)
+    doubtful = {"type": "integration", "status": "active", "http": {"url": f"{shop}/items", "nobody": 1}}
+    await tests.change("000000000000", "old", lambda test: msgspec.structs.replace(test, **doubtful))
+    assert (await outcome("old"))["status"] == "passed"
+    batch = await ask("POST", "/groups/shop/execute", {}, status=202)
+    async with asyncio.timeout(30):
+        while (await ask("GET", f"/runs/{batch['runId']}"))["status"] == "running":
+            await asyncio.sleep(0)
+    told = await ask("GET", f"/runs/{batch['runId']}")
+    assert (told["passed"], told["failed"], told["notBegun"]) == (2, 0, {}), told

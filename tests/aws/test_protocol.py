@@ -15,7 +15,7 @@ from flowrunner.api.aws.operations import OPERATIONS
 from flowrunner.api.denials import Denials
 from flowrunner.api.ratelimits import Buckets
 from flowrunner.clock import SystemClock
-from flowrunner.errors import ReplayMismatch, StoreUnavailable
+from flowrunner.errors import FlowRunnerError, StoreUnavailable
 from flowrunner.identity.audit import AuditLog
 from flowrunner.identity.permissions import Permission
 from flowrunner.limits import Rate
@@ -252,7 +252,7 @@ async def test_stopping_ends_polls(aws):
     ("raised", "status", "code"),
     [
         (StoreUnavailable("secret host name"), 503, "ServiceUnavailable"),
-        (ReplayMismatch("secret"), 500, "InternalFailure"),
+        (FlowRunnerError("secret"), 500, "InternalFailure"),
         (RuntimeError("secret"), 500, "InternalFailure"),
     ],
 )

@@ -21,6 +21,7 @@ AWS_CODES = {
     "invalid_document": "ValidationException",
     "invalid_token": "InvalidToken",
     "limit_exceeded": "ValidationException",
+    "replay_mismatch": "ConflictException",
     "store_error": "ServiceUnavailable",
     "store_unavailable": "ServiceUnavailable",
     "task_timed_out": "TaskTimedOut",

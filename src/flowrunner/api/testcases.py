@@ -66,7 +66,7 @@ def tests_of(documents: DocumentStore) -> Records[Test]:
 
 async def machine_of(authoring: Authoring, account: str, test: Test) -> Machine:
     """What an execution of a test case as it is now takes."""
-    return await authoring.cases.unlisted(account, test.id, text_of(test))
+    return await authoring.cases.unlisted(account, test.id, text_of(test), kept=True)
 
 
 async def begun(authoring: Authoring, request: Caller, test: Test, variables: Mapping[str, JSONValue]) -> Head:

@@ -7,17 +7,18 @@ from typing import NamedTuple
 
 import msgspec
 
-from flowrunner.asl.parse import parse_definition
 from flowrunner.core import facts
 from flowrunner.core.machine import Machine
 from flowrunner.core.program import Program
 from flowrunner.engine.live import identity_of
-from flowrunner.errors import FlowRunnerError, StoreUnavailable
+from flowrunner.errors import FlowRunnerError, InvalidDefinition, StoreUnavailable
+from flowrunner.formats import compile_revision
 from flowrunner.limits import Limits
 from flowrunner.ports.archive import ArchivedExecution
 from flowrunner.ports.definitions import Revision
 from flowrunner.ports.store import Store
 from flowrunner.stores.soundness import OPEN, flaws
+from flowrunner.tasks.nodes.table import NodeTable
 
 PAGE = 200
 MOST_PROGRAMS = 1000  # kept compiled
@@ -36,6 +37,7 @@ class Inspection:
 
     def __init__(self, store: Store, *, region: str, limits: Limits) -> None:
         self.executions = 0
+        self._kinds = NodeTable().known
         self._store = store
         self._region = region
         self._limits = limits
@@ -96,5 +98,8 @@ class Inspection:
 
     def _program(self, revision: Revision) -> Program | None:
         if revision.id not in self._programs:
-            self._programs[revision.id] = parse_definition(revision.definition).program
+            try:
+                self._programs[revision.id] = compile_revision(revision, self._kinds)
+            except InvalidDefinition:
+                self._programs[revision.id] = None
         return self._programs[revision.id]

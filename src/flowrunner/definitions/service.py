@@ -107,9 +107,12 @@ class Definitions:
         kept, _, revision = await self.revision(account, name)
         return self._machine(account, kept.definition, revision)
 
-    async def unlisted(self, account: str, name: str, text: str) -> Machine:
-        """What an execution of a text takes that is not kept among the definitions; the same for the same text. Raises InvalidDefinition."""
-        _, around = await self._accepted(account, text)
+    async def unlisted(self, account: str, name: str, text: str, *, kept: bool = False) -> Machine:
+        """What an execution of a text takes that is not kept among the definitions; the same for the same text.
+
+        Raises InvalidDefinition; not for one that was `kept`, perhaps by a release that refused less: whether it can be read, its start tells.
+        """
+        around = await self._around(account, text) if kept else (await self._accepted(account, text))[1]
         machine = machine_name(self.form, name)
         number = str(uuid.uuid5(_UNLISTED, f"{account}\n{machine}\n{msgspec.json.encode(around).hex()}\n{text}"))
         revision = Revision(
@@ -119,8 +122,8 @@ class Definitions:
         return Machine(account=account, name=machine, type="STANDARD", created_at=revision.created_at, revision=revision)
 
     async def publish(self, account: str, name: str, text: str) -> None:
-        """Let nested executions find a text by this name, as it is now. Raises InvalidDefinition."""
-        machine = await self.unlisted(account, name, text)
+        """Let nested executions find a text by this name, as it is now; it was accepted."""
+        machine = await self.unlisted(account, name, text, kept=True)
         while (await self._store.definitions.create_machine(machine)).revision.id != machine.revision.id:
             try:
                 await self._store.definitions.update_machine(account, machine.name, machine.revision)

@@ -149,7 +149,10 @@ class Driver:
                 more = machine.apply(fact).more
                 since += 1
         if machine.last_seq != head.last_seq:
-            raise ReplayMismatch(f"Execution {execution} replays to {machine.last_seq} records; its log has {head.last_seq}.")
+            raise ReplayMismatch(
+                f"Execution {execution} was begun by a release that recorded other things: it replays to {machine.last_seq} records, its log has {head.last_seq}.",
+                remedy="Let a server of that release end it.",
+            )
         live = Live(head=head, revision=revision, machine=machine, since_snapshot=since)
         live.more = more or machine.has_ready
         live.snapshot_bytes = len(stored.snapshot) if stored.snapshot is not None else 0
