@@ -147,9 +147,84 @@ def test_parts_of_the_store_in_two_places(tmp_path):
     assert (found.store, found.origins["store"]) == ("postgresql://flowrunner@db:5432/flowrunner", ".env FLOWRUNNER_POSTGRES_HOST")
 
 
+BOTH = {"FLOWRUNNER_DYNAMODB_REGION": "r", "FLOWRUNNER_POSTGRES_HOST": "h"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "store"),
+    [
+        ({"FLOWRUNNER_STORE": "memory:"}, "memory:"),
+        ({"FLOWRUNNER_DATABASE_URL": "sqlite:///b.db"}, "sqlite:///b.db"),
+        ({"FLOWRUNNER_STORAGE_TYPE": "postgres"}, "postgresql://flowrunner@h:5432/flowrunner"),
+        ({"FLOWRUNNER_STORAGE_TYPE": "dynamodb"}, "dynamodb://r?prefix=flowrunner_"),
+    ],
+)
+def test_parts_of_other_stores_do_not_matter_to_a_named_one(tmp_path, environment, store):
+    """A URL or the kind tells the store, wherever the parts are written."""
+    assert settings(tmp_path, BOTH | environment).store == store
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in BOTH.items()))
+    assert settings(tmp_path, environment).store == store
+
+
+def test_parts_of_stores_do_not_matter_to_flags_and_clients(tmp_path):
+    """A store in a flag wins before the parts are looked at; what talks to a server needs no store."""
+    assert settings(tmp_path, BOTH, store="memory:").store == "memory:"
+    assert settings(tmp_path, BOTH, server="http://127.0.0.1:1").server == "http://127.0.0.1:1"
+    assert settings(tmp_path, BOTH, server=None).server is None
+    with pytest.raises(ConfigurationError):
+        settings(tmp_path, BOTH, store=None)
+
+
+def test_commands_that_need_no_store_of_the_settings(tmp_path):
+    """`run` has a store of its own; `ls` gets as far as the server that is not there."""
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in BOTH.items()))
+    (tmp_path / "one.asl.json").write_text('{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}')
+    ran = flowrunner("run", "one.asl.json", folder=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    asked = flowrunner("ls", "--server", "http://127.0.0.1:9", folder=tmp_path)
+    assert "one store" not in asked.stderr
+    assert "127.0.0.1:9" in asked.stderr
+    shown = flowrunner("config", "show", folder=tmp_path)
+    assert shown.returncode == 2
+    assert "one store" in shown.stderr
+
+
+def test_a_password_completes_the_store_of_the_file(tmp_path):
+    """The obvious way to keep the password out of flowrunner.toml: host, role and database stay those of the file."""
+    (tmp_path / "flowrunner.toml").write_text('store = "postgresql://u@dbhost/d?schema=s"\n')
+    found = settings(tmp_path, {"FLOWRUNNER_POSTGRES_PASSWORD": "p@ss"})
+    assert (found.store, found.origins["store"]) == ("postgresql://u:p%40ss@dbhost/d?schema=s", "environment FLOWRUNNER_POSTGRES_PASSWORD")
+    (tmp_path / "password").write_text("of a file\n")
+    (tmp_path / "password").chmod(0o600)
+    (tmp_path / ".env").write_text(f"FLOWRUNNER_POSTGRES_PASSWORD_FILE={tmp_path / 'password'}\n")
+    assert settings(tmp_path).store == "postgresql://u:of%20a%20file@dbhost/d?schema=s"
+    assert settings(tmp_path, {"FLOWRUNNER_POSTGRES_HOST": "other"}).store == "postgresql://flowrunner:of%20a%20file@other:5432/flowrunner"
+
+
+@pytest.mark.parametrize("file", ["postgresql://u:p@dbhost/d", "postgresql://dbhost/d", "sqlite:///file.db", "memory:", None])
+@pytest.mark.parametrize("part", ["PASSWORD", "PORT", "USER", "SSL_MODE"])
+def test_a_detail_means_no_store(tmp_path, file, part):
+    """It never replaces the store that the file names, nor leads to an empty one: it is refused, without its value."""
+    if file is not None:
+        (tmp_path / "flowrunner.toml").write_text(f'store = "{file}"\n')
+    with pytest.raises(ConfigurationError, match=f"^FLOWRUNNER_POSTGRES_{part} is set, but ") as refused:
+        settings(tmp_path, {f"FLOWRUNNER_POSTGRES_{part}": "98765"})
+    assert refused.value.remedy.startswith("Set FLOWRUNNER_POSTGRES_HOST or FLOWRUNNER_STORAGE_TYPE as well")
+    assert "98765" not in str(refused.value) + refused.value.remedy
+
+
+def test_a_port_is_not_added_to_the_url_of_the_file(tmp_path):
+    """Two ports of one store: nobody can tell which is meant."""
+    (tmp_path / "flowrunner.toml").write_text('store = "postgresql://u@dbhost/d"\n')
+    with pytest.raises(ConfigurationError, match="cannot be added to"):
+        settings(tmp_path, {"FLOWRUNNER_POSTGRES_PORT": "5432", "FLOWRUNNER_POSTGRES_PASSWORD": "p"})
+
+
 def test_kubernetes_port_variable_is_not_a_port(tmp_path):
     """A service called flowrunner puts its address into every pod's environment."""
     assert settings(tmp_path, {"FLOWRUNNER_PORT": "tcp://10.0.0.1:8080"}).port == 8080
+    service = {"FLOWRUNNER_SERVICE_HOST": "10.0.0.1", "FLOWRUNNER_SERVICE_PORT": "8081", "FLOWRUNNER_SERVICE_PORT_HTTP": "8081"}
+    assert settings(tmp_path, service) == settings(tmp_path)
 
 
 def test_password_is_not_shown(tmp_path):

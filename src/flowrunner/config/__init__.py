@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from flowrunner.config.files import checked, from_file
 from flowrunner.config.settings import DEFAULT_STORE, FUNCTION_KEYS, SETTINGS, Function, Setting, Settings
-from flowrunner.config.variables import dotenv, from_variables
+from flowrunner.config.variables import composed_store, dotenv, from_variables
 
 __all__ = ["DEFAULT_STORE", "FUNCTION_KEYS", "SETTINGS", "Function", "Setting", "Settings", "load", "masked", "redacted"]
 
@@ -23,7 +23,11 @@ _STORES = ("postgresql", "postgres")
 def load(
     *, flags: Mapping[str, object] | None = None, config: Path | None = None, environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> Settings:
-    """Read the settings from every source. A flag of None is not set. Raises ConfigurationError, naming place and remedy."""
+    """Read the settings from every source. A flag of None is not set. Raises ConfigurationError, naming place and remedy.
+
+    The parts of a store (``FLOWRUNNER_POSTGRES_HOST`` and its like) are not looked at where a flag names the store, nor for a
+    command that has the flag `server`, set or not: such a command opens no store.
+    """
     here = Path.cwd() if folder is None else folder
     variables = os.environ if environment is None else environment
     values: dict[str, object] = {}
@@ -31,12 +35,18 @@ def load(
     named = str(config) if config is not None else variables.get("FLOWRUNNER_CONFIG")
     for name, value, origin in from_file(here, Path(named) if named else None):
         values[name], origins[name] = value, origin
+    stored = values.get("store")
     written = dotenv(here / ".env")
-    for source, beneath, place in ((written, {}, ".env"), (variables, written, "environment")):
-        for name, value, variable in from_variables(source, beneath):
+    for source, place in ((written, ".env"), (variables, "environment")):
+        for name, value, variable in from_variables(source):
             values[name], origins[name] = value, f"{place} {variable}"
+    given = flags or {}
+    if "server" not in given and given.get("store") is None:
+        composed = composed_store(variables, written, None if stored is None else str(stored))
+        if composed is not None:
+            values["store"], origins["store"] = composed
     rows = {row.name: row for row in SETTINGS}
-    for name, value in (flags or {}).items():
+    for name, value in given.items():
         if value is not None:
             values[name], origins[name] = checked(rows[name], value, f"--{name.replace('_', '-')}"), "flag"
     return Settings(**values, origins=origins)  # type: ignore[arg-type]  # each value went through its row's reader

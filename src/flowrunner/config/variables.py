@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from flowrunner.config.files import checked
 from flowrunner.config.settings import DEFAULT_STORE, SETTINGS
@@ -21,7 +21,13 @@ _PARTS = (
 _PASSWORDS = frozenset({"FLOWRUNNER_POSTGRES_PASSWORD", f"FLOWRUNNER_POSTGRES_PASSWORD{FILE}"})
 _STORE_PARTS = (*_PARTS, f"FLOWRUNNER_POSTGRES_PASSWORD{FILE}")
 _KIND = "FLOWRUNNER_STORAGE_TYPE"
-_FAMILIES = ("postgres", "dynamodb")
+# What means a store of its own. A password, port, role or mode of TLS is only a detail of one that is named elsewhere.
+_FAMILIES = {
+    "postgres": ("FLOWRUNNER_POSTGRES_HOST", "FLOWRUNNER_POSTGRES_DATABASE"),
+    "dynamodb": ("FLOWRUNNER_DYNAMODB_REGION", "FLOWRUNNER_DYNAMODB_ENDPOINT", "FLOWRUNNER_DYNAMODB_TABLE_PREFIX"),
+}
+# A Kubernetes service called "flowrunner" sets FLOWRUNNER_SERVICE_HOST, _SERVICE_PORT and _SERVICE_PORT_HTTP in every pod beside it.
+_KUBERNETES = re.compile(r"FLOWRUNNER_(\w+_)?SERVICE_(HOST|PORT(_\w+)?)")
 _STORE = next(row for row in SETTINGS if row.name == "store")
 _OTHERS = (
     *("FLOWRUNNER_CONFIG", "FLOWRUNNER_TRACEBACK", "FLOWRUNNER_CRASH_AT", "FLOWRUNNER_IDEMPOTENCY_KEY"),
@@ -46,18 +52,14 @@ def dotenv(path: Path) -> Mapping[str, str]:
     return found
 
 
-def from_variables(source: Mapping[str, str], beneath: Mapping[str, str] | None = None) -> Iterator[tuple[str, object, str]]:
+def from_variables(source: Mapping[str, str]) -> Iterator[tuple[str, object, str]]:
     """The settings among these variables: name, value, variable. Raises ConfigurationError.
 
     A secret may be in a file instead, which ``NAME_FILE`` names (as Docker and Kubernetes hand secrets over). A variable that
     is almost the name of a setting is an error, and so is one that is the key of a setting in a file; other programs'
-    ``FLOWRUNNER_*`` are left alone. The parts of the store that this source does not have are taken from `beneath`.
+    ``FLOWRUNNER_*`` are left alone. The parts of a store are read by `composed_store`.
     """
     _refuse_misspelt(source)
-    composed = _composed_store(source, beneath or {})
-    if composed is not None:
-        url, variable = composed
-        yield "store", checked(_STORE, url, variable), variable
     for row in SETTINGS:
         for variable in row.variables:
             value = _value(source, variable) if row.secret else source.get(variable, "")
@@ -99,7 +101,7 @@ def read_secret_file(path: Path, named: str) -> str:
 def _refuse_misspelt(source: Mapping[str, str]) -> None:
     known = known_variables()
     for variable in source:
-        if variable.startswith("FLOWRUNNER_") and variable not in known:
+        if variable.startswith("FLOWRUNNER_") and variable not in known and not _KUBERNETES.fullmatch(variable):
             meant = _meant(variable, known)
             if meant:
                 raise ConfigurationError(f"{variable} is no setting.", remedy=f"Did you mean {meant}?")
@@ -118,24 +120,50 @@ def _meant(variable: str, known: frozenset[str]) -> str | None:
     return next(iter(difflib.get_close_matches(variable, known, n=1, cutoff=0.9)), None)
 
 
-def _composed_store(source: Mapping[str, str], beneath: Mapping[str, str]) -> tuple[str, str] | None:
-    """The store URL that the source documents' separate variables mean, and the variable that says so.
+def composed_store(environment: Mapping[str, str], written: Mapping[str, str], named: str | None) -> tuple[object, str] | None:
+    """The store that the source documents' separate variables mean, and where that is said; None where they say nothing.
 
-    The kind may be left out where the parts tell it: somebody who names the host of a database never means an empty file.
+    The environment adds what ``.env`` (`written`) leaves out, and wins over it. The kind may be left out where the parts tell
+    it: somebody who names the host of a database never means an empty file. `named` is the URL in the configuration file.
+    Raises ConfigurationError where the parts do not tell one store, so that no server starts on another than was meant.
     """
-    # A Kubernetes service called "flowrunner-postgres" sets FLOWRUNNER_POSTGRES_PORT=tcp://10.0.0.1:5432 in every pod beside it.
-    own = {name: value for name, value in source.items() if name in _STORE_PARTS and value and not value.startswith("tcp://")}
-    if not own or _has_url(source) or (_has_url(beneath) and _KIND not in own):
+    own, beneath = _parts(environment), _parts(written)
+    if _has_url(environment) or (_has_url(written) and _KIND not in own):
         return None
     parts = {**{name: value for name, value in beneath.items() if name not in _PASSWORDS or not own.keys() & _PASSWORDS}, **own}
-    if parts.get(_KIND):
-        return _store_of(parts[_KIND].lower(), parts), _KIND
-    families = {kind: [name for name in _STORE_PARTS if name.startswith(f"FLOWRUNNER_{kind.upper()}_") and parts.get(name)] for kind in _FAMILIES}
-    named = {kind: names[0] for kind, names in families.items() if names}
-    if len(named) > 1:
-        raise ConfigurationError(f"{' and '.join(named.values())} are set, but a server has one store.", remedy=f"Set {_KIND} to {' or '.join(named)}.")
-    ((kind, name),) = named.items()
-    return _store_of(kind, parts), name
+    families = {kind: name for kind, names in _FAMILIES.items() for name in reversed(names) if name in parts}
+    if _KIND in parts:
+        url, variable = _store_of(parts[_KIND].lower(), parts), _KIND
+    elif len(families) > 1:
+        raise ConfigurationError(f"{' and '.join(families.values())} are set, but a server has one store.", remedy=f"Set {_KIND} to {' or '.join(families)}.")
+    elif families:
+        ((kind, variable),) = families.items()
+        url = _store_of(kind, parts)
+    elif parts:
+        url, variable = _with_password(named, parts), next(iter(parts))
+    else:
+        return None
+    return checked(_STORE, url, variable), f"{'environment' if variable in own else '.env'} {variable}"
+
+
+def _parts(source: Mapping[str, str]) -> dict[str, str]:
+    """The parts of a store that are set."""
+    # A Kubernetes service called "flowrunner-postgres" sets FLOWRUNNER_POSTGRES_PORT=tcp://10.0.0.1:5432 in every pod beside it.
+    return {name: source[name] for name in _STORE_PARTS if source.get(name) and not source[name].startswith("tcp://")}
+
+
+def _with_password(named: str | None, parts: Mapping[str, str]) -> str:
+    """The PostgreSQL URL of the configuration file with the password that it leaves out; other details have no place of their own."""
+    url = urlsplit(named or "")
+    if parts.keys() <= _PASSWORDS and url.scheme in ("postgres", "postgresql") and url.username and url.password is None:
+        role, _, place = url.netloc.rpartition("@")
+        secret = quote(_value(parts, "FLOWRUNNER_POSTGRES_PASSWORD"), safe="")
+        return urlunsplit(url._replace(netloc=f"{role.removesuffix(':')}:{secret}@{place}"))
+    store = "no store is named" if named is None else "the configuration file names a store that it cannot be added to"
+    raise ConfigurationError(
+        f"{next(iter(parts))} is set, but {store}.",
+        remedy=f"Set FLOWRUNNER_POSTGRES_HOST or {_KIND} as well, or write it into the URL of the store. Leave it out if another store is meant.",
+    )
 
 
 def _has_url(source: Mapping[str, str]) -> bool:
