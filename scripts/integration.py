@@ -101,6 +101,9 @@ def store_url(kind: str) -> str | None:
     if kind == "sqlite":
         return os.environ.get("FLOWRUNNER_STORE")
     prefix = {"postgres": "postgresql://", "dynamodb": "dynamodb://"}[kind]
+    named = {"FLOWRUNNER_STORE", "FLOWRUNNER_DATABASE_URL"} & os.environ.keys()
+    if not named and any(name.startswith(f"FLOWRUNNER_{kind.upper()}_") for name in os.environ):
+        os.environ["FLOWRUNNER_STORAGE_TYPE"] = kind  # one .env may have both stores: the script says which is meant
     store = load().store
     if not store.startswith(prefix):
         names = {"postgres": "FLOWRUNNER_POSTGRES_HOST, _PORT, _DATABASE, _USER and _PASSWORD", "dynamodb": "FLOWRUNNER_DYNAMODB_ENDPOINT and _REGION"}

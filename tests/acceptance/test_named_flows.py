@@ -44,3 +44,11 @@ def test_a_database_that_is_not_there():
     assert done.returncode == 1
     assert "127.0.0.1:9" in done.stderr
     assert "hidden" not in done.stdout + done.stderr
+
+
+def test_one_environment_for_both_stores():
+    """The script says which of them is meant, whatever else is set."""
+    parts = {"FLOWRUNNER_POSTGRES_HOST": "127.0.0.1", "FLOWRUNNER_POSTGRES_PORT": "9", "FLOWRUNNER_DYNAMODB_REGION": "r", "FLOWRUNNER_STORAGE_TYPE": "dynamodb"}
+    done = integrate([str(SCRIPTS / "test_postgres_integration.sh")], **parts)
+    assert done.returncode == 1
+    assert "127.0.0.1:9" in done.stderr
