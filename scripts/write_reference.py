@@ -721,7 +721,8 @@ renames the flow, whose id stays.
 """.strip()
 RETRIED = """
 Every error is tried again but `States.Runtime` and `States.DataLimitExceeded`, which would come again. So is what is no error of the node but tells of one: an
-answer 500 to 599 of an `http.request`, an exit code other than 0 of a `command`. After the last retry their action picks the edge as without `retry`.
+answer 500 to 599 of an `http.request`, an exit code other than 0 of a `command`. The hooks `exec` and `post` run only
+for an answer that is not tried again. After the last retry the action picks the edge as without `retry`.
 """.strip()
 FLOW_PARTS: tuple[tuple[str, str, fields_of_flows.Members], ...] = (
     (
