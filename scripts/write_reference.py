@@ -642,7 +642,7 @@ def streams_page() -> str:
         f"`?snapshot=1` begins a stream not with the past but with one `{SNAPSHOT}`: how the run stands. Then comes what happens, without a hole and without anything twice: "
         "the `seq` of the snapshot, as server-sent event its `id`, is the last place it speaks of. What steps said, and what they were given and gave, is not in it; "
         "`GET /api/v2/workflows/runs/{run}/steps` and `/logs` have that. Its size is that of the definition and its variables, not that of the log.\n\n"
-        f"A step of it: {_members_of(StandingStep)}. It runs while it is entered anywhere; otherwise `status` and `duration` are those of the time that ended last. "
+        f"A step of it: {_members_of(StandingStep)}. It runs while it is entered anywhere, and `duration` is null; otherwise `status` and `duration` are those of the time that ended last. "
         "`startTime` is when it was entered last, `entered` how often; neither of one that was skipped. The steps of a state machine are its states; it has no `progress`.\n\n"
         "With `?after=SEQ` too, it stands for what was stored behind `SEQ`: where that is nothing, the stream goes on without one. "
         "An EventSource that returns by itself (`Last-Event-ID`) gets what it lacks, and no snapshot.\n\n"
@@ -721,7 +721,8 @@ renames the flow, whose id stays.
 """.strip()
 RETRIED = """
 Every error is tried again but `States.Runtime` and `States.DataLimitExceeded`, which would come again. So is what is no error of the node but tells of one: an
-answer 500 to 599 of an `http.request`, an exit code other than 0 of a `command`. After the last retry their action picks the edge as without `retry`.
+answer 500 to 599 of an `http.request`, an exit code other than 0 of a `command`. The hooks `exec` and `post` run only
+for an answer that is not tried again. After the last retry the action picks the edge as without `retry`.
 """.strip()
 FLOW_PARTS: tuple[tuple[str, str, fields_of_flows.Members], ...] = (
     (

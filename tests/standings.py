@@ -33,12 +33,13 @@ def stood_by_notes(messages):
                 if "node" not in payload:
                     told = {name: value for name, value in payload.items() if name != "progress"}
             case "step_start":
-                step = steps.setdefault(payload["stepId"], {"stepName": payload["stepName"], "entered": 0, "duration": None})
-                step |= {"entered": step["entered"] + 1, "startTime": message["ts"], "status": "running", "stepType": detail["stepType"]}
+                step = steps.setdefault(payload["stepId"], {"stepName": payload["stepName"], "entered": 0})
+                step |= {"entered": step["entered"] + 1, "startTime": message["ts"], "status": "running", "duration": None, "stepType": detail["stepType"]}
                 running[payload["stepId"]] += 1
             case "step_complete" if payload["status"] != "skipped":
                 running[payload["stepId"]] -= 1
-                steps[payload["stepId"]] |= {"duration": payload["duration"], "status": "running" if running[payload["stepId"]] else payload["status"]}
+                if not running[payload["stepId"]]:
+                    steps[payload["stepId"]] |= {"duration": payload["duration"], "status": payload["status"]}
             case "step_complete":
                 skipped = {"stepName": payload["stepName"], "stepType": detail["stepType"], "entered": 0, "startTime": None}
                 step = steps.setdefault(payload["stepId"], skipped)

@@ -76,6 +76,13 @@ async def test_after_the_last_retry_the_answer_picks_the_edge(ask, edges, path):
     assert (moody.asked, shown["status"], list(shown["results"]), shown["results"]["ask"]["status_code"]) == (3, "completed", path, 503)
 
 
+async def test_the_answer_counts_before_the_hooks(ask):
+    """A hook that names an edge for any answer hides none from `retry`; after the last one, it picks the edge."""
+    moody = Moody(503)
+    shown, _ = await ask(moody, {"retry": RETRY, "hooks": {"post": "return 'ok'"}, "next": {"ok": "next", "server_error": "other"}})
+    assert (moody.asked, shown["status"], list(shown["results"])) == (3, "completed", ["ask", "next"])
+
+
 @pytest.mark.parametrize(("status", "node"), [(404, {"retry": RETRY}), (503, {}), (503, {"retry": {"max_retries": 0}})])
 async def test_what_is_not_tried_again(ask, status, node):
     """What the same request would be answered again, and anything without `retry`."""

@@ -68,6 +68,7 @@ def test_milliseconds_are_whole():
         ("transform", {"script": "return 1", "any/thing": 1}, [("/any~1thing", "is not known here", True)]),
         ("condition", {"scrpt": "1", "script": "1"}, [("/scrpt", "is not known here", True)]),
         ("batch", {"script": "1", "max_parallel": 2, "workers": 2}, [("/workers", "is not known here", True)]),
+        ("database", {"queryType": "SELECT", "op": "Select", "operation": "sELECT", "sql": "select 1"}, []),
         ("database", {"queryType": "selec"}, [("/queryType", "must be one of select, query, exec, execute, insert, update, delete, transaction, batch", True)]),
         (
             "http.request",

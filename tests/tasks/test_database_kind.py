@@ -7,6 +7,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from nodes_calls import ACCOUNT, Secrets, node_call
 
+from flowrunner.kinds import BUILT_IN
+from flowrunner.kinds.check import findings
 from flowrunner.ports.secrets import NoSecrets
 from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.nodes.database import DatabaseKind
@@ -72,6 +74,17 @@ async def test_statements_that_are_not_for_nodes(database, folder, sql):
     failed = await failure(database(op="execute", query=sql))
     assert failed.error in ("FlowRunner.DatabaseError", "FlowRunner.InvalidParameters")
     assert [path.name for path in folder.rglob("*.db")] in ([], ["shop.db"])
+
+
+async def test_words_and_names_of_older_definitions(database):
+    """Words in any case, and `sql`: in all places where `operation` and `query` may stand."""
+    for written in ({"op": "EXECUTE", "sql": "CREATE TABLE t (a)"}, {"queryType": "Insert", "sql": "INSERT INTO t VALUES (1)"}):
+        assert list(findings(BUILT_IN["database"].parameters, written)) == []
+        assert "affected" in await database(**written)
+    for written in ({"queryType": "SELECT"}, {"operation": "Select"}, {}):
+        assert list(findings(BUILT_IN["database"].parameters, {**written, "sql": "SELECT a FROM t"})) == []
+        assert (await database(**written, sql="SELECT a FROM t"))["rows"] == [{"a": 1}]
+    assert "is for PostgreSQL" in (await failure(database(op="GET", table_name="t", key="k"))).cause
 
 
 async def test_queries_only_read(database):

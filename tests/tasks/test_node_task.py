@@ -239,6 +239,15 @@ async def test_an_action_may_count_as_a_failure_while_retries_are_left(handle):
     assert value(await handle({"action": "client_error"}, again=again))["action"] == "client_error"
 
 
+async def test_a_hook_neither_hides_nor_makes_what_is_tried_again(handle):
+    """While retries are left, the kind's own action counts; afterwards the hook's picks the edge."""
+    again = {"actions": ["server_error"], "retries": 1}
+    hides, makes = {"exec": "return 1", "post": "return 'ok'"}, {"post": "return 'server_error'"}
+    assert isinstance(await handle({"action": "server_error"}, again=again, hooks=hides), Failed)
+    assert value(await handle({"action": "server_error"}, retry=1, again=again, hooks=hides)) == {"output": 1, "action": "ok"}
+    assert value(await handle({}, again=again, hooks=makes))["action"] == "server_error"
+
+
 async def test_what_is_shared_may_only_be_read(handle):
     """Of batches that run at once: a script that writes to it fails, and is told why."""
     hooks = {"exec": "shared.n += 1"}

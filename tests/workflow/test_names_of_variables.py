@@ -165,6 +165,19 @@ nodes:
     assert result == {"results": [], "shared": {"of": "the author"}, "variables": {}}
 
 
+async def test_no_door_takes_an_empty_name(kept, ask):
+    """400, and the place."""
+    case = {"testId": "t", "groupId": "g", "name": "t", "type": "command", "command": {"command": "true"}}
+    await ask("POST", "/api/v2/tests", case, 201)
+    refused = [
+        await ask("POST", "/api/v2/workflows/w/execute", {"variables": {"": 1}}, 400),
+        await ask("POST", "/api/v2/tests/t/execute", {"variables": {"ok": 1, "": 1}}, 400),
+        await ask("POST", "/api/v1/schedules", {"schedule": "@hourly", "workflow_id": "w", "payload": {"": 1}}, 400),
+        await ask("POST", "/api/v2/environments", {"name": "e", "variables": {"": 1}}, 400),
+    ]
+    assert [one["errors"][0]["pointer"] for one in refused] == ["/variables/", "/variables/", "/payload/", "/variables/"]
+
+
 @pytest.mark.parametrize("name", WRONG)
 async def test_executions_of_test_cases_take_no_such_name(ask, name):
     """As runs of workflows."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 from ruamel.yaml import YAML
+from workflowplay import Player
 
 from flowrunner.kinds import BUILT_IN, KINDS
 from flowrunner.workflow.fields import NOT_IN_WORKFLOWS
@@ -35,6 +36,15 @@ def test_findings(case):
     assert case.get("says", "") in " ".join(f"{one.message} {one.hint}" for one in parsed.diagnostics)
     assert (parsed.program is None) == any(one.severity == "ERROR" for one in parsed.diagnostics)
     assert (parse_workflow(text, BUILT_IN, {"say": SAY}, kept=True).program is None) == case.get("hard", False)
+
+
+def test_a_step_with_an_empty_list_is_repeated_itself():
+    """Its own list, or its loop's: an editor writes both for a step without steps within."""
+    for step in ({"loopOver": [1, 2], "children": []}, {"loop": {"type": "count", "count": 2, "children": []}, "children": []}):
+        played = Player({"steps": {"s": {"type": "transform", "config": {"script": "1"}, **step}}})
+        played.answer("s", 1)
+        played.answer("s", 1)
+        assert played.outcome.status == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["about"])
@@ -78,7 +88,7 @@ def test_a_test_case_names_no_environment(case, pointer):
         ({"command": {"cmd": "echo", "arg": []}}, ["ERROR UNKNOWN_FIELD /command/arg"]),
         ({"setupHooks": [{"http": {"url": "http://h", "hedaers": {}}}], "workflowId": "w"}, ["ERROR UNKNOWN_FIELD /setupHooks/0/http/hedaers"]),
         ({"http": {"url": "http://h"}, "retry": {"maxAttempts": 2}, "retryCount": 3}, ["ERROR CONTRADICTING_FIELDS /retryCount"]),
-        ({"steps": [{"id": "a", "type": "merge", "children": []}]}, ["ERROR NEVER_RUNS /steps/0/children"]),
+        ({"steps": [{"id": "a", "type": "merge", "children": [{"id": "b", "type": "merge"}]}]}, ["ERROR NEVER_RUNS /steps/0/children"]),
         ({"steps": [{"id": "a", "type": "merge"}], "retryCount": 3}, ["WARNING IGNORED_FIELD /retryCount"]),
         ({"workflowDef": {"timeout": 3, "steps": {"a": {"type": "merge"}}}}, ["WARNING IGNORED_FIELD /workflowDef/timeout"]),
     ],

@@ -29,6 +29,8 @@ def wrong_name(name: str) -> str:
 def check_variables(names: Iterable[str], pointer: str) -> None:
     """Raise InvalidDocument for a name that no variable has; `pointer` is the place of the object of variables."""
     for name in names:
+        if not name:
+            raise InvalidDocument("The name of a variable is empty.", pointer=f"{pointer}/", remedy="Give it a name, such as userId.")
         if not is_variable(name):
             escaped = name.replace("~", "~0").replace("/", "~1")
             raise InvalidDocument(

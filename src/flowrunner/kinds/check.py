@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flowrunner.jsonvalue import JSONObject, JSONValue
-from flowrunner.kinds.formats import FORMATS
+from flowrunner.kinds.formats import ANY_CASE, FORMATS
 
 INVALID_PARAMETER, UNKNOWN_FIELD, EFFECTLESS = "INVALID_PARAMETER", "UNKNOWN_FIELD", "HAS_NO_EFFECT"
 _EXPRESSION = re.compile(r"\$\{|\{\{")
@@ -70,7 +70,7 @@ def _wrong(schema: JSONObject, value: JSONValue, names: list[str] | None, about:
     """What the value must be, when it is not, and the remedy."""
     if names is not None and not any(is_type(value, name) for name in names):
         return f"must be {_listed([_ARTICLE[name] for name in names])}, not {_ARTICLE[type_of(value)]}", about
-    if "enum" in schema and value not in schema["enum"]:
+    if "enum" in schema and _in_case(schema, value) not in schema["enum"]:
         return f"must be one of {', '.join(map(str, schema['enum']))}", _meant(value, schema["enum"]) or about
     if isinstance(value, int | float) and not isinstance(value, bool):
         if "minimum" in schema and value < schema["minimum"]:
@@ -79,6 +79,10 @@ def _wrong(schema: JSONObject, value: JSONValue, names: list[str] | None, about:
             return f"must be {schema['maximum']} or less", about
     judge = None if isinstance(value, list) else FORMATS.get(schema.get("format", ""))
     return (None if judge is None else judge(value)), about
+
+
+def _in_case(schema: JSONObject, value: JSONValue) -> JSONValue:
+    return value.lower() if isinstance(value, str) and schema.get("format") == ANY_CASE else value
 
 
 def _of_object(schema: JSONObject, value: JSONObject, expressions: bool, pointer: str) -> Iterator[Finding]:  # noqa: FBT001 - handed through

@@ -19,6 +19,7 @@ from flowrunner.lang.moment import is_timestamp
 
 TIME_SPAN, TIME_LIMIT = "time-span", "time-limit"
 ASSERTION = "assertion"
+ANY_CASE = "any-case"  # of a text with words to choose from, which are compared without regard to case
 FUNCTION_OF_LANGUAGE = "function-of-language"  # of parameters: Python has no source of its own here
 TYPE_NAMES = ("string", "number", "integer", "boolean", "array", "object", "null")
 MOST_PATTERN_CHARACTERS = 2000

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from flowrunner.jsonvalue import JSONObject, JSONValue
-from flowrunner.kinds.formats import TIME_LIMIT, TIME_SPAN, WEB_ADDRESS
+from flowrunner.kinds.formats import ANY_CASE, TIME_LIMIT, TIME_SPAN, WEB_ADDRESS
 
 NODE_FAILED = "FlowRunner.NodeFailed"  # the error of a kind that documents no other
 TIMEOUT = "States.Timeout"  # what the States Language calls a state that took too long
@@ -76,9 +76,14 @@ def script(description: str) -> JSONObject:
     return text(description, contentMediaType=_SCRIPT)
 
 
-def choice(description: str, *words: str, default: str | None = None) -> JSONObject:
+def choice(description: str, *words: str, default: str | None = None, **more: JSONValue) -> JSONObject:
     """One of these words."""
-    return text(description, enum=list(words), **({} if default is None else {"default": default}))
+    return text(description, enum=list(words), **({} if default is None else {"default": default}), **more)
+
+
+def word(description: str, *words: str) -> JSONObject:
+    """One of these words, in large or small letters."""
+    return choice(f"{description} In large or small letters.", *words, format=ANY_CASE)
 
 
 def unused(description: str) -> JSONObject:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.kinds.formats import ANY_CASE
 
 
 def parameters_schema(schema: JSONObject, opening: str) -> JSONObject:
@@ -15,6 +16,12 @@ def parameters_schema(schema: JSONObject, opening: str) -> JSONObject:
     return made
 
 
+def _any_case(words: list[str]) -> str:
+    """The pattern of these words in large or small letters: patterns of JSON Schema have no flags."""
+    letters = ["".join(f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in one) for one in words]
+    return f"^({'|'.join(letters)})$"
+
+
 def _or_expression(schema: JSONObject, opening: str) -> JSONObject:
     kinds: JSONValue = schema.get("type")
     inner = parameters_schema(schema, opening)
@@ -22,4 +29,6 @@ def _or_expression(schema: JSONObject, opening: str) -> JSONObject:
     if takes_text and not {"enum", "pattern"} & schema.keys():
         return inner
     description = {"description": inner.pop("description")} if "description" in inner else {}
-    return {**description, "anyOf": [inner, {"type": "string", "pattern": opening}]}
+    words: JSONValue = inner.get("enum")
+    cased = [{"type": "string", "pattern": _any_case(words)}] if inner.get("format") == ANY_CASE else []
+    return {**description, "anyOf": [inner, *cased, {"type": "string", "pattern": opening}]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowrunner.kinds.http import BAD_PARAMETERS, EGRESS
-from flowrunner.kinds.info import KindInfo, anything, boolean, choice, duration, fields, integer, listed, mapping, text, text_or_texts, unused
+from flowrunner.kinds.info import KindInfo, anything, boolean, choice, duration, fields, integer, listed, mapping, text, text_or_texts, unused, word
 
 FILTERS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$contains")
 _TAKEN = ("FlowRunner.Conflict", "others changed it again and again at the same moment")
@@ -64,10 +64,11 @@ DATABASE = KindInfo(
             "sslmode": choice("How TLS is used, as libpq has it.", *_TLS_MODES, default="prefer"),
             "ssl_mode": choice("The same.", *_TLS_MODES),
             "sslrootcert": text("Certificates of the authority to trust, as PEM text."),
-            "op": choice("The same as `operation`.", *_DATABASE_OPERATIONS),
-            "operation": choice("What to do.", *_DATABASE_OPERATIONS),
-            "queryType": choice("The same, as step workflows write it.", "select", "query", "exec", "execute", "insert", "update", "delete", "transaction", "batch"),
+            "op": word("The same as `operation`.", *_DATABASE_OPERATIONS),
+            "operation": word("What to do.", *_DATABASE_OPERATIONS),
+            "queryType": word("The same, as step workflows write it.", "select", "query", "exec", "execute", "insert", "update", "delete", "transaction", "batch"),
             "query": text("The statement, with `$1` (PostgreSQL) or `?` (SQLite) for each argument."),
+            "sql": text("The same, by its older name."),
             "args": {"type": ["array", "object"], "description": "The arguments; on SQLite also an object, for parameters with names (`:name`)."},
             "rows": listed("For `batch`: a list of arguments for each run of `query`."),
             "statements": listed("For `transaction`: `{query, args}`, or texts."),

@@ -195,8 +195,8 @@ class StandingNode(Shape, kw_only=True):
 class StandingStep(Shape, kw_only=True):
     """One step, node or state of a run, however often it is entered.
 
-    It runs while it is entered anywhere; otherwise `status` and `duration` are those of the time that ended last. `startTime` is when it was
-    entered last, `entered` how often; neither of one that was skipped.
+    It runs while it is entered anywhere, and `duration` is null; otherwise `status` and `duration` are those of the time that ended last.
+    `startTime` is when it was entered last, `entered` how often; neither of one that was skipped.
     """
 
     step_id: str

@@ -27,7 +27,7 @@ class _Row:
 class StepTable:
     """What became of each step, in the order in which they were entered first.
 
-    A step runs while it is entered anywhere; otherwise its status and duration (milliseconds) are those of the time that ended last.
+    A step runs while it is entered anywhere, and has no duration then; otherwise its status and duration (milliseconds) are those of the time that ended last.
     """
 
     def __init__(self) -> None:
@@ -40,15 +40,14 @@ class StepTable:
             row = self._rows[step] = _Row(step, name, kind)
         row.entered += 1
         row.open += 1
-        row.status, row.started = RUNNING, moment(at)
+        row.status, row.started, row.duration = RUNNING, moment(at), None
 
     def end(self, step: str, status: str, duration: int) -> None:
         """It is left."""
         row = self._rows[step]
         row.open -= 1
-        row.duration = duration
         if row.open == 0:
-            row.status = status
+            row.status, row.duration = status, duration
 
     def skip(self, step: str, name: str, kind: str) -> None:
         """It was not entered, because its condition does not hold."""

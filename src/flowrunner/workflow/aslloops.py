@@ -14,7 +14,7 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.jsonata.writing import literal, marked, member
 from flowrunner.reading.findings import Place
 from flowrunner.workflow.aslsteps import States, refuse
-from flowrunner.workflow.compiling import Step
+from flowrunner.workflow.compiling import Step, steps_repeated
 from flowrunner.workflow.fields import kind_of
 from flowrunner.workflow.jsonata import Untranslatable, Writer, part
 from flowrunner.workflow.scopes import Where, may_fail
@@ -76,12 +76,7 @@ class _Loop:
 
     def _children(self) -> tuple[JSONValue, Place]:
         """The steps within and their place; None for a step that is repeated itself."""
-        given, place = self.given, self.place
-        if "children" in given:
-            return given["children"], (*place, "children")
-        if "children" in self.step.given and self.step.type != "branch":
-            return self.step.given["children"], self.step.at("children")
-        return None, place
+        return steps_repeated(self.step, self.given, self.place) or (None, self.place)
 
     def _check(self, outer: Step) -> None:
         found, given, place = self.machine.found, self.given, self.place

@@ -23,6 +23,11 @@ INVALID_EXPRESSION = "INVALID_EXPRESSION"
 EVERYTHING = ("States.ALL", "States.DataLimitExceeded")  # which States.ALL does not match
 
 
+def is_there(value: JSONValue) -> bool:
+    """Whether steps within a step are given: editors write empty lists for what a step does not have."""
+    return value not in (None, [], {})
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step, read. `gives` are the outputs that its action template names, with where they are."""
@@ -139,6 +144,14 @@ def inputs_of(compiling: Compiling, step: Step, nulls: Places = nowhere, without
     every: JSONObject = {**step.given.get("inputs", {}), **step.given.get("input", {})}
     given = {name: value for name, value in every.items() if name not in without}
     return given, compiling.template(given, step.at("input" if "input" in step.given else "inputs"), nulls=nulls)
+
+
+def steps_repeated(step: Step, given: JSONObject, place: Place) -> tuple[JSONValue, Place] | None:
+    """The steps that a loop (`given`, at `place`) repeats, and where they are; None when there are none, and the step is repeated itself."""
+    own = (step.given, step.place) if step.type != "branch" else ({}, step.place)
+    found = [(holder["children"], (*at, "children")) for holder, at in ((given, place), own) if "children" in holder]
+    first = next((one for one in found if is_there(one[0])), None)
+    return found[0] if first is None and found and step.type in ("loop", "group") else first
 
 
 Lower = Callable[[Compiling, Step], State]

@@ -9,7 +9,7 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds.info import KindInfo
 from flowrunner.reading.findings import Findings, Place
 from flowrunner.reading.wording import meant
-from flowrunner.workflow.compiling import Compiling, Step
+from flowrunner.workflow.compiling import Compiling, Step, is_there
 from flowrunner.workflow.fields import DEFAULT, EXTENSION, OLDER_LOOP, UNKNOWN_FIELD, kind_of
 
 IGNORED = "IGNORED_FIELD"
@@ -112,25 +112,25 @@ class _Checked:
     def within(self) -> None:
         """Steps within this one, which run in a group, in a branch or in a loop."""
         step, kind, given = self.step, self.info.name, self.step.given
-        inner = self._loop()[0].get("children") is not None
-        if inner and "children" in given:
+        inner, own = is_there(self._loop()[0].get("children")), is_there(given.get("children"))
+        if inner and own:
             self.never(step.at("children"), "the loop has children of its own")
-        elif "children" in given and not (kind in ("group", "branch", "loop") or step.loops):
+        elif own and not (kind in ("group", "branch", "loop") or step.loops):
             self.never(step.at("children"), f"a step of the kind '{kind}' has none")
-        if (inner and kind not in ("group", "loop")) or (step.loops and "children" in given and kind not in ("group", "branch", "loop")):
+        if (inner and kind not in ("group", "loop")) or (step.loops and own and kind not in ("group", "branch", "loop")):
             self.never(step.at("type"), f"the loop repeats its children, not the step of the kind '{kind}'")
         for name in ("elseChildren", "branches"):
-            if name in given and kind != "branch":
+            if is_there(given.get(name)) and kind != "branch":
                 self.never(step.at(name), f"a step of the kind '{kind}' has none")
 
     def branches(self) -> None:
         """A branch has `branches` or a `condition`, and at most one branch that is taken when no other is."""
         value, place = self.step.member("branches")
-        if not isinstance(value, list):
+        if not isinstance(value, list) or not value:
             return
         for name in ("condition", "children", "elseChildren"):
             other, at = self.step.member(name)
-            if other is not None and not (name == "children" and self.step.loops):
+            if is_there(other) and not (name == "children" and self.step.loops):
                 self.contradicts(at, "branches", "only the branches count")
         conditions = [part.get("condition") for part in value if isinstance(part, dict)]
         defaults = [index for index, wanted in enumerate(conditions) if wanted in (None, DEFAULT)]

@@ -84,7 +84,8 @@ def _defined(kind: KindInfo) -> str:
 def _choice(kind: KindInfo) -> JSONObject:
     """What follows for a step from its type: its config, and whether it has steps within."""
     within = {"branch": (), "group": ("branches", "elseChildren"), "loop": ("branches", "elseChildren")}
-    none: JSONObject = dict.fromkeys(within.get(kind.name, ("branches", "elseChildren", "children")), False)
+    empty: JSONObject = {"maxItems": 0, "maxProperties": 0}
+    none: JSONObject = dict.fromkeys(within.get(kind.name, ("branches", "elseChildren", "children")), empty)
     then: JSONObject = {"properties": {"config": {"$ref": f"#/$defs/{_defined(kind)}"}, **none}}
     return {"if": {"properties": {"type": {"enum": list(_names_of(kind))}}, "required": ["type"]}, "then": then}
 

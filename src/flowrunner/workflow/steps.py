@@ -10,7 +10,7 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.braces import has_braces
 from flowrunner.reading.findings import Findings, Place
 from flowrunner.reading.wording import meant, shown
-from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step
+from flowrunner.workflow.compiling import EVERYTHING, Compiling, Step, is_there
 from flowrunner.workflow.fields import DUPLICATE_ID, INVALID_VALUE, MISSING_FIELD, OLDER_NAMES, RETRY, STEP, read_object
 from flowrunner.workflow.members import check_step
 from flowrunner.workflow.order import check_order, needs_of
@@ -108,7 +108,7 @@ def _kind_by_members(given: JSONObject) -> str | None:
     """What a step without a type can only be."""
     if {"loop", "loopOver", "loopCondition"} & given.keys():
         return "loop"
-    if {"branches", "elseChildren"} & given.keys():
+    if any(is_there(given.get(name)) for name in ("branches", "elseChildren")):
         return "branch"
     return "group" if "children" in given else None
 

@@ -12,7 +12,7 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.braces import has_braces
 from flowrunner.reading.findings import Place
 from flowrunner.reading.wording import shown
-from flowrunner.workflow.compiling import Compiling, Step
+from flowrunner.workflow.compiling import Compiling, Step, is_there, steps_repeated
 from flowrunner.workflow.fields import BRANCH, DEFAULT, INVALID_VALUE, LOOP, MISSING_FIELD, OLDER_LOOP, kind_of, read_object
 from flowrunner.workflow.steps import RETURNS, branch_of, graph_of, ignores, own_members, state_of
 from flowrunner.workflow.templates import Chosen, Inner, Kept, LoopEnded, Outputs, Returned, Taken
@@ -54,7 +54,7 @@ def _since(compiling: Compiling, known: int) -> tuple[str, ...]:
 def branch(compiling: Compiling, step: Step) -> State:
     """One of several ways, by conditions."""
     value, place = step.member("branches")
-    if value is None and ("condition" in step.given or "condition" in step.config):
+    if not is_there(value) and ("condition" in step.given or "condition" in step.config):
         return _either(compiling, step)
     if not isinstance(value, list) or not value:
         compiling.found.error(place, "'branches' is missing: a list of {condition, label, children}.", MISSING_FIELD)
@@ -208,10 +208,9 @@ def _check_names(compiling: Compiling, given: JSONObject, place: Place) -> None:
 
 def _body(compiling: Compiling, step: Step, given: JSONObject, place: Place) -> tuple[Branch, Step]:
     """What is repeated, and the step around it: the children, or the step itself without its loop, which then has the retries."""
-    if "children" in given:
-        return _children(compiling, step, given["children"], (*place, "children"), "body")[0], step
-    if "children" in step.given and step.type != "branch":
-        return _children(compiling, step, step.given["children"], step.at("children"), "body")[0], step
+    within = steps_repeated(step, given, place)
+    if within is not None:
+        return _children(compiling, step, *within, "body")[0], step
     if step.type == "loop":
         compiling.found.error(step.place, "'children' is missing: the steps of the loop.", MISSING_FIELD)
         return Branch(start_at="nothing", states={}), step

@@ -65,7 +65,7 @@ class DatabaseKind(NodeKind):
         if _is_on_table(params):
             if isinstance(database, SqliteFile):
                 raise bad("The parameter 'table_name' is for PostgreSQL; on SQLite, execute statements.")
-            output = await on_table(database, text(params, "operation", "op"), params, bounds)
+            output = await on_table(database, text(params, "operation", "op").lower(), params, bounds)
             return NodeResult(output, "not_found" if output.get("found") is False else "success")
         operation = choice(params, "operation", "op", "queryType", among=_OPERATIONS, default="query")
         if operation == "batch":
@@ -173,7 +173,7 @@ def _batch_rows(params: Mapping[str, JSONValue]) -> list[list[JSONValue] | JSONO
 def _is_on_table(params: Mapping[str, JSONValue]) -> bool:
     """Whether the operation is one on a table of keys and values."""
     word = given(params, "operation", "op")
-    return word in TABLE_OPERATIONS and given(params, "table_name") is not None and given(params, "query", "sql") is None
+    return isinstance(word, str) and word.lower() in TABLE_OPERATIONS and given(params, "table_name") is not None and given(params, "query", "sql") is None
 
 
 def _changed(answer: Answer) -> JSONObject:

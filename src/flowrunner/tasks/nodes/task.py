@@ -2,13 +2,15 @@
 
 Parameters: ``{"params", "input", "results", "shared", "variables", "execution", "hooks", "language"}``; the result is
 ``{"output", "action"}``, and ``"shared"`` when a script changed it. Actions that are listed in ``"failing"`` fail the attempt, those in
-``"again": {"actions", "retries"}`` all but the last one, and so does a change of ``"shared"`` with ``"reads_shared"``. With ``"made"``, a
+``"again": {"actions", "retries"}`` all but the last one, where the kind itself picks them and no hook; so does a change of ``"shared"`` with
+``"reads_shared"``. With ``"made"``, a
 result that there is already, only the hooks run.
 The parameters of a flow's node have expressions, which are evaluated here, where secrets can be read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from flowrunner.errors import FlowRunnerError, InvalidDocument
@@ -48,7 +50,7 @@ class NodeTask(TaskHandler):
         if parameters is None:
             return bad_parameters(call.parameters, "Parameters must be a JSON object with the object 'params'")
         try:
-            result = _judged(await self._node(kind, _node_call(call, parameters)), parameters, call.retry)
+            result = _judged(await self._node(kind, _node_call(call, parameters)), parameters)
             if result.shared is not None and parameters.get("language") == "workflow":
                 log("warn", UNSHARED)
                 result = replace(result, shared=None)
@@ -72,7 +74,7 @@ class NodeTask(TaskHandler):
         if call.language == "flow":
             call = replace(call, params=await self._scripting.fill(call, dict(call.params), skip=kind.info.scripts()))
         made = call.raw.get("made")
-        result = NodeResult(made["output"], made["action"]) if isinstance(made, dict) else await kind.run(call)
+        result = NodeResult(made["output"], made["action"]) if isinstance(made, dict) else _ended(await kind.run(call), _again(call.raw, call.retry))
         call, shared = _with_shared(call, result.shared, shared)
         output, action = result.output, result.action
         if hooks.get("exec") is not None:
@@ -99,24 +101,29 @@ class NodeTask(TaskHandler):
         return f"The kind {name!r} {said}. There are: {there}."
 
 
-def _judged(result: NodeResult, parameters: JSONObject, retry: int) -> NodeResult:
+def _judged(result: NodeResult, parameters: JSONObject) -> NodeResult:
     """The result. Raises NodeFailed when its action is one that counts as a failure, or when it changed what it may only read."""
     if result.shared is not None and parameters.get("reads_shared") is True:
         said = "'shared' can only be read in batches that run at once, for the last one would win. Return the value, or take a strategy of one after another."
         raise NodeFailed(said, error=SCRIPT_ERROR)
-    if result.action not in _failing(parameters, retry):
+    failing = parameters.get("failing")
+    return _ended(result, failing if isinstance(failing, list) else [])
+
+
+def _ended(result: NodeResult, failing: list[JSONValue]) -> NodeResult:
+    """The result. Raises NodeFailed when its action is one of those that fail the attempt."""
+    if result.action not in failing:
         return result
     status = result.output.get("status_code") if isinstance(result.output, dict) else None
     raise NodeFailed(f"The node ended with the action '{result.action}'{'' if status is None else f' (status {status})'}.")
 
 
-def _failing(parameters: JSONObject, retry: int) -> list[JSONValue]:
-    """The actions that fail this attempt, the one after so many retries."""
-    failing, again = parameters.get("failing"), parameters.get("again")
-    found: list[JSONValue] = list(failing) if isinstance(failing, list) else []
+def _again(parameters: Mapping[str, JSONValue], retry: int) -> list[JSONValue]:
+    """The actions of the kind that fail this attempt, the one after so many retries, because more are left."""
+    again = parameters.get("again")
     if isinstance(again, dict) and isinstance(most := again.get("retries"), int) and retry < most and isinstance(actions := again.get("actions"), list):
-        found += actions
-    return found
+        return actions
+    return []
 
 
 def _with_shared(call: NodeCall, changed: JSONObject | None, before: JSONObject | None) -> tuple[NodeCall, JSONObject | None]:
