@@ -6,6 +6,7 @@ from itertools import count
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import pytest
+import structlog
 from hypothesis import settings
 
 settings.register_profile("suite", derandomize=True)  # the same cases each time: what lands is judged by what it changes, not by luck
@@ -31,6 +32,13 @@ def pytest_collection_finish():
     """Keep the collector off what was loaded and collected: a pass over these million objects takes as long as ten tests."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_its_own():
+    """Commands that run in this process direct the logs to a stream that ends with their test; the next one has its own."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

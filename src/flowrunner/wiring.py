@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -184,7 +184,8 @@ class Application:
         )
 
     def _report(self, event: str, detail: dict[str, Any]) -> None:
-        self._log.warning(event, **detail)
+        with suppress(OSError, ValueError):  # a log that cannot be written, or is closed, holds no execution up
+            self._log.warning(event, **detail)
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Open the store, start the tasks, take up what was running; `stack` takes all of it down again, in reverse.
