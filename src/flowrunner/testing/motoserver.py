@@ -2,8 +2,8 @@
 
 moto takes one request at a time here. Its tables are plain dictionaries and its transactions copy a whole table and put the
 copy back, so concurrent requests would lose each other's writes; DynamoDB itself has no such weakness. One event loop that
-calls moto's WSGI application without awaiting anything is the lock, and keeps connections open besides, which the server
-that comes with moto does not.
+calls moto's own handler without awaiting anything is the lock, and keeps connections open besides, which the server that comes
+with moto does not.
 """
 
 from __future__ import annotations
