@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,8 @@ from flowrunner.stores.postgres.faults import DRIVER, HARMLESS, unreachable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from flowrunner.stores.postgres.gate import Gate
+    from flowrunner.stores.postgres.pulse import Pulse
     from flowrunner.stores.postgres.url import Address
 
 Row = Any  # asyncpg.Record: by place and by name
@@ -38,50 +39,18 @@ BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'"
 BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0"  # for as long as a backup takes
 
 
-class Gate:
-    """Keeps many callers from connecting all at once to a server that is away: after a failure all wait a moment, longer each time."""
-
-    FIRST_SECONDS = 0.05
-    MOST_SECONDS = 1.0
-
-    def __init__(self) -> None:
-        self._failure: StoreUnavailable | None = None
-        self._cause: BaseException | None = None
-        self._failures = 0
-        self._until = 0.0
-
-    @property
-    def wait_seconds(self) -> float:
-        """How long nobody should try; 0 when the way is free."""
-        return max(0.0, self._until - asyncio.get_running_loop().time())
-
-    def check(self) -> None:
-        """Raise the last failure if it was just now."""
-        if self._failure is not None and self.wait_seconds > 0:
-            raise StoreUnavailable(self._failure.message, remedy=self._failure.remedy) from self._cause
-
-    def failed(self, failure: StoreUnavailable, cause: BaseException) -> None:
-        """An attempt has failed."""
-        self._failure, self._cause = failure, cause
-        seconds = min(self.MOST_SECONDS, self.FIRST_SECONDS * 2 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)  # noqa: S311  # jitter
-        self._failures += 1
-        self._until = asyncio.get_running_loop().time() + seconds
-
-    def passed(self) -> None:
-        """An attempt has gone well."""
-        self._failure, self._cause, self._failures = None, None, 0
-
-
 class Link:
     """A place for one connection. Not for two callers at once; whatever leaves the connection in doubt closes it."""
 
-    def __init__(self, address: Address, queries: Mapping[str, str], gate: Gate) -> None:
+    def __init__(self, address: Address, queries: Mapping[str, str], gate: Gate, pulse: Pulse) -> None:
         self._address = address
         self._queries = queries
         self._gate = gate
+        self._pulse = pulse
         self._connection: asyncpg.Connection | None = None
         self._statements: dict[str, Any] = {}
         self._is_shut = False
+        self._in_transaction = False
 
     @property
     def is_open(self) -> bool:
@@ -89,7 +58,9 @@ class Link:
         return self._connection is not None and not self._connection.is_closed()
 
     async def ready(self) -> asyncpg.Connection:
-        """The open connection; raises StoreRefused or StoreUnavailable if there can be none."""
+        """The open connection; raises StoreRefused or StoreUnavailable if there can be none, ConnectionResetError if a transaction was open on it."""
+        if not self.is_open and self._in_transaction:  # on a new connection what follows would be done alone
+            raise ConnectionResetError("it broke in the middle of a transaction")
         if not self.is_open and not self._is_shut:
             self.drop()
             self._gate.check()
@@ -97,7 +68,10 @@ class Link:
                 self._connection = await connect(self._address)
             except DRIVER as error:
                 failure = unreachable(error, self._address)
-                self._gate.failed(StoreUnavailable(failure.message, remedy=failure.remedy), error)
+                told = StoreUnavailable(failure.message, remedy=failure.remedy)
+                self._gate.failed(told, error)
+                if isinstance(error, TimeoutError):
+                    self._pulse.unanswered(told, error)
                 raise failure from error
             self._gate.passed()
         return self._open_connection()
@@ -113,12 +87,13 @@ class Link:
         connection = await self.ready()
         try:
             async with asyncio.timeout(seconds):
-                statement = self._statements.get(query)
-                if statement is None:
-                    # Without a name the statement is sent along with every call, as a pooler needs it.
-                    statement = await connection.prepare(self._queries[query], name="" if self._address.pooled else None)
-                    self._statements[query] = statement
-                rows: Sequence[Row] = await statement.fetch(*arguments)
+                with self._pulse.waiting():
+                    statement = self._statements.get(query)
+                    if statement is None:
+                        # Without a name the statement is sent along with every call, as a pooler needs it.
+                        statement = await connection.prepare(self._queries[query], name="" if self._address.pooled else None)
+                        self._statements[query] = statement
+                    rows: Sequence[Row] = await statement.fetch(*arguments)
                 return rows
         except HARMLESS as error:
             if isinstance(error, asyncpg.InvalidCachedStatementError):
@@ -135,12 +110,16 @@ class Link:
     async def transaction(self, begin: str = BEGIN) -> AsyncIterator[None]:
         """Several queries as one transaction: committed at the end, rolled back by whatever is raised inside."""
         await self._run(begin)
+        self._in_transaction = True
         try:
-            yield
-        except BaseException:
-            await self._roll_back()
-            raise
-        await self._run("COMMIT")
+            try:
+                yield
+            except BaseException:
+                await self._roll_back()
+                raise
+            await self._run("COMMIT")
+        finally:
+            self._in_transaction = False
 
     async def run(self, text: str, *, seconds: float | None = CALL_SECONDS) -> None:
         """Statements of ours without arguments; raises the driver's errors."""
@@ -150,7 +129,8 @@ class Link:
         connection = await self.ready()
         try:
             async with asyncio.timeout(seconds):
-                await connection.execute(text)
+                with self._pulse.waiting():
+                    await connection.execute(text)
         except BaseException:
             self.drop()
             raise

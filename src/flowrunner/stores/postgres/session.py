@@ -10,8 +10,10 @@ import asyncpg
 
 from flowrunner.errors import StoreError, StoreRefused, StoreUnavailable
 from flowrunner.stores.postgres.faults import DRIVER, LOST, WRONG, refused_write, unavailable, unreachable
-from flowrunner.stores.postgres.link import BEGIN, BEGIN_READING, Gate, Link
+from flowrunner.stores.postgres.gate import Gate
+from flowrunner.stores.postgres.link import BEGIN, BEGIN_READING, CLOSE_SECONDS, Link, connect
 from flowrunner.stores.postgres.migrate import PACKAGE, examine, placed, prepare
+from flowrunner.stores.postgres.pulse import Pulse
 from flowrunner.stores.postgres.writer import Writer
 from flowrunner.stores.queries import load_queries
 
@@ -39,7 +41,7 @@ class Session:
         self.address = address
         self._readonly = readonly
         self._queries = {name: placed(text, address.schema) for name, text in QUERIES.items()}
-        self._gate = Gate()
+        self._gate, self._pulse = self._watch()
         self._links: list[Link] = []  # for reading
         self._writing: list[Link] = []
         self._idle: list[Link] = []
@@ -54,7 +56,7 @@ class Session:
             raise StoreError(f"The store ({self.address}) is started already.")
         self._started = True
         stack.push_async_callback(self._stop)
-        self._gate = Gate()
+        self._gate, self._pulse = self._watch()
         self._links = [self._link() for _ in range(max(LEAST_READING, self.address.connections) if self._readonly else self.address.connections)]
         self._idle = list(self._links)
         self._writing = [] if self._readonly else [self._link() for _ in range(WRITERS)]
@@ -88,7 +90,7 @@ class Session:
         try:
             return await self.call(query, *arguments)
         except StoreUnavailable as error:
-            if not isinstance(error.__cause__, LOST) or self._gate.wait_seconds > 0:
+            if not isinstance(error.__cause__, LOST) or not self._gate.is_open:
                 raise
             return await self.call(query, *arguments)
 
@@ -130,24 +132,25 @@ class Session:
         """An open connection. When the server gives us no more, we have one fewer for a while, and wait for those we have."""
         if not self._is_open:
             raise self._closed()
-        try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                while True:
+        deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
                     await self._free.acquire()
-                    link = self._idle.pop()  # an open one, if there is one: those that are not needed stay closed
-                    try:
-                        await link.ready()
-                    except BaseException as error:
-                        self._put(link)
-                        if not isinstance(error.__cause__, asyncpg.TooManyConnectionsError) or not self._open_ones:
-                            self._free.release()
-                            raise
-                        asyncio.get_running_loop().call_later(CROWDED_SECONDS, self._free.release)
-                    else:
-                        return link
-        except TimeoutError:
-            remedy = "Raise connections in the store's URL, or look at what the database is busy with."
-            raise StoreUnavailable(f"All {self.address.connections} connections to {self.address} are busy.", remedy=remedy) from None
+            except TimeoutError:
+                remedy = "Raise connections in the store's URL, or look at what the database is busy with."
+                raise StoreUnavailable(f"All {self.address.connections} connections to {self.address} are busy.", remedy=remedy) from None
+            link = self._idle.pop()  # an open one, if there is one: those that are not needed stay closed
+            try:
+                await link.ready()
+            except BaseException as error:
+                self._put(link)
+                if not isinstance(error.__cause__, asyncpg.TooManyConnectionsError) or not self._open_ones:
+                    self._free.release()
+                    raise
+                asyncio.get_running_loop().call_later(CROWDED_SECONDS, self._free.release)
+            else:
+                return link
 
     def _put(self, link: Link) -> None:
         if link.is_open:
@@ -161,7 +164,23 @@ class Session:
         return sum(link.is_open for link in self._links)
 
     def _link(self) -> Link:
-        return Link(self.address, self._queries, self._gate)
+        return Link(self.address, self._queries, self._gate, self._pulse)
+
+    def _watch(self) -> tuple[Gate, Pulse]:
+        gate = Gate()
+        return gate, Pulse(self.address, gate, ask=self._ask, hang_up=self._hang_up)
+
+    async def _ask(self) -> None:
+        """Whether the server gives a connection."""
+        connection = await connect(self.address)
+        try:
+            await connection.close(timeout=CLOSE_SECONDS)
+        except DRIVER:
+            connection.terminate()
+
+    def _hang_up(self) -> None:
+        for link in (*self._links, *self._writing):
+            link.drop()
 
     async def _open(self, link: Link) -> None:
         """Refuse what cannot be used; make or migrate the schema, unless we only read."""
@@ -194,6 +213,7 @@ class Session:
         writer, self._writer = self._writer, None
         if writer is not None:
             await writer.stop()
+        await self._pulse.stop()
         await asyncio.gather(*(link.shut() for link in (*self._links, *self._writing)))
         self._started = False
 

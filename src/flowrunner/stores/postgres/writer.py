@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from flowrunner.ports.executions import Head, NameTaken, StepWrite
     from flowrunner.stores.postgres.batch import Answer
-    from flowrunner.stores.postgres.link import Gate, Link
+    from flowrunner.stores.postgres.gate import Gate
+    from flowrunner.stores.postgres.link import Link
     from flowrunner.stores.postgres.url import Address
 
 MOST_WRITES = 512  # in one transaction
