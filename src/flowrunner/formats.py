@@ -55,7 +55,7 @@ def compile_revision(revision: Revision, kinds: Kinds) -> Program:
     """The program of a stored revision, by its setting `format`; raises InvalidDefinition if this release cannot read it."""
     form = revision.settings.get("format")
     if form is None:
-        machine = parse_definition(revision.definition)
+        machine = parse_definition(revision.definition, kept=True)
         program, diagnostics = machine.program, machine.diagnostics
     elif (read := READERS.get(str(form))) is not None:
         parsed = read(revision.definition, kinds, revision.settings, kept=True)

@@ -21,6 +21,7 @@ DISAGREE = {
     "asl-validator-invalid-json-surround-syntax-extra-spaces": "blanks within {% %} are allowed",
     "asl-validator-invalid-jsonata-surround-syntax-no-spaces": "blanks within {% %} are not required",
     "asl-validator-invalid-math-add": "the types of an intrinsic's arguments are checked when it is called",
+    "asl-validator-valid-assign.asl": "AWS refuses a variable called top-level",
     "asl-validator-valid-task-credentials": "AWS requires RoleArn",
     "asl-validator-valid-task-intrisic-function": "Resource is an object of CloudFormation, not yet a text",
     "statelint-task-with-credentials": "AWS requires RoleArn",

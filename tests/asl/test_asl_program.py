@@ -20,27 +20,41 @@ def _state(state, **top):
 
 
 def _warnings(states, **top):
-    parsed = parse_definition(json.dumps({"StartAt": next(iter(states)), "States": states, **top}))
+    return _told(states, kept=False, **top)
+
+
+def _told(states, *, kept=True, **top):
+    """What is said of a definition that compiles; of one that is kept, what would be refused too."""
+    parsed = parse_definition(json.dumps({"StartAt": next(iter(states)), "States": states, **top}), kept=kept)
     assert parsed.program is not None, format_aws(parsed.diagnostics)
     return [(found.code, found.pointer) for found in parsed.diagnostics]
 
 
 BAD_NAME, OUTER, IDLE = "INVALID_VARIABLE_NAME", "VARIABLE_OF_OUTER_SCOPE", "FIELD_WITHOUT_EFFECT"
+REFUSED = "SCHEMA_VALIDATION_FAILED"
+
+
+def _refused(states, **top):
+    parsed = parse_definition(json.dumps({"StartAt": next(iter(states)), "States": states, **top}))
+    assert parsed.program is None
+    return [(found.code, found.pointer) for found in parsed.diagnostics]
 
 
 def test_names_of_variables():
-    """Those that no expression can read are told, wherever they are assigned."""
+    """Those that no expression can read are refused, wherever they are assigned; what was kept with them runs on."""
     good = {"a": 1, "größe": 1, "x.$": "$.x", "n" * 80: 1, "states1": 1, "for": 1}
     assert _warnings({"S": {**PASS, "Assign": good}}) == []
-    for name in ("states", "", "1a", "a-b", "a b", "n" * 81, "a.b"):
-        assert _warnings({"S": {**PASS, "Assign": {name: 1}}}) == [(BAD_NAME, f"/States/S/Assign/{name}")]
+    assert _warnings({"S": {**PASS, "Assign": {"n" * 81: 1}}}) == [(BAD_NAME, f"/States/S/Assign/{'n' * 81}")]
+    for name in ("states", "", "1a", "a-b", "a b", "a.b"):
+        found = [("RESERVED_VARIABLE_NAME" if name == "states" else BAD_NAME, f"/States/S/Assign/{name}")]
+        assert _refused({"S": {**PASS, "Assign": {name: 1}}}) == _told({"S": {**PASS, "Assign": {name: 1}}}) == found
     choice = {
         "Type": "Choice",
         "Choices": [{"Variable": "$.a", "IsPresent": True, "Next": "E", "Assign": {"a-b.$": "$.a"}}],
         "Assign": {"1": 1},
         "Default": "E",
     }
-    assert _warnings({"C": choice, "E": PASS}) == [(BAD_NAME, "/States/C/Assign/1"), (BAD_NAME, "/States/C/Choices[0]/Assign/a-b.$")]
+    assert _refused({"C": choice, "E": PASS}) == [(BAD_NAME, "/States/C/Assign/1"), (BAD_NAME, "/States/C/Choices[0]/Assign/a-b.$")]
 
 
 def test_variables_of_outer_scopes():
@@ -63,16 +77,14 @@ def test_variables_of_outer_scopes():
 
 
 def test_nothing_comes_after_all_errors():
-    """Retriers and catchers behind one for all errors are told; only States.DataLimitExceeded passes by that one."""
+    """Retriers and catchers behind one for all errors are refused, as AWS does; a definition kept with them runs on."""
     task = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": True}
     every, other, large = ({"ErrorEquals": [name]} for name in ("States.ALL", "X", "States.DataLimitExceeded"))
-    assert _warnings({"T": {**task, "Retry": [other, every, large]}}) == []
-    assert _warnings({"T": {**task, "Retry": [every, other, every]}}) == [
-        ("AFTER_STATES_ALL", "/States/T/Retry[1]"),
-        ("AFTER_STATES_ALL", "/States/T/Retry[2]"),
-    ]
-    catch = [{**one, "Next": "E"} for one in (every, other)]
-    assert _warnings({"T": {**task, "Catch": catch}, "E": PASS}) == [("AFTER_STATES_ALL", "/States/T/Catch[1]")]
+    assert _warnings({"T": {**task, "Retry": [other, large, every]}}) == []
+    states = {"T": {**task, "Retry": [every, other, every]}}
+    assert _refused(states) == _told(states) == [(REFUSED, "/States/T/Retry[0]/ErrorEquals[0]")]
+    states = {"T": {**task, "Catch": [{**one, "Next": "E"} for one in (every, large)]}, "E": PASS}
+    assert _refused(states) == _told(states) == [(REFUSED, "/States/T/Catch[0]/ErrorEquals[0]")]
 
 
 def test_fields_without_effect():
@@ -83,20 +95,21 @@ def test_fields_without_effect():
     for config in ({}, {"ProcessorConfig": {"Mode": "INLINE"}}):
         assert _warnings({"M": {"Type": "Map", "End": True, "ItemProcessor": {**inner, **config}, **idle}}) == [(IDLE, pointer) for pointer in pointers]
     both = {"Mode": "INLINE", "ExecutionType": "EXPRESS"}
-    assert _warnings({"M": {"Type": "Map", "End": True, "ItemProcessor": {**inner, "ProcessorConfig": both}}}) == [
-        (IDLE, "/States/M/ItemProcessor/ProcessorConfig/ExecutionType")
-    ]
+    states = {"M": {"Type": "Map", "End": True, "ItemProcessor": {**inner, "ProcessorConfig": both}}}
+    assert _refused(states) == _told(states) == [(REFUSED, "/States/M/ItemProcessor/ProcessorConfig")]
+    del both["Mode"]
+    assert _warnings(states) == [(IDLE, "/States/M/ItemProcessor/ProcessorConfig/ExecutionType")]
     spread = {"Type": "Map", "End": True, "ItemProcessor": {**inner, "ProcessorConfig": {"Mode": "DISTRIBUTED"}}, **idle}
-    assert _warnings({"M": spread}) == [("MISSING_EXECUTION_TYPE", "/States/M/ItemProcessor/ProcessorConfig")]
+    assert _refused({"M": spread}) == _told({"M": spread}) == [(REFUSED, "/States/M/ItemProcessor/ProcessorConfig")]
     of_object = {"Type": "Map", "End": True, "ItemProcessor": inner, "Items": {"a": 1}}
     assert _warnings({"M": of_object}, QueryLanguage="JSONata") == [("ITEMS_NOT_AN_ARRAY", "/States/M/Items")]
 
 
 def test_the_longest_delay():
-    """MaxDelaySeconds is less than 366 days."""
-    retrier = {"ErrorEquals": ["X"], "MaxDelaySeconds": 31_622_399}
+    """MaxDelaySeconds is 366 days at most."""
+    retrier = {"ErrorEquals": ["X"], "MaxDelaySeconds": 31_622_400}
     task = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": True, "Retry": [retrier]}
-    assert _state(task).retriers[0].max_delay_seconds == 31_622_399
+    assert _state(task).retriers[0].max_delay_seconds == 31_622_400
     retrier["MaxDelaySeconds"] += 1
     assert parse_definition(json.dumps({"StartAt": "T", "States": {"T": task}})).program is None
 

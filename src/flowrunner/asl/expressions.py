@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from flowrunner.asl.jsonata_checks import UNSUPPORTED_JSONATA, top_level_references
+from flowrunner.asl.jsonata_checks import UNSUPPORTED_JSONATA, top_level_references, unknown_states_fields
 from flowrunner.core.program import Field, Language, Template
 from flowrunner.errors import ExpressionError
 from flowrunner.jsonvalue import JSONObject, JSONValue
@@ -18,9 +18,14 @@ from flowrunner.lang.jsonata.template import compile_jsonata_template, expressio
 from flowrunner.lang.jsonpath import Path, compile_path
 from flowrunner.lang.reference import is_reference
 from flowrunner.lang.template import compile_template, compile_value
-from flowrunner.reading.findings import Findings, Place, pointer_of
+from flowrunner.reading.findings import SCHEMA, Findings, Place, pointer_of
 
 INVALID_JSONATA = "INVALID_JSONATA_EXPRESSION"
+NO_PATH, NO_REFERENCE = "Value must be a valid JSONPath.", "Value is not a Reference Path"
+REFERENCES = frozenset(  # fields of a Map that take a reference path and nothing else
+    f"{name}Path"
+    for name in ("Items", "MaxConcurrency", "ToleratedFailureCount", "ToleratedFailurePercentage", "MaxItems", "MaxItemsPerBatch", "MaxInputBytesPerBatch")
+)
 _JSONATA_CODE = re.compile(r"^[A-Z]\d{4}: ")
 _LOOKS_LIKE_PATH = re.compile(r"\$(?:\$)?(?:[.\[]\S*)?|States\.[A-Z]\w+\(.*\)", re.DOTALL)
 _RESERVED_VARIABLES = frozenset({"states"})
@@ -71,14 +76,14 @@ class Scope:
         return False
 
 
-def compiled_path(scope: Scope, text: str, name: str) -> Path | None:
+def compiled_path(scope: Scope, text: str, name: str, *, said: str = NO_PATH) -> Path | None:
     """The path `text` of the field `name`; None when it does not compile."""
     if "?" in text and not scope.affords((text,)):
         return None
     try:
         path = compile_path(text)
     except ExpressionError:
-        scope.error(f"The value for the field '{name}' must be a valid JSONPath", name)
+        scope.error(said, name)
         return None
     scope.uses.update(path.variables)
     return path
@@ -96,9 +101,15 @@ def result_path_of(scope: Scope, fields: JSONObject) -> Path | None:
     if text is None:
         return None
     if not is_reference(text) or (path := compile_path(text)).root != "$":
-        scope.error("The value for the field 'ResultPath' must be a valid reference path", "ResultPath")
+        scope.error(NO_REFERENCE if text.startswith("$") else NO_PATH, "ResultPath")
         return None
     return path
+
+
+def _check_reference(scope: Scope, name: str, path: Path) -> None:
+    """What a Map is counted by names one value: no query, and nothing of the context object, which only ItemsPath takes."""
+    if not path.definite or (path.root == "$$" and name != "ItemsPath"):
+        scope.found.refuse((*scope.place, name), NO_REFERENCE, SCHEMA)
 
 
 def value_of(scope: Scope, text: str, name: str) -> Template | None:
@@ -143,15 +154,22 @@ def _jsonata_template(scope: Scope, value: JSONValue) -> Template | None:
     for place, text in strings:
         if not is_expression(text):
             if text.startswith("{%") or text.endswith("%}"):
-                scope.found.error(place, "A JSONata expression must begin with '{%' and end with '%}'", INVALID_JSONATA)
+                scope.found.error(place, "JSONata string must start with {% and end with %}")
             continue
         if template is None:
             _blame(scope.found, place, expression_text(text))
         for reference in top_level_references(expression_text(text)):
             scope.found.error(place, f"Reference to '{reference}' at the top level is not supported.", UNSUPPORTED_JSONATA)
+        for reference in () if _is_caught(scope.place) else unknown_states_fields(expression_text(text)):
+            scope.found.refuse(place, f"Field '{reference}' does not exist.", UNSUPPORTED_JSONATA)
     if template is None and scope.found.count() == before:
         scope.error("The JSONata expressions of this field cannot be compiled")
     return template
+
+
+def _is_caught(place: Place) -> bool:
+    """Whether a field belongs to a catcher, which alone sees the error."""
+    return len(place) > 2 and place[-3] == "Catch" and isinstance(place[-2], int)
 
 
 def _blame(found: Findings, place: Place, expression: str) -> None:
@@ -223,6 +241,8 @@ def field_of(scope: Scope, fields: JSONObject, name: str) -> Field | None:
     by_path = f"{name}Path"
     if by_path in fields:
         path = path_of(scope, fields, by_path)
+        if path is not None and by_path in REFERENCES:
+            _check_reference(scope, by_path, path)
         return None if path is None else Field(name=by_path, template=path)
     if name not in fields:
         return None

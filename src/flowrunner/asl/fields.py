@@ -2,12 +2,13 @@
 
 One check (``checked``) walks a table; whatever comes out of it has the right types, so that the parser never meets a
 surprise. Sources: https://states-language.net/, the Step Functions Developer Guide ("Amazon States Language"), and AWS's
-own answers where recorded or published (github.com/floci-io/floci/issues/2735 and /2968 for wording and places).
+own answers where recorded or published: github.com/floci-io/floci/issues/2735, /2968 and /3733 for wording and places, and
+what ValidateStateMachineDefinition was measured to say (2026-09-05, github.com/badmintoncryer/cdk-preflight, rules pf-sfn-asl).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from flowrunner.core.program import Kind, Language
@@ -20,7 +21,8 @@ Check = Callable[[JSONValue], str | None]  # the complaint, or None
 
 MAX_SECONDS = 99_999_999  # of Wait, timeouts and retry intervals: Step Functions Developer Guide, task and wait states
 MAX_RETRY_ATTEMPTS = 99_999_999  # Developer Guide, "Handling errors"
-MAX_DELAY_SECONDS = 31_622_399  # Developer Guide: MaxDelaySeconds is greater than 0 and less than 31622400, which is 366 days
+MAX_DELAY_SECONDS = 31_622_400  # 366 days: measured; the Developer Guide says less than that
+MAX_READ_ITEMS = 100_000_000  # ReaderConfig.MaxItems, measured
 MAX_BATCH_BYTES = 262_144  # MaxInputBytesPerBatch, Developer Guide
 
 
@@ -81,12 +83,12 @@ def timestamp(value: JSONValue) -> str | None:
     return text(value) or (None if is_timestamp(value) else "String does not match RFC3339 timestamp")
 
 
-def one_of(*allowed: str) -> Check:
-    """One of these words. Wording published for ReaderConfig.InputType."""
+def one_of(*allowed: str, said: str = "Value should be one of the following") -> Check:
+    """One of these words, in AWS's order."""
 
     def check(value: JSONValue) -> str | None:
         fits = isinstance(value, str) and value in allowed
-        return None if fits else f"The field '{{field}}' should have one of these values: [{', '.join(allowed)}]"
+        return None if fits else f"{said}: [{', '.join(allowed)}]"
 
     return check
 
@@ -115,8 +117,8 @@ def number(least: float, most: float) -> Check:
 
 def _within(value: float, least: float, most: float) -> str | None:
     if value < least:
-        return f"Value must be at least {least}"
-    return f"Value must be at most {most}" if value > most else None
+        return f"Minimum value is {least}"
+    return f"Maximum value is {most}" if value > most else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ FIELDS: Mapping[Kind, Table] = {
         "Items": Rule(array_or_mapping, "JSONata", expression=True), "ItemsPath": _PATH,
         "MaxConcurrency": Rule(integer(0, MAX_SECONDS), expression=True), "MaxConcurrencyPath": _PATH,
         "ToleratedFailureCount": Rule(integer(0, MAX_SECONDS), expression=True), "ToleratedFailureCountPath": _PATH,
-        "ToleratedFailurePercentage": Rule(number(0, 100), expression=True), "ToleratedFailurePercentagePath": _PATH,
+        "ToleratedFailurePercentage": Rule(number(0.0, 100.0), expression=True), "ToleratedFailurePercentagePath": _PATH,
         "ItemReader": Rule(mapping), "ItemBatcher": Rule(mapping), "ResultWriter": Rule(filled_mapping), "Label": Rule(name),
     },
 }  # fmt: skip
@@ -190,9 +192,9 @@ PROCESSOR_CONFIG: Table = {
     "Comment": Rule(text), "Mode": Rule(one_of("INLINE", "DISTRIBUTED")), "ExecutionType": Rule(one_of("STANDARD", "EXPRESS")),
 }  # fmt: skip
 RETRIER: Table = {
-    "Comment": Rule(text), "ErrorEquals": Rule(names, required=True), "IntervalSeconds": Rule(integer(1, MAX_SECONDS)),
-    "MaxAttempts": Rule(integer(0, MAX_RETRY_ATTEMPTS)), "BackoffRate": Rule(number(1, 1e9)),
-    "MaxDelaySeconds": Rule(integer(1, MAX_DELAY_SECONDS)), "JitterStrategy": Rule(one_of("FULL", "NONE")),
+    "Comment": Rule(text), "ErrorEquals": Rule(names, required=True), "IntervalSeconds": Rule(integer(0, MAX_SECONDS)),
+    "MaxAttempts": Rule(integer(0, MAX_RETRY_ATTEMPTS)), "BackoffRate": Rule(number(1.0, 1e9)),
+    "MaxDelaySeconds": Rule(integer(1, MAX_DELAY_SECONDS)), "JitterStrategy": Rule(one_of("NONE", "FULL")),
 }  # fmt: skip
 CATCHER: Table = {
     "Comment": Rule(text), "ErrorEquals": Rule(names, required=True), "Next": Rule(name, required=True),
@@ -202,12 +204,12 @@ READER: Table = {
     "Comment": Rule(text), "Resource": Rule(name, required=True), "ReaderConfig": Rule(mapping), **_ARGUMENTS,
 }  # fmt: skip
 READER_CONFIG: Table = {
-    "Comment": Rule(text), "InputType": Rule(one_of("MANIFEST", "JSON", "CSV", "JSONL", "PARQUET")),
+    "Comment": Rule(text), "InputType": Rule(one_of("MANIFEST", "JSON", "CSV", "JSONL", "PARQUET", said="The field 'InputType' should have one of these values")),
     "Transformation": Rule(one_of("NONE", "LOAD_AND_FLATTEN")), "ManifestType": Rule(one_of("ATHENA_DATA", "S3_INVENTORY")),
     "CSVDelimiter": Rule(one_of("COMMA", "PIPE", "SEMICOLON", "SPACE", "TAB")),
     "CSVHeaderLocation": Rule(one_of("FIRST_ROW", "GIVEN")), "CSVHeaders": Rule(names),
     "ItemsPointer": Rule(text), "ExpectedBucketOwner": Rule(text),
-    "MaxItems": Rule(integer(0, 10**9), expression=True), "MaxItemsPath": _PATH,
+    "MaxItems": Rule(integer(0, MAX_READ_ITEMS), expression=True), "MaxItemsPath": _PATH,
 }  # fmt: skip
 BATCHER: Table = {
     "Comment": Rule(text), "MaxItemsPerBatch": Rule(integer(1, MAX_SECONDS), expression=True), "MaxItemsPerBatchPath": _PATH,
@@ -223,13 +225,13 @@ CONDITION_RULE: Table = {
     "Output": Rule(anything), **_ASSIGN,
 }  # fmt: skip
 
-EXCLUSIVE: tuple[tuple[str, ...], ...] = (
+EXCLUSIVE: tuple[tuple[str, ...], ...] = (  # the groups in AWS's order
     ("Next", "End"),
     ("Error", "ErrorPath"),
     ("Cause", "CausePath"),
     ("TimeoutSeconds", "TimeoutSecondsPath"),
     ("HeartbeatSeconds", "HeartbeatSecondsPath"),
-    ("Seconds", "SecondsPath", "Timestamp", "TimestampPath"),
+    ("SecondsPath", "Seconds", "TimestampPath", "Timestamp"),
     ("ItemProcessor", "Iterator"),
     ("ItemSelector", "Parameters"),
     ("Items", "ItemsPath"),
@@ -241,7 +243,17 @@ EXCLUSIVE: tuple[tuple[str, ...], ...] = (
     ("MaxInputBytesPerBatch", "MaxInputBytesPerBatchPath"),
 )
 
-NEEDED: tuple[tuple[str, ...], ...] = (("Seconds", "SecondsPath", "Timestamp", "TimestampPath"),)
+NEEDED: tuple[tuple[str, ...], ...] = (("SecondsPath", "Seconds", "TimestampPath", "Timestamp"), ("ItemProcessor", "Iterator"))
+
+
+def one_needed(group: Iterable[str]) -> str:
+    """What is said where none of these fields is there."""
+    return f"This object should have only one of the following fields: [{', '.join(group)}]"
+
+
+def one_allowed(group: Iterable[str]) -> str:
+    """What is said where several of these fields are there."""
+    return f"There should only be one of the following fields: [{', '.join(group)}]"
 
 
 def checked(found: Findings, value: JSONValue, place: Place, table: Table, language: Language = "JSONPath") -> JSONObject | None:
@@ -259,15 +271,15 @@ def checked(found: Findings, value: JSONValue, place: Place, table: Table, langu
         elif (complaint := _complaint(rule, part, language)) is None:
             good[field] = part
         else:
-            found.error((*place, field), complaint.replace("{field}", field))
+            found.error((*place, field), complaint)
     _required(found, value, place, table)
     for group in NEEDED:
         if group[0] in table and not any(field in value for field in group):
-            found.error(place, f"One of these fields is required: [{', '.join(group)}]")
+            found.error(place, one_needed(group))
     for group in EXCLUSIVE:
         both = [field for field in group if field in value and field in table]
         if len(both) > 1 and value.get("End") is not False:
-            found.error(place, f"Only one of these fields is allowed: [{', '.join(both)}]")
+            found.error(place, one_allowed(group))
     return good
 
 
@@ -280,12 +292,6 @@ def _complaint(rule: Rule, value: JSONValue, language: Language) -> str | None:
 
 
 def _required(found: Findings, value: JSONObject, place: Place, table: Table) -> None:
-    """Two recorded wordings: a list for what holds states, a sentence for everything else."""
     missing = [field for field, rule in table.items() if rule.required and field not in value]
-    if not missing:
-        return
-    if "States" in table:
+    if missing:
         found.error(place, f"These fields are required: [{', '.join(missing)}]")
-        return
-    for field in missing:
-        found.error(place, f"The field '{field}' is required but was missing")

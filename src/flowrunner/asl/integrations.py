@@ -18,7 +18,7 @@ _CALL = frozenset({_RUN})
 INTEGRATIONS: Mapping[str, Mapping[str, frozenset[str]]] = {
     "apigateway": {"invoke": _ASK},
     "athena": {"startQueryExecution": _JOB, "stopQueryExecution": _CALL, "getQueryExecution": _CALL, "getQueryResults": _CALL},
-    "batch": {"submitJob": _ALL},
+    "batch": {"submitJob": _JOB},
     "bedrock": {"invokeModel": _ALL, "createModelCustomizationJob": _JOB},
     "codebuild": {"startBuild": _JOB, "startBuildBatch": _JOB, "stopBuild": _CALL, "stopBuildBatch": _CALL, "retryBuild": _CALL,
                   "retryBuildBatch": _JOB, "batchDeleteBuilds": _CALL, "batchGetReports": _CALL},
@@ -76,7 +76,7 @@ def refusal(resource: str, *, express: bool) -> Refusal | None:
         known = not (match["pattern"] or "").startswith(".sync")
     else:
         match = _INTEGRATION.fullmatch(resource)
-        known = match is not None and (match["pattern"] or "").removesuffix(":2") in INTEGRATIONS.get(match["service"], {}).get(match["action"], ())
+        known = match is not None and _pattern(match) in INTEGRATIONS.get(match["service"], {}).get(match["action"], ())
     if match is not None and known:
         return _express_refusal(match["pattern"] or "") if express else None
     if _FUNCTION.fullmatch(resource):
@@ -85,10 +85,23 @@ def refusal(resource: str, *, express: bool) -> Refusal | None:
         return "The resource holds a placeholder that was not filled in.", False
     if _OTHER_URI.fullmatch(resource) and not re.match(r"arn:[\w-]*:(states|lambda):", resource):
         return f"The resource {resource} is not one of AWS's; it needs a task handler of its own.", False
+    if not resource.startswith("arn:"):
+        return "Value is not a valid resource ARN", True
     return (
         f"The resource provided {resource} is not recognized. The value is not a valid resource ARN, or the resource is not available in this region.",
         True,
     )
+
+
+def _pattern(match: re.Match[str]) -> str:
+    """How the integration is called; the second version of ``.sync`` is there for nested executions only."""
+    pattern = match["pattern"] or ""
+    return pattern.removesuffix(":2") if match["service"] == "states" else pattern
+
+
+def is_activity(resource: object) -> bool:
+    """Whether it names an activity."""
+    return isinstance(resource, str) and _ACTIVITY.fullmatch(resource) is not None
 
 
 def _express_refusal(pattern: str) -> Refusal | None:

@@ -1,8 +1,9 @@
-"""What Step Functions refuses in a JSONata expression that parses: names that read a context item which is not there.
+"""What Step Functions refuses in a JSONata expression that parses: names that read a context item, or an error, which is not there.
 
 Expressions of a definition are evaluated without a context item, so ``phone`` or ``$`` at the top level would always be
 nothing. AWS refuses them when the definition is made; code, wording and scope are measured in
-github.com/floci-io/floci/issues/2670, the rule itself stands in https://states-language.net/#jsonata.
+github.com/floci-io/floci/issues/2670, the rule itself stands in https://states-language.net/#jsonata. So does who sees
+``$states.errorOutput``: a catcher. The wording of its refusal is from github.com/anomalyco/sst/issues/6110.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ _CONTEXT_NAMES = {"": "$", "$": "$$"}  # how the parser calls the variables that
 
 # Per node type: the attributes that are evaluated with the same context item as the node itself.
 _SAME = ("expression", "expressions", "arguments", "condition", "then", "_else", "lhs", "rhs", "lhs_object", "rhs_object", "procedure")
+# The attributes in which a node has parts at all.
+_PARTS = (*_SAME, "steps", "body", "pattern", "update", "delete", "terms", "predicate", "stages", "group", "expr")
 
 
 def top_level_references(text: str) -> tuple[str, ...]:
@@ -45,3 +48,23 @@ def _loose_names(tree: Any) -> Iterator[str]:
             waiting.append(node.steps[0])  # the others get their context from it
         elif kind not in {"lambda", "transform", "name", "variable", None}:
             waiting.extend(part for name in reversed(_SAME) if (part := getattr(node, name, None)) is not None)
+
+
+def unknown_states_fields(text: str) -> tuple[str, ...]:
+    """``$states.errorOutput``, where a valid expression reads it, each spelling once."""
+    if "errorOutput" not in text:
+        return ()
+    try:
+        waiting: list[Any] = [parse(text)]
+    except ExpressionError:
+        return ()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (list, tuple)):
+            waiting.extend(node)
+            continue
+        steps: Any = getattr(node, "steps", None) or ()
+        if len(steps) > 1 and (steps[0].type, steps[0].value, steps[1].value) == ("variable", "states", "errorOutput"):
+            return ("$states.errorOutput",)
+        waiting.extend(part for name in _PARTS if (part := getattr(node, name, None)) is not None)
+    return ()

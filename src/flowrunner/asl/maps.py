@@ -13,7 +13,7 @@ from flowrunner.asl.expressions import Scope, field_of, optional_template
 from flowrunner.asl.fields import checked
 from flowrunner.asl.integrations import READERS, WRITERS
 from flowrunner.jsonvalue import JSONObject, JSONValue
-from flowrunner.reading.findings import Place
+from flowrunner.reading.findings import SCHEMA, Place
 
 MAX_LABEL_LENGTH = 40  # characters; Developer Guide, "Label"
 _LABEL_REFUSED = frozenset('?*<>{}[]:;,\\|^~$#%&`"')  # Developer Guide, "Label"; white space and control characters too
@@ -43,8 +43,7 @@ def map_parts(scope: Scope, fields: JSONObject, *, express: bool) -> MapParts | 
     _check_label(scope, fields.get("Label"))
     name = "Iterator" if "Iterator" in fields and "ItemProcessor" not in fields else "ItemProcessor"
     if name not in fields:
-        scope.error("The field 'ItemProcessor' is required but was missing")
-        return None
+        return None  # told
     inner = scope.at(name)
     processor = checked(scope.found, fields[name], inner.place, table.PROCESSOR, scope.language)
     if processor is None:
@@ -54,23 +53,22 @@ def map_parts(scope: Scope, fields: JSONObject, *, express: bool) -> MapParts | 
     mode = config.get("Mode")
     distributed = mode == "DISTRIBUTED"
     if distributed and express:
-        inner.error("Express state machine does not support the 'DISTRIBUTED' mode", "ProcessorConfig", "Mode")
+        inner.error("The field 'Mode' with value 'DISTRIBUTED' is not supported inside 'EXPRESS' state machines", "ProcessorConfig", "Mode")
     for field in _DISTRIBUTED_ONLY:
         message = f"Field '{field}' is not supported unless the mode is 'DISTRIBUTED'"
         if field in fields and mode == "INLINE":
             scope.error(message)
         elif field in fields and mode is None:  # other validators let it pass; it has no effect
             scope.found.warning((*scope.place, field), message, WITHOUT_EFFECT)
-    _warn_idle(scope, fields, inner, config, distributed=distributed)
+    _check_mode(scope, fields, inner, config, distributed=distributed, typed=isinstance(raw, dict) and "ExecutionType" in raw)
     return MapParts(processor, inner.place, distributed, config.get("ExecutionType", "STANDARD"), reader, batcher, writer)
 
 
-def _warn_idle(scope: Scope, fields: JSONObject, processor: Scope, config: JSONObject, *, distributed: bool) -> None:
+def _check_mode(scope: Scope, fields: JSONObject, processor: Scope, config: JSONObject, *, distributed: bool, typed: bool) -> None:
     """Tell what the mode makes of no use, and what a distributed Map must have at AWS."""
     if distributed:
-        if "ExecutionType" not in config:
-            place = processor.at("ProcessorConfig").place
-            scope.found.warning(place, "AWS requires the field 'ExecutionType' in the mode 'DISTRIBUTED'; STANDARD is taken", "MISSING_EXECUTION_TYPE")
+        if not typed:
+            scope.found.refuse(processor.at("ProcessorConfig").place, "These fields are required: [ExecutionType]", SCHEMA)
         return
     if isinstance(fields.get("Items"), dict):
         message = "Only a distributed Map iterates over the members of an object; here the state fails"
@@ -78,7 +76,9 @@ def _warn_idle(scope: Scope, fields: JSONObject, processor: Scope, config: JSONO
     for field in _IDLE_INLINE:
         if field in fields:
             scope.found.warning((*scope.place, field), f"Field '{field}' has no effect unless the mode is 'DISTRIBUTED'", WITHOUT_EFFECT)
-    if "ExecutionType" in config:
+    if "ExecutionType" in config and config.get("Mode") == "INLINE":
+        scope.found.refuse(processor.at("ProcessorConfig").place, "Field 'ExecutionType' is not supported", SCHEMA)
+    elif "ExecutionType" in config:
         place = processor.at("ProcessorConfig", "ExecutionType").place
         scope.found.warning(place, "Field 'ExecutionType' has no effect unless the mode is 'DISTRIBUTED'", WITHOUT_EFFECT)
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, cast
 from flowrunner.asl import fields as table
 from flowrunner.asl.expressions import Budget, Scope, field_of, optional_template, path_of, result_path_of, template_of, value_of
 from flowrunner.asl.fields import FIELDS, checked
-from flowrunner.asl.integrations import refusal
+from flowrunner.asl.integrations import is_activity, refusal
 from flowrunner.asl.maps import MapParts, map_parts
 from flowrunner.asl.references import secrets_of
 from flowrunner.asl.rules import catchers_of, retriers_of, rules_of
@@ -36,10 +36,11 @@ from flowrunner.core.program import (
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.reading.document import Document, Syntax, read_document
-from flowrunner.reading.findings import Findings, Place
+from flowrunner.reading.findings import SCHEMA, Findings, Place
 
 MachineKind = Literal["STANDARD", "EXPRESS"]
 KINDS: tuple[Kind, ...] = ("Task", "Wait", "Pass", "Succeed", "Fail", "Choice", "Parallel", "Map")  # in AWS's order
+VERSION = "1.0"  # of the language, the only one
 MAX_NESTING = 25  # states within states; ours, AWS has TOO_DEEPLY_NESTED without naming its limit
 
 
@@ -62,9 +63,9 @@ class _Machine:
     depth: int = 0
 
 
-def parse_definition(text: str, *, kind: MachineKind = "STANDARD", syntax: Syntax = "json") -> Parsed:
-    """Read a whole definition. Never raises for what the text holds; the time is bounded by the size limit."""
-    found = Findings()
+def parse_definition(text: str, *, kind: MachineKind = "STANDARD", syntax: Syntax = "json", kept: bool = False) -> Parsed:
+    """Read a whole definition; `kept`: one that was accepted before. Never raises for what the text holds; the time is bounded by the size limit."""
+    found = Findings(kept=kept)
     document = _document(found, text, syntax)
     if document is None:
         return Parsed(None, found.diagnostics())
@@ -110,6 +111,8 @@ def _program(found: Findings, value: JSONObject, *, express: bool) -> Program | 
         return None
     machine = _Machine(found, language, express)
     root, timeout = _branch(machine, fields, ()), fields.get("TimeoutSeconds")
+    if "Version" in fields and fields["Version"] != VERSION:
+        found.refuse(("Version",), f"Value should be one of the following: [{VERSION}]", SCHEMA)
     check_names(found, value)
     check_variables(found, value)
     if root is None:
@@ -119,7 +122,7 @@ def _program(found: Findings, value: JSONObject, *, express: bool) -> Program | 
         language=language,
         timeout_milliseconds=None if timeout is None else 1000 * timeout,
         comment=fields.get("Comment"),
-        version=fields.get("Version", "1.0"),
+        version=fields.get("Version", VERSION),
         variable_references=dict(sorted(machine.references.items())),
     )
 
@@ -158,7 +161,7 @@ def _state(machine: _Machine, name: str, value: JSONValue, place: Place) -> Stat
         return None
     scope = Scope(found, place, language, machine.budget)
     if "Next" in FIELDS[kind] and "Next" not in value and value.get("End") is not True:
-        scope.error("State must have either 'Next' or 'End'")
+        scope.error(table.one_needed(("Next", "End")))
     work = WORKS[kind](machine, scope, fields)
     state = _complete(scope, name, kind, fields, work) if work is not None else None
     if scope.uses:
@@ -213,12 +216,14 @@ def _task(machine: _Machine, scope: Scope, fields: JSONObject) -> Work | None:
     if resource is not None and (refused := refusal(resource, express=machine.express)):
         message, wrong = refused
         if wrong:
-            scope.error(message, "Resource")
+            scope.found.refuse((*scope.place, "Resource"), message, SCHEMA)
         else:
             scope.found.warning((*scope.place, "Resource"), message, "INVALID_RESOURCE")
     credentials = fields.get("Credentials")
     if isinstance(credentials, dict) and not {"RoleArn", "RoleArn.$"} & credentials.keys():
         scope.error("The field 'RoleArn' is required but was missing", "Credentials")
+    if credentials is not None and is_activity(resource):
+        scope.found.refuse((*scope.place, "Credentials"), "The field 'Credentials' is not supported for activities", SCHEMA)
     timeout, heartbeat = field_of(scope, fields, "TimeoutSeconds"), field_of(scope, fields, "HeartbeatSeconds")
     limits = [each.constant for each in (heartbeat, timeout) if each is not None and each.template is None]
     if len(limits) == 2 and limits[0] >= limits[1]:

@@ -5,13 +5,14 @@ Sources: https://states-language.net/#choice-state and #errors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from flowrunner.asl import fields as table
-from flowrunner.asl.expressions import Scope, compiled_path, optional_template, result_path_of, template_of
+from flowrunner.asl.expressions import NO_REFERENCE, Scope, compiled_path, optional_template, result_path_of, template_of
 from flowrunner.asl.fields import Check, checked
 from flowrunner.core.program import All, Catcher, Comparison, Negated, Retrier, Rule, Some, Test
 from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.reading.findings import SCHEMA
 
 _ORDER = ("Equals", "LessThan", "GreaterThan", "LessThanEquals", "GreaterThanEquals")
 _TYPES: Mapping[str, Check] = {"String": table.text, "Numeric": table.number(float("-inf"), float("inf")), "Timestamp": table.timestamp}
@@ -25,11 +26,13 @@ COMPARISONS: Mapping[str, Check] = {
     **dict.fromkeys(("IsNull", "IsPresent", "IsNumeric", "IsString", "IsBoolean", "IsTimestamp"), table.boolean),
 }
 CONNECTIVES = ("And", "Or", "Not")
+FORMS = (*CONNECTIVES, "Variable", "Condition")  # of a rule, in AWS's order
+_NO_START = f"{NO_REFERENCE}: Reference path didn't start with '$'"
 MAX_RULE_DEPTH = 64  # of And, Or and Not within each other; ours
 
 _COMPARISON_TABLE: table.Table = {
     "Comment": table.Rule(table.text),
-    "Variable": table.Rule(table.name, required=True),
+    "Variable": table.Rule(table.name),
     **{operator: table.Rule(check) for operator, check in COMPARISONS.items()},
 }
 _CONNECTIVE_TABLE: table.Table = {
@@ -84,19 +87,19 @@ def _test(scope: Scope, value: JSONValue, *, top: bool = False, depth: int = 0) 
     if depth > MAX_RULE_DEPTH:
         scope.error(f"Choice rules are nested more than {MAX_RULE_DEPTH} levels deep")
         return None
+    if isinstance(value, dict) and sum(form in value for form in FORMS) != 1:
+        scope.error(f"The object must have only one of the following fields, [{', '.join(FORMS)}]")
+        return None
     connective = isinstance(value, dict) and any(name in value for name in CONNECTIVES)
     base = _CONNECTIVE_TABLE if connective else _COMPARISON_TABLE
     fields = checked(scope.found, value, scope.place, {**base, **_TOP} if top else base)
-    if fields is None:
-        return None
+    if fields is None or "Condition" in value:
+        return None  # told: a condition is JSONata's
     if not connective:
         return _comparison(scope, value, fields)
-    named = [name for name in CONNECTIVES if name in fields]
-    if len(named) != 1:
-        if len(named) > 1:
-            scope.error(f"Only one of these fields is allowed: [{', '.join(named)}]")
+    name = next(name for name in CONNECTIVES if name in value)
+    if name not in fields:
         return None
-    name = named[0]
     if name == "Not":
         negated = _test(scope.at("Not"), fields["Not"], depth=depth + 1)
         return None if negated is None else Negated(negated)
@@ -110,7 +113,7 @@ def _test(scope: Scope, value: JSONValue, *, top: bool = False, depth: int = 0) 
 def _comparison(scope: Scope, value: JSONObject, fields: JSONObject) -> Comparison | None:
     operators = [name for name in value if name in COMPARISONS]
     if len(operators) != 1:
-        scope.error("A choice rule must have exactly one comparison operator")
+        scope.error(table.one_allowed(operators) if operators else "A choice rule must have exactly one comparison operator")
         return None
     operator = operators[0]
     if operator not in fields or "Variable" not in fields:
@@ -119,7 +122,7 @@ def _comparison(scope: Scope, value: JSONObject, fields: JSONObject) -> Comparis
     paths = {"Variable": fields["Variable"]}
     if operator.endswith("Path"):
         paths[operator] = operand
-    compiled = {name: compiled_path(scope, text, name) for name, text in paths.items()}
+    compiled = {name: compiled_path(scope, text, name, said=NO_REFERENCE if text.startswith("$") else _NO_START) for name, text in paths.items()}
     variable = compiled["Variable"]
     if variable is None or None in compiled.values():
         return None
@@ -128,15 +131,13 @@ def _comparison(scope: Scope, value: JSONObject, fields: JSONObject) -> Comparis
 
 def retriers_of(scope: Scope, fields: JSONObject) -> tuple[Retrier, ...]:
     """``Retry``, in order."""
-    _all_last(scope, fields, "Retry")
-    return tuple(filter(None, (_retrier(scope.at("Retry", index), part) for index, part in enumerate(fields.get("Retry", ())))))
+    return tuple(filter(None, (_retrier(inner, part) for inner, part in _rows(scope, fields, "Retry"))))
 
 
 def _retrier(scope: Scope, value: JSONValue) -> Retrier | None:
     fields = checked(scope.found, value, scope.place, table.RETRIER, scope.language)
     if fields is None or "ErrorEquals" not in fields:
         return None
-    _all_alone(scope, fields["ErrorEquals"])
     delay = fields.get("MaxDelaySeconds")
     if delay is not None and delay <= fields.get("IntervalSeconds", 1) and "IntervalSeconds" in fields:
         scope.found.warning(scope.place, "MaxDelaySeconds is not greater than IntervalSeconds", "RETRY_DELAY_CAPPED")
@@ -152,15 +153,13 @@ def _retrier(scope: Scope, value: JSONValue) -> Retrier | None:
 
 def catchers_of(scope: Scope, fields: JSONObject) -> tuple[Catcher, ...]:
     """``Catch``, in order."""
-    _all_last(scope, fields, "Catch")
-    return tuple(filter(None, (_catcher(scope.at("Catch", index), part) for index, part in enumerate(fields.get("Catch", ())))))
+    return tuple(filter(None, (_catcher(inner, part) for inner, part in _rows(scope, fields, "Catch"))))
 
 
 def _catcher(scope: Scope, value: JSONValue) -> Catcher | None:
     fields = checked(scope.found, value, scope.place, table.CATCHER, scope.language)
     if fields is None or "ErrorEquals" not in fields or "Next" not in fields:
         return None
-    _all_alone(scope, fields["ErrorEquals"])
     return Catcher(
         error_equals=tuple(fields["ErrorEquals"]),
         next=fields["Next"],
@@ -171,17 +170,15 @@ def _catcher(scope: Scope, value: JSONValue) -> Catcher | None:
     )
 
 
-def _all_last(scope: Scope, fields: JSONObject, name: str) -> None:
-    """Nothing is left for what comes after ``States.ALL`` (https://states-language.net/#errors: it appears in the last one)."""
-    taken = False
-    for index, part in enumerate(fields.get(name, ())):
+def _rows(scope: Scope, fields: JSONObject, name: str) -> Iterator[tuple[Scope, JSONValue]]:
+    """The retriers or catchers of a state, each with its place. ``States.ALL`` stands alone, and in the last one.
+
+    https://states-language.net/#errors; wording and place: github.com/aws/aws-cdk/issues/10530.
+    """
+    rows = fields.get(name, [])
+    for index, part in enumerate(rows):
         errors = part.get("ErrorEquals") if isinstance(part, dict) else None
-        if taken and isinstance(errors, list) and "States.DataLimitExceeded" not in errors:  # the one error that States.ALL leaves
-            scope.found.warning((*scope.place, name, index), "This is never reached: 'States.ALL' before it takes every error", "AFTER_STATES_ALL")
-        taken = taken or errors == ["States.ALL"]
-
-
-def _all_alone(scope: Scope, errors: list[str]) -> None:
-    """``States.ALL`` stands alone in its ErrorEquals."""
-    if "States.ALL" in errors and len(errors) > 1:
-        scope.error("'States.ALL' must appear alone", "ErrorEquals")
+        if isinstance(errors, list) and "States.ALL" in errors and (len(errors) > 1 or index < len(rows) - 1):
+            place = (*scope.place, name, index, "ErrorEquals", errors.index("States.ALL"))
+            scope.found.refuse(place, "States.ALL must appear alone and at end of list", SCHEMA)
+        yield scope.at(name, index), part

@@ -62,9 +62,15 @@ def _reached(start: str, states: JSONObject) -> set[str]:
 
 
 def check_names(found: Findings, machine: JSONObject) -> None:
-    """Names of states are at most 80 characters long and unique in the whole machine, all branches and processors."""
+    """Names of states are at most 80 characters long and unique in the whole machine, all branches and processors; so are the labels of Maps."""
     seen: set[str] = set()
-    for place, name in _names(machine):
+    labels: set[str] = set()
+    for place, name, state in _names(machine):
+        label = state.get("Label") if isinstance(state, dict) and state.get("Type") == "Map" else None
+        if isinstance(label, str):
+            if label in labels:
+                found.refuse((*place, "Label"), f"Duplicate Label name: {label}", "DUPLICATE_LABEL_NAME")
+            labels.add(label)
         if not name or len(name) > MAX_NAME_LENGTH:
             found.error(place, f"State names must have between 1 and {MAX_NAME_LENGTH} characters", "INVALID_STATE_NAME")
         if name in seen:
@@ -72,14 +78,14 @@ def check_names(found: Findings, machine: JSONObject) -> None:
         seen.add(name)
 
 
-def _names(machine: JSONObject) -> Iterator[tuple[Place, str]]:
-    """(place, name) of every state, outer ones first; iterative, for any nesting."""
+def _names(machine: JSONObject) -> Iterator[tuple[Place, str, JSONValue]]:
+    """(place, name, state) of every state, outer ones first; iterative, for any nesting."""
     waiting: list[tuple[Place, JSONValue]] = [((), machine)]
     while waiting:
         place, graph = waiting.pop(0)
         states = graph.get("States") if isinstance(graph, dict) else None
         for name, state in states.items() if isinstance(states, dict) else ():
-            yield (*place, "States", name), name
+            yield (*place, "States", name), name, state
             if not isinstance(state, dict):
                 continue
             here: Place = (*place, "States", name)

@@ -1,6 +1,7 @@
 """What states assign: names that can be read again, and each in one scope only. Step Functions Developer Guide, "Passing data between states with variables".
 
-These are warnings: no answer of AWS is known that refuses a definition for them, and what is assigned so does no harm.
+What AWS says of names it refuses was measured (2026-09-05, github.com/badmintoncryer/cdk-preflight). The others are warnings: no answer of AWS is
+known that refuses a definition for them, and what is assigned so does no harm.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from flowrunner.reading.findings import Findings, Place
 
 MAX_VARIABLE_CHARACTERS = 80
 RESERVED = frozenset({"states"})
-INVALID_NAME, SHADOWED = "INVALID_VARIABLE_NAME", "VARIABLE_OF_OUTER_SCOPE"
+INVALID_NAME, RESERVED_NAME, SHADOWED = "INVALID_VARIABLE_NAME", "RESERVED_VARIABLE_NAME", "VARIABLE_OF_OUTER_SCOPE"
 
 
 def check_variables(found: Findings, machine: JSONValue) -> None:
-    """Warn about every name in an ``Assign`` that cannot be read, and about those that a scope around it assigns too.
+    """Refuse every name in an ``Assign`` that cannot be read, and warn about those that a scope around it assigns too.
 
     The branches of a Parallel and the iterations of a Map are scopes of their own; beside each other they may use the same names.
     """
@@ -38,9 +39,9 @@ def check_variables(found: Findings, machine: JSONValue) -> None:
 
 def _check(found: Findings, place: Place, name: str, outer: frozenset[str]) -> None:
     if name in RESERVED:
-        found.warning(place, f"The name '{name}' is reserved: the variable cannot be read", INVALID_NAME)
+        found.refuse(place, f"Cannot assign to reserved variable '${name}'.", RESERVED_NAME)
     elif not name.isidentifier():
-        found.warning(place, f"'{name}' is no Unicode identifier: the variable cannot be read", INVALID_NAME)
+        found.refuse(place, f"Invalid variable name '{name}': the variable name contains invalid characters.", INVALID_NAME)
     elif len(name) > MAX_VARIABLE_CHARACTERS:
         found.warning(place, f"The name of a variable has at most {MAX_VARIABLE_CHARACTERS} characters", INVALID_NAME)
     elif name in outer:

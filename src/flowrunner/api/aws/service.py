@@ -54,11 +54,11 @@ class Service:
 
     # --- definitions
 
-    async def read_definition(self, text: str, kind: MachineType) -> Parsed:
-        """Read and check a definition."""
+    async def read_definition(self, text: str, kind: MachineType, *, kept: bool = False) -> Parsed:
+        """Read and check a definition; `kept`: one that was accepted before."""
         if len(text) > THREAD_CHARACTERS:
-            return await asyncio.to_thread(parse_definition, text, kind=kind)
-        return parse_definition(text, kind=kind)
+            return await asyncio.to_thread(parse_definition, text, kind=kind, kept=kept)
+        return parse_definition(text, kind=kind, kept=kept)
 
     async def accept_definition(self, text: str, kind: MachineType, revision: str) -> None:
         """Read a definition that is to become this revision; raises InvalidDefinition."""
@@ -70,7 +70,7 @@ class Service:
     async def variable_references(self, revision: Revision, kind: MachineType) -> Mapping[str, Any]:
         """Which variables each state of a revision refers to."""
         known = self._references.get(revision.id)
-        return known if known is not None else self._keep(revision.id, await self.read_definition(revision.definition, kind))
+        return known if known is not None else self._keep(revision.id, await self.read_definition(revision.definition, kind, kept=True))
 
     def _keep(self, revision: str, parsed: Parsed) -> Mapping[str, Any]:
         found: Mapping[str, Any] = {} if parsed.program is None else {name: list(used) for name, used in parsed.program.variable_references.items()}
