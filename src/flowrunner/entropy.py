@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import uuid
 
+_MULTIPLIER, _STATE = 0x5DEECE66D, (1 << 48) - 1  # of Java's linear congruential generator, as its documentation gives them
+
 
 class Entropy:
     """A stream of draws from a 16-byte seed; ``position`` is all the state there is (kept in snapshots).
@@ -30,6 +32,15 @@ class Entropy:
     def uuid(self) -> str:
         """The next version 4 UUID as text."""
         return str(uuid.UUID(bytes=self.draw(), version=4))
+
+
+def java_random(seed: int) -> float:
+    """``new java.util.Random(seed).nextDouble()``: in [0, 1). A seed beyond 64 bits is the nearest that fits, as Java casts a double."""
+    state = (max(-(2**63), min(seed, 2**63 - 1)) ^ _MULTIPLIER) & _STATE
+    state = (state * _MULTIPLIER + 0xB) & _STATE
+    high = state >> 22  # 26 bits
+    state = (state * _MULTIPLIER + 0xB) & _STATE
+    return ((high << 27) + (state >> 21)) / (1 << 53)
 
 
 def derived(seed: bytes, *parts: str | int) -> bytes:

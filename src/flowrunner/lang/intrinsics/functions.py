@@ -182,8 +182,11 @@ def _base64_encode(arguments: Arguments, _: Entropy) -> str:
 
 
 def _base64_decode(arguments: Arguments, _: Entropy) -> str:
+    """As Java's basic decoder: what may be missing at the end is the padding (github.com/ministackorg/ministack/pull/1360, measured)."""
+    data = _data(arguments[0])
+    padding = "" if "=" in data else "=" * (-len(data) % 4)
     try:
-        return base64.b64decode(_data(arguments[0]), validate=True).decode()
+        return base64.b64decode(data + padding, validate=True).decode()
     except (binascii.Error, ValueError):
         raise IntrinsicError("The argument is not valid Base64 of UTF-8 text") from None
 

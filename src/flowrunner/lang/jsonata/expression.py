@@ -55,7 +55,7 @@ class JsonataExpression:
         run = Run(environment.now, environment.entropy, steps=meter.left)
         frame = Frame({"states": environment.states}, Frame(environment.variables, _frame(BUILT_IN, run), run), run)
         try:
-            return _evaluated(self._code, UNDEFINED, frame)
+            return _evaluated(self._code, UNDEFINED, frame, spelled=True)
         finally:
             meter.take(run.spent)
 
@@ -91,9 +91,9 @@ def _frame(names: Mapping[str, Any], run: Run) -> Frame:
     return Frame(names, None, run)
 
 
-def _evaluated(code: Code, focus: Any, frame: Frame) -> Any:
+def _evaluated(code: Code, focus: Any, frame: Frame, *, spelled: bool = False) -> Any:
     try:
-        return plain(code(focus, frame), frame.run)
+        return plain(code(focus, frame), frame.run, spelled=spelled)
     except RecursionError:
         raise BudgetExceeded("The expression is nested too deeply.") from None
     except MemoryError:

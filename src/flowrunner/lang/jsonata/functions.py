@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from flowrunner.entropy import Entropy
+from flowrunner.entropy import Entropy, java_random
 from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import loads
 from flowrunner.lang.jsonata.calls import apply, clone, hof_arguments
@@ -282,8 +282,11 @@ def _hash(run: Run, content: Any, algorithm: Any) -> Any:
 
 
 def _random(run: Run, seed: Any) -> float:
+    """A number in [0, 1); with a number as seed the one that AWS gives for it (measured: github.com/floci-io/floci/issues/2662)."""
     if seed is UNDEFINED:
         return run.entropy.random()
+    if letter(seed) == "n":
+        return java_random(int(seed))
     text = text_of(seed, run)
     run.text(len(text))
     return Entropy(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()).random()

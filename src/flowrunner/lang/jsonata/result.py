@@ -12,16 +12,18 @@ from flowrunner.lang.jsonata.values import UNDEFINED, UNSUPPORTED, Array, Functi
 MAX_RESULT_PARTS = 2_000_000  # values in a result, each counted as often as it will be written
 
 
-def plain(value: Any, run: Run) -> Any:
+def plain(value: Any, run: Run, *, spelled: bool = False) -> Any:
     """The value with only plain containers; UNSUPPORTED when there is a function in it.
+
+    What JSON has no number for (``1/0``) is an error, or is `spelled` out as a text, as Step Functions does.
 
     Parts of the input stay the very objects they were: only what the evaluation made is rebuilt. The same part may stand in a
     result very often (``$reduce`` doubling an array), so sizes are added up by identity.
     """
     if not isinstance(value, (Array, Object)):
-        return _scalar(value)
+        return _scalar(value, spelled=spelled)
     try:
-        made, size = _Rebuild(run).container(value)
+        made, size = _Rebuild(run, spelled=spelled).container(value)
     except _FoundFunctionError:
         return UNSUPPORTED
     if size > MAX_RESULT_PARTS:
@@ -37,10 +39,11 @@ class _FoundFunctionError(Exception):
 class _Rebuild:
     """One conversion; remembers what each container became and how many values it holds."""
 
-    __slots__ = ("run", "seen")
+    __slots__ = ("run", "seen", "spelled")
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, spelled: bool) -> None:
         self.run = run
+        self.spelled = spelled
         self.seen: dict[int, tuple[Any, int]] = {}
 
     def container(self, value: Any) -> tuple[Any, int]:
@@ -71,7 +74,7 @@ class _Rebuild:
             return value, self.input_size(value)
         if type(value) is str:
             self.run.scan(len(value))
-        scalar = _scalar(value)
+        scalar = _scalar(value, spelled=self.spelled)
         if scalar is UNSUPPORTED:
             raise _FoundFunctionError
         return (None if scalar is UNDEFINED else scalar), len(scalar) >> 6 if type(scalar) is str else 0
@@ -100,10 +103,12 @@ def _count(value: Any, run: Run) -> int:
     return total
 
 
-def _scalar(value: Any) -> Any:
+def _scalar(value: Any, *, spelled: bool) -> Any:
     if isinstance(value, Function):
         return UNSUPPORTED
     if type(value) is float and not math.isfinite(value):
+        if spelled:  # measured: github.com/floci-io/floci/pull/2783
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
         raise failure("D1001", value=str(value))
     if type(value) is str and not value.isascii():
         try:
