@@ -74,8 +74,9 @@ def test_an_endless_loop_meets_the_execution_deadline():
     assert machine.apply(facts.Started(at=START)).more
     assert machine.apply(facts.Continued(at=START + 4_999)).more
     step = machine.apply(facts.Continued(at=START + 5_000))
-    assert [record["type"] for record in step.records] == ["ExecutionTimedOut"]
-    assert machine.outcome.status == "TIMED_OUT"
+    (record,) = step.records
+    assert (record["type"], record["previousEventId"], record["executionTimedOutEventDetails"]) == ("ExecutionTimedOut", 0, {"error": "States.Timeout"})
+    assert (machine.outcome.status, machine.outcome.error) == ("TIMED_OUT", None)
 
 
 def test_an_endless_loop_does_not_hold_up_its_siblings():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flowrunner.core.dataflow import field_value, fill, runtime
+from flowrunner.core.dataflow import field_value, fill, no_number
 from flowrunner.core.program import Field, MapWork
 from flowrunner.core.run import Run
 from flowrunner.core.scope import Batching, Group, Scope
@@ -37,9 +37,7 @@ def _limit(run: Run, scope: Scope, field: Field | None, given: Payload) -> int |
         number = int(number)
     if isinstance(number, int) and not isinstance(number, bool) and number > 0:
         return number
-    path = getattr(field.template, "text", "")
-    shown = value if isinstance(value, str) else dumps(value)
-    raise runtime(scope, f'The {field.name} field refers to value "{shown}" which is not a valid positive integer: {path}')
+    raise no_number(scope, field, "positive integer", value)
 
 
 def next_batch(group: Group, batching: Batching, select: Callable[[int], JSONValue]) -> JSONValue:

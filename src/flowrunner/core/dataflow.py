@@ -74,6 +74,48 @@ def _jsonata_cause(error: TemplateFailure, location: str) -> str:
     return f"{said} threw an error during evaluation. {error.detail}"
 
 
+def unexpected_type(scope: Scope, field: Field, wanted: str, value: JSONValue) -> StateFailed:
+    """A JSONata expression gave a value of another type than its field has."""
+    text = f"The JSONata expression '{field_text(field)}' specified for the field '{field.name}' returned an unexpected result type."
+    return query_failed(scope, f"{text} Expected '{wanted}', but was '{json_type(value)}' for value: {dumps(value)}", field.name)
+
+
+def no_number(scope: Scope, field: Field, kind: str, value: JSONValue) -> StateFailed:
+    """What a field of a Map refers to is no number of this kind."""
+    if scope.state.language == "JSONata" and json_type(value) != "number":
+        return unexpected_type(scope, field, "number", value)
+    shown = value if isinstance(value, str) else dumps(value)
+    return out_of_range(scope, field, f'The {field.name} field refers to value "{shown}" which is not a valid {kind}: {field_text(field)}')
+
+
+def out_of_range(scope: Scope, field: Field, text: str) -> StateFailed:
+    """A number that a field does not take: in JSONata an evaluation that failed (https://states-language.net/#jsonata)."""
+    return query_failed(scope, text, field.name, evaluated=False) if scope.state.language == "JSONata" else runtime(scope, text)
+
+
+def field_text(field: Field) -> str:
+    """A field's expression as written, without JSONata's delimiters."""
+    return template_text(field.template)
+
+
+def template_text(template: object) -> str:
+    """The text of a compiled expression, without JSONata's delimiters."""
+    text = getattr(template, "text", None)
+    if text is None:
+        source = getattr(template, "source", "")
+        text = source if isinstance(source, str) else dumps(source)
+    return text[2:-2].strip() if text.startswith("{%") and text.endswith("%}") else text
+
+
+def json_type(value: JSONValue) -> str:
+    """The JSON type as AWS names it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    return {str: "string", int: "number", float: "number", list: "array"}.get(type(value), "object")
+
+
 def read(run: Run, scope: Scope, path: Path, document: JSONValue) -> JSONValue:
     """The value of a path of the state; raises StateFailed."""
     if path.root == "$" and not path.steps and path.definite:
@@ -140,15 +182,21 @@ def exit_with(
     output: Template | None,
     error_output: JSONValue = None,
     skipped: bool = False,
+    part: str = "",
 ) -> Exit:
     """The state's output from its result, and its assignments.
 
     `has_result` is false for states that only pass their input on, `skipped` true for one that its condition left out (expressions see
-    ``$states.skipped``).
+    ``$states.skipped``). `part` is where `assign` and `output` stand in the state, as in ``Choices[1]/``.
     """
     state = scope.state
     if state.language == "JSONata":
-        made = _exit_jsonata(run, scope, result, has_result=has_result, assign=assign, output=output, error_output=error_output, skipped=skipped)
+        further: dict[str, JSONValue] = {"skipped": True} if skipped else {}
+        if error_output is not None:
+            further["errorOutput"] = error_output
+        elif has_result:
+            further["result"] = result.value
+        made = _exit_jsonata(run, scope, result, further, assign=assign, output=output, part=part)
     else:
         made = _exit_jsonpath(run, scope, result, assign)
     check_size(run, scope, made)
@@ -156,18 +204,13 @@ def exit_with(
 
 
 def _exit_jsonata(
-    run: Run, scope: Scope, result: Payload, *, has_result: bool, assign: Template | None, output: Template | None, error_output: JSONValue, skipped: bool
+    run: Run, scope: Scope, result: Payload, further: dict[str, JSONValue], *, assign: Template | None, output: Template | None, part: str
 ) -> Exit:
     if assign is None and output is None:
         return Exit(result, {})
-    further: dict[str, JSONValue] = {"skipped": True} if skipped else {}
-    if error_output is not None:
-        further["errorOutput"] = error_output
-    elif has_result:
-        further["result"] = result.value
     environment = run.environment(scope, None, **further)
-    assigned = fill(scope, assign, environment, "Assign") if assign is not None else {}
-    made = Payload(value=fill(scope, output, environment, "Output")) if output is not None else result
+    assigned = fill(scope, assign, environment, f"{part}Assign") if assign is not None else {}
+    made = Payload(value=fill(scope, output, environment, f"{part}Output")) if output is not None else result
     return Exit(made, assigned)
 
 

@@ -8,8 +8,18 @@ from collections.abc import Callable
 from flowrunner.core import notes
 from flowrunner.core.choice import holds
 from flowrunner.core.commands import RunAttempt
-from flowrunner.core.dataflow import arguments, cause_in, effective_input, field_value, fill, query_failed, runtime
-from flowrunner.core.faults import ITEM_READER_FAILED, NO_CHOICE_MATCHED, RESULT_WRITER_FAILED, Failure, StateFailed
+from flowrunner.core.dataflow import (
+    arguments,
+    effective_input,
+    field_text,
+    field_value,
+    fill,
+    json_type,
+    query_failed,
+    runtime,
+    unexpected_type,
+)
+from flowrunner.core.faults import ITEM_READER_FAILED, RESULT_WRITER_FAILED, Failure, StateFailed
 from flowrunner.core.graphs import open_graph, open_switch
 from flowrunner.core.groups import finish, open_map, open_parallel
 from flowrunner.core.leave import choose, skip, succeed
@@ -92,8 +102,7 @@ def _text(run: Run, scope: Scope, field: Field | None) -> str | None:
     if isinstance(value, str) or value is None:
         return value
     if scope.state.language == "JSONata":
-        text = f"The JSONata expression '{field_text(field)}' specified for the field '{field.name}' returned an unexpected result type."
-        raise query_failed(scope, f"{text} Expected 'string', but was '{json_type(value)}' for value: {dumps(value)}", field.name)
+        raise unexpected_type(scope, field, "string", value)
     raise runtime(scope, f"The {field.name} field must reference a string value: {field_text(field)} == {dumps(value)}")
 
 
@@ -119,16 +128,16 @@ def _choice(run: Run, scope: Scope) -> None:
             name = f"Choices[{index}]/Condition"
             value = fill(scope, rule.condition, run.environment(scope, None), name)
             if not isinstance(value, bool):
-                text = f"The JSONata expression '{template_text(rule.condition)}' specified for the field '{name}' returned an unexpected result type."
-                raise query_failed(scope, f"{text} Expected 'boolean', but was '{json_type(value)}' for value: {dumps(value)}", name)
+                raise unexpected_type(scope, Field(name=name, template=rule.condition), "boolean", value)
             taken = value
         else:
             taken = rule.test is not None and holds(run, scope, rule.test, given.value)
         if taken:
-            choose(run, scope, given, rule.next, assign=rule.assign, output=rule.output)
+            choose(run, scope, given, rule.next, assign=rule.assign, output=rule.output, part=f"Choices[{index}]/")
             return
     if work.default is None:
-        raise StateFailed(Failure(NO_CHOICE_MATCHED, cause_in(scope, "Failed to transition out of the state. The state does not point to a next state.")))
+        # The documentation calls it States.NoChoiceMatched; AWS was seen to answer so: github.com/floci-io/floci/pull/3167.
+        raise runtime(scope, "Failed to transition out of the state. The state does not point to a next state.")
     choose(run, scope, given, work.default, assign=scope.state.assign, output=scope.state.output)
 
 
@@ -285,8 +294,7 @@ def whole_number(run: Run, scope: Scope, field: Field, value: JSONValue, *, leas
         return number
     if scope.state.language == "JSONata":
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            text = f"The JSONata expression '{field_text(field)}' specified for the field '{field.name}' returned an unexpected result type."
-            raise query_failed(scope, f"{text} Expected 'number', but was '{json_type(value)}' for value: {dumps(value)}", field.name)
+            raise unexpected_type(scope, field, "number", value)
         raise query_failed(scope, f"The value for the field '{field.name}' must be between {least} and {most}: {dumps(value)}", field.name, evaluated=False)
     raise runtime(scope, f"The {field.name} parameter does not reference a valid number between {least} and {most}: {field_text(field)} == {dumps(value)}")
 
@@ -297,29 +305,6 @@ def _credentials(run: Run, scope: Scope, work: TaskWork, given: Payload) -> str 
     value = fill(scope, work.credentials, run.environment(scope, given.value), "Credentials")
     role = value.get("RoleArn") if isinstance(value, dict) else None
     return role if isinstance(role, str) else dumps(value)
-
-
-def field_text(field: Field) -> str:
-    """A field's expression as written, without JSONata's delimiters."""
-    return template_text(field.template)
-
-
-def template_text(template: object) -> str:
-    """The text of a compiled expression, without JSONata's delimiters."""
-    text = getattr(template, "text", None)
-    if text is None:
-        source = getattr(template, "source", "")
-        text = source if isinstance(source, str) else dumps(source)
-    return text[2:-2].strip() if text.startswith("{%") and text.endswith("%}") else text
-
-
-def json_type(value: JSONValue) -> str:
-    """The JSON type as AWS names it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    return {str: "string", int: "number", float: "number", list: "array"}.get(type(value), "object")
 
 
 def _parallel(run: Run, scope: Scope) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flowrunner.core import graphs, loops, notes, progress
 from flowrunner.core.batches import batching_of, next_batch
 from flowrunner.core.commands import CancelAttempt
-from flowrunner.core.dataflow import effective_input, field_value, fill, runtime
+from flowrunner.core.dataflow import effective_input, field_value, fill, no_number, out_of_range
 from flowrunner.core.faults import EXCEED_TOLERATED_FAILURE_THRESHOLD, Failure
 from flowrunner.core.leave import fail, succeed
 from flowrunner.core.program import Field, GraphWork, LoopWork, MapWork, ParallelWork, SwitchWork
@@ -68,10 +68,9 @@ def _concurrency(run: Run, scope: Scope, work: MapWork, given: Payload) -> int:
     if isinstance(value, float) and value == int(value):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
-        name, path = work.max_concurrency.name, getattr(work.max_concurrency.template, "text", "")
-        raise runtime(scope, f'The {name} field refers to value "{_shown(value)}" which is not a valid integer: {path}')
+        raise no_number(scope, work.max_concurrency, "integer", value)
     if value < 0:
-        raise runtime(scope, "MaxConcurrency cannot be negative.")
+        raise out_of_range(scope, work.max_concurrency, "MaxConcurrency cannot be negative.")
     return min(value, most) if value else most
 
 
@@ -79,19 +78,13 @@ def _tolerated(run: Run, scope: Scope, field: Field | None, given: Payload, *, w
     if field is None:
         return None
     value = field_value(run, scope, field, given.value)
-    kind = "integer" if whole else "float"
     if isinstance(value, bool) or not isinstance(value, (int, float)) or (whole and value != int(value)):
-        path = getattr(field.template, "text", "")
-        raise runtime(scope, f'The {field.name} field refers to value "{_shown(value)}" which is not a valid {kind}: {path}')
+        raise no_number(scope, field, "integer" if whole else "float", value)
     if whole and value < 0:
-        raise runtime(scope, "ToleratedFailureCount cannot be negative.")
+        raise out_of_range(scope, field, "ToleratedFailureCount cannot be negative.")
     if not whole and not 0 <= value <= 100:
-        raise runtime(scope, "ToleratedFailurePercentage must be between 0 and 100.")
+        raise out_of_range(scope, field, "ToleratedFailurePercentage must be between 0 and 100.")
     return value
-
-
-def _shown(value: JSONValue) -> str:
-    return value if isinstance(value, str) else dumps(value)
 
 
 def _is_through(group: Group) -> bool:

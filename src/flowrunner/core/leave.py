@@ -60,9 +60,9 @@ def skip(run: Run, scope: Scope) -> None:
     go_on(run, scope, made, state.next if state.route is None else state.route.edges.get("default"))
 
 
-def choose(run: Run, scope: Scope, given: Payload, target: str, *, assign: Template | None, output: Template | None) -> None:
-    """A Choice state goes on at `target`, with the assignments and output of the rule that was taken."""
-    made = exit_with(run, scope, given, has_result=False, assign=assign, output=output)
+def choose(run: Run, scope: Scope, given: Payload, target: str, *, assign: Template | None, output: Template | None, part: str = "") -> None:
+    """A Choice state goes on at `target`, with the assignments and output of the rule that was taken, which stands at `part`."""
+    made = exit_with(run, scope, given, has_result=False, assign=assign, output=output, part=part)
     go_on(run, scope, made, target)
 
 
@@ -141,7 +141,8 @@ def _catch(run: Run, scope: Scope, catcher: Catcher, failure: Failure) -> None:
         notes.lost(run, scope, catcher.lost, failure)
     result = Payload(value=caught)
     if scope.state.language == "JSONata":
-        made = exit_with(run, scope, result, has_result=False, assign=catcher.assign, output=catcher.output, error_output=caught)
+        index = next((index for index, one in enumerate(scope.state.catchers) if one is catcher), 0)
+        made = exit_with(run, scope, result, has_result=False, assign=catcher.assign, output=catcher.output, error_output=caught, part=f"Catch[{index}]/")
     else:
         assigned = fill(scope, catcher.assign, run.environment(scope, caught), "Assign") if catcher.assign is not None else {}
         made = Exit(scope.input if catcher.keeps_input else written(scope, catcher.result_path, result), assigned)

@@ -282,9 +282,9 @@ class Machine:
         run = self._run
         self._give_up()
         error = cause = None
-        if run.program.notes and run.program.timeout_milliseconds is not None:  # AWS tells neither
+        if run.program.notes and run.program.timeout_milliseconds is not None:  # AWS tells an error in the event only
             error, cause = TIMEOUT, too_long("The execution", run.program.timeout_milliseconds)
-        run.record(None, "ExecutionTimedOut", "executionTimedOutEventDetails", failure_detail(error, cause))
+        run.record(None, "ExecutionTimedOut", "executionTimedOutEventDetails", failure_detail(TIMEOUT, cause))
         run.outcome = run.step.outcome = Outcome(status="TIMED_OUT", at=run.now, error=error, cause=cause)
 
 
