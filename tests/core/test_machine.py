@@ -66,3 +66,14 @@ def test_literal_items_that_are_no_array():
     played = play({"QueryLanguage": "JSONata", "StartAt": "M", "States": {"M": state}})
     assert played.outcome.error == "States.QueryEvaluationError"
     assert played.outcome.cause.endswith("""The value of the field 'Items' has an unexpected type. Expected 'array', but was 'object' for value: {"a":1}""")
+
+
+def test_a_failed_evaluation_of_a_catcher_names_its_state():
+    """Not the state around it, which only hears of it."""
+    task = {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:000000000000:function:f", "End": True}
+    failing = {**task, "Catch": [{"ErrorEquals": ["States.ALL"], "Assign": {"v": "{% $none %}"}, "Next": "B"}]}
+    branch = {"StartAt": "A", "States": {"A": failing, "B": {"Type": "Pass", "End": True}}}
+    parallel = {"Type": "Parallel", "Branches": [branch], "End": True}
+    played = play({"QueryLanguage": "JSONata", "StartAt": "P", "States": {"P": parallel}}, None, {"f": [{"fail": {"error": "Boom"}}]})
+    (told,) = (record["evaluationFailedEventDetails"] for record in played.records if record["type"] == "EvaluationFailed")
+    assert (told["state"], told["location"], told["error"]) == ("A", "Catch[0]/Assign/v", "States.QueryEvaluationError")

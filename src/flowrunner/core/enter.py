@@ -182,6 +182,8 @@ def _moment(run: Run, scope: Scope, field: Field, given: Payload) -> int:
     except (ExpressionError, TypeError, AttributeError):
         shown = value if isinstance(value, str) else dumps(value)
     if scope.state.language == "JSONata":
+        if not isinstance(value, str):
+            raise unexpected_type(scope, field, "string", value)
         text = f"The {field.name} field cannot be parsed as an ISO-8601 extended offset date-time format string: {shown}"
         raise query_failed(scope, text, field.name, evaluated=False)
     text = f"The {field.name} parameter does not reference a valid ISO-8601 extended offset date-time format string: {field_text(field)} == {shown}"

@@ -85,11 +85,7 @@ def go_on(run: Run, scope: Scope, made: Exit, target: str | None) -> None:
 def fail(run: Run, scope: Scope, failure: Failure) -> None:
     """The state failed: try again, go on at a catcher, or fail the scope."""
     state = scope.state
-    is_evaluation = failure.error == QUERY_EVALUATION_ERROR and not failure.recorded
-    failure = _worded(run, scope, failure)
-    if is_evaluation:
-        _record_evaluation(run, scope, failure)
-        failure = replace(failure, recorded=True)
+    failure = _told(run, scope, failure)
     scope.wait = None
     decision = decide(state.retriers, state.catchers, failure, scope.retries, run.entropy.random)
     if isinstance(decision, Again):
@@ -107,11 +103,21 @@ def fail(run: Run, scope: Scope, failure: Failure) -> None:
         try:
             _catch(run, scope, decision.catcher, failure)
         except StateFailed as again:
-            run.end(scope, failure=_worded(run, scope, again.failure))
+            run.end(scope, failure=_told(run, scope, again.failure))
         except FlowRunnerError as error:
-            run.end(scope, failure=_worded(run, scope, runtime(scope, error.message).failure))
+            run.end(scope, failure=_told(run, scope, runtime(scope, error.message).failure))
         return
     run.end(scope, failure=failure)
+
+
+def _told(run: Run, scope: Scope, failure: Failure) -> Failure:
+    """The failure in its last words; an evaluation of ours that failed, not an error somebody calls so, is in the history once."""
+    is_evaluation = failure.error == QUERY_EVALUATION_ERROR and failure.said is not None and not failure.recorded
+    failure = _worded(run, scope, failure)
+    if not is_evaluation:
+        return failure
+    _record_evaluation(run, scope, failure)
+    return replace(failure, recorded=True)
 
 
 def _worded(run: Run, scope: Scope, failure: Failure) -> Failure:

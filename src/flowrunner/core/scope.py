@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from flowrunner.core.program import Branch, State
+from flowrunner.core.program import Branch, MapWork, State
 from flowrunner.jsonvalue import JSONValue, Payload
 
 
@@ -138,8 +138,11 @@ class Scope:
         self.silent: bool = parent.silent if parent else False  # its events are not in the history (distributed map)
 
     def visible_variables(self) -> dict[str, JSONValue]:
-        """Variables by name, inner ones first; not to be changed."""
-        if self.parent is None:
+        """Variables by name, inner ones first; not to be changed. The children of a distributed Map see none around it.
+
+        Step Functions Developer Guide, "Passing data between states with variables".
+        """
+        if self.parent is None or (isinstance(self.parent.state.work, MapWork) and self.parent.state.work.distributed):
             return self.variables
         outer = self.parent.visible_variables()
         if not outer:
