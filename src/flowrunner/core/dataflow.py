@@ -49,7 +49,8 @@ def fill(scope: Scope, template: Template, environment: Environment, field: str)
         text = f"The state/task '{scope.state.name}' returned a result with a size exceeding the maximum number of bytes service limit."
         raise StateFailed(Failure(DATA_LIMIT_EXCEEDED, text)) from None
     except TemplateFailure as error:
-        location = f"{field}/{error.location}" if error.location else field
+        below = f"/{error.location}" if error.location and not error.location.startswith("[") else error.location
+        location = f"{field}{below}"
         raise query_failed(scope, _jsonata_cause(error, location), location) from None
     except TemplateFieldNotFound as error:
         given = dumps(environment.document)
