@@ -179,3 +179,11 @@ def test_an_inline_map_takes_no_object():
     state = {"Type": "Map", "End": True, "ItemProcessor": PASS}
     played = play({"StartAt": "M", "States": {"M": state}}, {"a": 1})
     assert (played.outcome.status, played.outcome.error) == ("FAILED", "States.Runtime")
+
+
+def test_a_batch_is_no_larger_than_an_input():
+    """Without a limit of its own in bytes, too: its child could not even pass it on."""
+    counting = {"StartAt": "E", "States": {"E": {"Type": "Pass", "Parameters": {"n.$": "States.ArrayLength($.Items)"}, "End": True}}}
+    items = ["x" * 10_000] * 50
+    assert play(batched({"MaxItemsPerBatch": 100}, counting), items).output == [{"n": 26}, {"n": 24}]
+    assert play(batched({"MaxItemsPerBatch": 100}, counting), items, limits=OPEN).output == [{"n": 50}]

@@ -23,6 +23,8 @@ def batching_of(run: Run, scope: Scope, work: MapWork, given: Payload) -> Batchi
     if batcher["BatchInput"] is not None:
         shared = Payload(value=fill(scope, batcher["BatchInput"], run.environment(scope, given.value), "ItemBatcher/BatchInput"))
     most, largest = (_limit(run, scope, batcher[name], given) for name in ("MaxItemsPerBatch", "MaxInputBytesPerBatch"))
+    if run.limits.payload_bytes:  # what a child is given is an input like any other
+        largest = min(largest or run.limits.payload_bytes, run.limits.payload_bytes)
     return Batching(most, largest, shared)
 
 
