@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import orjson
 import pytest
 from awscaller import ACCOUNT, PASS, REGION, ROLE, WAIT
 
@@ -94,6 +95,19 @@ async def test_update_refused(aws):
     await aws.machine()
     assert (await aws.refused("UpdateStateMachine", stateMachineArn=ARN, definition="x"))[0] == "InvalidDefinition"
     assert (await aws("DescribeStateMachine", stateMachineArn=ARN))["definition"] == PASS
+
+
+async def test_a_definition_of_an_earlier_release_stays(aws):
+    """One that would be refused today is updated around, described and not taken anew."""
+    retriers = [{"ErrorEquals": ["States.ALL"]}, {"ErrorEquals": ["X"]}]
+    task = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Retry": retriers, "Parameters": {"a.$": "$v"}, "End": True}
+    kept = orjson.dumps({"StartAt": "A", "States": {"A": task}}).decode()
+    assert (await aws.refused("CreateStateMachine", name="m", definition=kept, roleArn=ROLE))[0] == "InvalidDefinition"
+    revision = Revision(id="r", account=ACCOUNT, machine="m", definition=kept, role_arn=ROLE, created_at=1)
+    await aws.service.store.definitions.create_machine(Machine(account=ACCOUNT, name="m", type="STANDARD", created_at=1, revision=revision))
+    await aws("UpdateStateMachine", stateMachineArn=ARN, roleArn=f"{ROLE}2")
+    described = await aws("DescribeStateMachine", stateMachineArn=ARN)
+    assert (described["definition"], described["roleArn"], described["variableReferences"]) == (kept, f"{ROLE}2", {"A": ["v"]})
 
 
 async def test_execution_keeps_its_revision(aws):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from flowrunner.asl.parse import parse_definition
 from flowrunner.errors import InvalidDefinition
 from flowrunner.formats import READERS, compile_revision
 from flowrunner.kinds import BUILT_IN
@@ -32,6 +33,16 @@ def test_kept_texts_run_on(form, text):
     found = READERS[form](text, BUILT_IN, {}, kept=True).diagnostics
     assert found
     assert "ERROR" not in {one.severity for one in found}
+
+
+def test_a_kept_machine_runs_on():
+    """With what AWS refuses and we did not: retriers behind one for all errors, a path of a Map that is a query."""
+    retriers = [{"ErrorEquals": ["States.ALL"]}, {"ErrorEquals": ["X"]}]
+    inner = {"StartAt": "I", "States": {"I": {"Type": "Pass", "Assign": {"a-b": 1}, "End": True}}}
+    text = json.dumps({"StartAt": "M", "States": {"M": {"Type": "Map", "ItemsPath": "$.a[*]", "ItemProcessor": inner, "Retry": retriers, "End": True}}})
+    assert parse_definition(text).program is None
+    program = compile_revision(Revision(id="r", account="1", machine="m", definition=text, role_arn="", created_at=0), BUILT_IN)
+    assert len(program.root.states["M"].retriers) == 2
 
 
 def test_what_cannot_be_compiled_is_told():

@@ -157,7 +157,7 @@ async def update_state_machine(service: Service, caller: Principal, request: Req
     if (definition, role, settings) == (before.definition, before.role_arn, _without_mark(before.settings)):
         return _updated(machine)
     revision_id = service.new_id()
-    await service.accept_definition(definition, machine.type, revision_id)
+    await service.accept_definition(definition, machine.type, revision_id, kept=definition == before.definition)
     revision = Revision(
         id=revision_id, account=machine.account, machine=machine.name, definition=definition, role_arn=role, created_at=service.clock.now(), settings=settings
     )

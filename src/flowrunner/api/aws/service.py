@@ -60,9 +60,9 @@ class Service:
             return await asyncio.to_thread(parse_definition, text, kind=kind, kept=kept)
         return parse_definition(text, kind=kind, kept=kept)
 
-    async def accept_definition(self, text: str, kind: MachineType, revision: str) -> None:
+    async def accept_definition(self, text: str, kind: MachineType, revision: str, *, kept: bool = False) -> None:
         """Read a definition that is to become this revision; raises InvalidDefinition."""
-        parsed = await self.read_definition(text, kind)
+        parsed = await self.read_definition(text, kind, kept=kept)
         if parsed.program is None:
             raise InvalidDefinition(format_aws(parsed.diagnostics), parsed.diagnostics)
         self._keep(revision, parsed)
