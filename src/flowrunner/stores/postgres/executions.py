@@ -100,7 +100,8 @@ class PostgresExecutions(ExecutionStore):
     async def forget(self, execution: str) -> None:
         """See the contract."""
         if is_id(execution):
-            await self._session.read("forget", execution)  # may be repeated, as a read may
+            async with self._session.in_turn:
+                await self._session.read("forget", execution)  # may be repeated, as a read may
 
     async def beat(self, node: str) -> Mapping[str, int]:
         """See the contract."""

@@ -46,6 +46,7 @@ class Session:
         self._writing: list[Link] = []
         self._idle: list[Link] = []
         self._free = asyncio.Semaphore(0)
+        self.in_turn = asyncio.Semaphore(address.connections)  # for who does hundreds of things at once: waits for a connection as long as it takes
         self._writer: Writer | None = None
         self._started = False
         self._is_open = False
