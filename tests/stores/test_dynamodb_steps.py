@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from flowrunner.errors import Fenced
+from flowrunner.errors import Fenced, StoreUnavailable
 from flowrunner.ports.executions import ActivityTask, Chunk, Delivery, Head, NameTaken, StepWrite, Stored
 from flowrunner.stores.dynamodb.actions import MOST_BYTES
 from flowrunner.stores.dynamodb.keys import REDO, partition
@@ -186,6 +186,28 @@ async def test_a_large_step_whose_process_dies(store, other, monkeypatch):
         stored = await other.executions.load(f"{9:032x}")
         nine = await created(store, 9, name=str(number)) if stored is None else stored.head
         await stepped(store, nine, write={"consumed": (f"d{number}",)})
+
+
+async def test_a_large_step_whose_rest_fails_goes_before_the_next_one(store, other, monkeypatch):
+    """A node that could not do the rest at once does it before its next step, so a task that this closes is not opened afterwards."""
+
+    async def throttled(*_):
+        raise StoreUnavailable
+
+    one = await created(store, 1)
+    large = StepWrite(head=one, before=one, opened=crowd(), deliveries=(Delivery("d", f"{9:032x}", b"f"),))
+    with monkeypatch.context() as patched:
+        patched.setattr(store._redo, "finish", throttled)
+        with pytest.raises(StoreUnavailable):
+            await store.executions.commit(large)
+    with pytest.raises(Fenced):  # who asks again learns that it was done
+        await store.executions.commit(large)
+    two = await store.executions.head(one.id)
+    await stepped(store, two, write={"closed": tuple(range(299))})
+    await other.executions.beat("n")
+    assert [task.attempt for task in await other.executions.activity_tasks("a", limit=1000)] == [299]
+    assert [delivery.id for delivery in await other.executions.undelivered(9)] == ["d"]
+    assert await store.session.query(REDO) == []
 
 
 async def test_redo_by_two_at_once(store, other, monkeypatch):

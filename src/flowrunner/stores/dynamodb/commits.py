@@ -56,6 +56,7 @@ class Commits:
 
     async def commit(self, write: StepWrite) -> Head | NameTaken:
         """See ExecutionStore.commit."""
+        await self._redo.catch_up(write.head.id)
         before = None if write.create else await self._before(write)
         opened: dict[int, Plain] = {}
         if before is not None and write.closed and write.head.status in OPEN:
@@ -98,6 +99,7 @@ class Commits:
         answer = await self._transact(plan, [*core, *await self._redo.note(plan.head, groups)], [])
         if isinstance(answer, Head):
             await self._redo.finish(plan.head.id, plan.head.epoch)
+            self._redo.settled(plan.head.id)
         return answer
 
     async def _transact(self, plan: Plan, core: list[Action], groups: list[Group]) -> Head | NameTaken:
