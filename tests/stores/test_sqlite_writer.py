@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import resource
 import shutil
 import signal
@@ -9,7 +10,7 @@ import apsw
 import pytest
 import uvloop
 
-from flowrunner.errors import Fenced, StoreError, StoreUnavailable
+from flowrunner.errors import Fenced, StoreError, StoreRefused, StoreUnavailable
 from flowrunner.ports.executions import ActivityTask, ExecutionQuery, Head, StepWrite, Stored
 from flowrunner.stores.sqlite import writer
 from flowrunner.testing.conformance.examples import ACCOUNT, created, head, records, stepped
@@ -237,6 +238,42 @@ async def test_disk_full(small_disk, open_sqlite):
         await whole(store, stored)
     async with open_sqlite(small_disk / "flow.db") as store:
         await whole(store, stored)
+
+
+def filled_up(folder):
+    """A file that takes all that is left of a disk."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (65_536, 4096, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(size))
+    return ballast
+
+
+async def test_a_start_on_a_full_disk(small_disk, open_sqlite):
+    """A server that was stopped on a full disk starts on it again and shows what there is."""
+    async with open_sqlite(small_disk / "flow.db") as store:
+        stored = await fill(store)
+    ballast = filled_up(small_disk)
+    async with open_sqlite(small_disk / "flow.db") as store:
+        await whole(store, stored)
+        ballast.unlink()
+        await created(store, 10_000)
+
+
+async def test_a_start_without_room_for_a_log(small_disk, open_sqlite):
+    """Where SQLite cannot even begin its log the start is refused for that reason, not for the rights, and leaves nothing locked."""
+    path = small_disk / "flow.db"
+    async with open_sqlite(path) as store:
+        await created(store, 1)
+    ballast = filled_up(small_disk)
+    with pytest.raises(StoreRefused, match="is full") as caught:
+        await open_sqlite(path).__aenter__()
+    assert "Free some space" in caught.value.remedy
+    ballast.unlink()
+    async with open_sqlite(path) as store:
+        await created(store, 2)
 
 
 async def refuses_everything(store):
