@@ -129,6 +129,14 @@ async def test_a_cut_file_is_known(filled):
         list(parsed([text[0], text[1][:50]], "x"))
 
 
+async def test_more_than_one_export_in_a_file(filled):
+    """What comes after the last line is not passed over in silence."""
+    text = await text_of(filled)
+    assert len(list(parsed([*text, b"\n", b" \n"], "x"))) == len(text) - 2
+    with pytest.raises(InvalidDocument, match=f"x:{len(text) + 1}: it comes after the last line of an export"):
+        list(parsed([*text, *text], "x"))
+
+
 async def test_a_row_that_is_missing_or_there_twice(filled):
     """The last line counts."""
     text = await text_of(filled)

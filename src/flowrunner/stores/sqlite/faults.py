@@ -66,4 +66,6 @@ def refused_write(error: Exception) -> Exception:
         return StoreError("A part of this write is larger than SQLite can hold.")
     if isinstance(error, apsw.Error):
         return StoreError(f"SQLite refused this write ({error}).")
+    if isinstance(error, OverflowError | UnicodeError):  # a number beyond 64 bits, a lone surrogate
+        return StoreError(f"SQLite cannot hold a part of this write ({error}).")
     return error
