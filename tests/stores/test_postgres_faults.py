@@ -14,8 +14,10 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from flowrunner.errors import Fenced, StoreUnavailable
+from flowrunner.errors import DocumentConflict, Fenced, StoreUnavailable
+from flowrunner.ports.documents import Document, Put, Unchanged
 from flowrunner.ports.executions import Chunk, Head, NameTaken, StepWrite
+from flowrunner.stores.postgres.keys import lock_key
 from flowrunner.testing.conformance.examples import created, head
 from flowrunner.testing.ports import quiet_port
 
@@ -157,6 +159,31 @@ async def test_too_few_connections(own_server, open_postgres):
             await ledger.check()
             assert ledger.store.session.in_use == 0
         assert sum(len(ledger.acknowledged) for ledger in ledgers) > 30
+
+
+@pytest.mark.parametrize("pooled", ["false", "true"])
+async def test_a_role_whose_transactions_see_one_moment(own_server, open_postgres, pooled):
+    """Whatever isolation a role or a database has by default, a write of documents sees what others wrote while it waited for its turn."""
+    role = schema = f"strict_{pooled}"
+    admin = await asyncpg.connect(own_server.url())
+    await admin.execute(f"CREATE ROLE {role} LOGIN SUPERUSER; ALTER ROLE {role} SET default_transaction_isolation = 'repeatable read'")
+    key = ("123456789012", "user", "a")
+    one = Document(account=key[0], kind=key[1], id=key[2], body=b"")
+    async with open_postgres(own_server.url(user=role, schema=schema, pgbouncer=pooled)) as store:
+        await store.documents.write([Put(one)])
+        number = lock_key(schema, *key)
+        await admin.execute("SELECT pg_advisory_lock($1)", number)
+        seen = Unchanged(account=key[0], kind=key[1], id=key[2], version=1)
+        writing = asyncio.ensure_future(store.documents.write([seen, Put(replace(one, id="b"))]))
+        async with asyncio.timeout(10):
+            while not await admin.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+                await asyncio.sleep(0.005)
+        await admin.execute(f"UPDATE {schema}.documents SET version = 2")
+        await admin.execute("SELECT pg_advisory_unlock($1)", number)
+        with pytest.raises(DocumentConflict):
+            await writing
+        assert await store.documents.get(*key[:2], "b") is None
+    await admin.close()
 
 
 async def crash(server, store, ledger):
