@@ -16,7 +16,8 @@ import pytest
 
 from flowrunner.errors import DocumentConflict, Fenced, StoreUnavailable
 from flowrunner.ports.documents import Document, Put, Unchanged
-from flowrunner.ports.executions import Chunk, Head, NameTaken, StepWrite
+from flowrunner.ports.executions import Chunk, ExecutionQuery, Head, NameTaken, StepWrite
+from flowrunner.stores.postgres import session
 from flowrunner.stores.postgres.keys import lock_key
 from flowrunner.testing.conformance.examples import created, head
 from flowrunner.testing.ports import quiet_port
@@ -186,6 +187,25 @@ async def test_a_role_whose_transactions_see_one_moment(own_server, open_postgre
     await admin.close()
 
 
+async def test_lists_that_take_long_leave_a_node_alive(own_server, open_postgres, monkeypatch):
+    """However many list at once in a large account, a node can show that it lives; who finds no place in time is told so."""
+    monkeypatch.setattr(session, "WAIT_SECONDS", 0.2)
+    admin = await asyncpg.connect(own_server.url())
+    async with open_postgres(own_server.url(schema="lists")) as store:
+        await admin.execute("BEGIN; LOCK TABLE lists.heads IN ACCESS EXCLUSIVE MODE")
+        query = ExecutionQuery(account="123456789012")
+        lists = [asyncio.ensure_future(store.executions.list(query)) for _ in range(20)]
+        await asyncio.wait(lists, timeout=10, return_when=asyncio.FIRST_EXCEPTION)
+        assert await store.executions.beat("n") == {"n": 0}
+        await admin.execute("ROLLBACK")
+        answers = await asyncio.gather(*lists, return_exceptions=True)
+        assert answers.count([]) == store.session.address.connections // 2
+        assert {str(answer).partition(" to ")[0] for answer in answers if answer != []} == {"The connections for lists"}
+        assert await store.executions.list(query) == []
+        assert store.session.in_use == 0
+    await admin.close()
+
+
 async def crash(server, store, ledger):
     """Kill the server under load, start it again; how long the first commit takes after its port has opened."""
     before = len(ledger.acknowledged)
@@ -332,6 +352,7 @@ async def test_the_network_is_cut(postgres_server, open_postgres, monkeypatch):
                     with pytest.raises(StoreUnavailable):
                         await opened.executions.next_wake()
                 proxy.open.set()
+                monkeypatch.setattr(link.Link.fetch, "__kwdefaults__", {"seconds": link.CALL_SECONDS})  # the machine may be busy
                 healed = time.monotonic()
                 async with asyncio.timeout(5):
                     while ledger.last < healed:
