@@ -6,7 +6,7 @@ import pytest
 from flowrunner.errors import StoreError, StoreUnavailable
 from flowrunner.ports.documents import Document
 from flowrunner.ports.executions import ActivityTask, Delivery
-from flowrunner.stores.postgres import session
+from flowrunner.stores.postgres import link, session
 from flowrunner.testing.conformance.archive import archived
 from flowrunner.testing.conformance.definitions import example_activity, example_machine, example_revision
 from flowrunner.testing.conformance.examples import START, created, full, records, stepped
@@ -146,3 +146,14 @@ async def test_hundreds_at_once_have_their_turn(stores, monkeypatch):
     assert store.session.in_use == 0
     with pytest.raises(StoreUnavailable, match="are busy"):  # who asks for an answer is told at once
         await asyncio.gather(*(store.executions.next_wake() for _ in range(40)))
+
+
+async def test_what_is_old_may_take_long_to_find(stores, monkeypatch):
+    """The last page of a prune looks at everything that is not old, which in a large database takes longer than a call may."""
+    monkeypatch.setattr(link.Link.fetch, "__kwdefaults__", {"seconds": 0.0})
+    store, _ = stores
+    with pytest.raises(StoreUnavailable):
+        await store.executions.next_wake()
+    assert await store.archive.ended(START, None, 9) == []
+    assert await store.archive.expired(START, None, 9) == []
+    assert (await store.archive.size())["executions"] == 0

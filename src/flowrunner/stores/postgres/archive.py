@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FIRST = "0" * 32
 NO_KEY = (None, None, None)
 PAGE_BYTES = 16 * 1024 * 1024  # of logs or documents, unless one alone is larger
-COUNT_SECONDS = 300.0  # counting reads whole indexes
+COUNT_SECONDS = 300.0  # counting reads whole indexes, and so does the last page of what is old
 
 
 class PostgresArchive(Archive):
@@ -148,11 +148,13 @@ class PostgresArchive(Archive):
 
     async def ended(self, before: int, after: str | None, limit: int) -> Sequence[str]:
         """See the contract."""
-        return [row[0].hex for row in await self._read("ended", before, _id(after), after is None, limit)]
+        rows = await self._session.call("ended", before, _id(after), after is None, limit, seconds=COUNT_SECONDS)
+        return [row[0].hex for row in rows]
 
     async def expired(self, before: int, after: Key | None, limit: int) -> Sequence[Key]:
         """See the contract."""
-        return [(row[0], row[1], row[2]) for row in await self._read("archived_expired", *(after or NO_KEY), before, limit)]
+        rows = await self._session.call("archived_expired", *(after or NO_KEY), before, limit, seconds=COUNT_SECONDS)
+        return [(row[0], row[1], row[2]) for row in rows]
 
     async def size(self) -> Mapping[str, int]:
         """See the contract."""
