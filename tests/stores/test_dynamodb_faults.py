@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from flowrunner.errors import Fenced, StoreUnavailable
-from flowrunner.ports.executions import ActivityTask, Delivery, ExecutionQuery, Head, NameTaken, StepWrite
+from flowrunner.ports.executions import ActivityTask, Chunk, Delivery, ExecutionQuery, Head, NameTaken, StepWrite
 from flowrunner.stores.dynamodb.session import TRIES
 from flowrunner.testing.awsproxy import Faults, dynamodb_proxy
 from flowrunner.testing.conformance import DefinitionStoreConformance, ExecutionStoreConformance
@@ -167,6 +167,34 @@ async def test_an_answer_that_is_lost_while_others_go_on(proxied):
         with pytest.raises(Fenced):
             await stepped(store, one, last_seq=5)
         assert (await store.executions.head(one.id)).last_seq == 7
+
+
+async def test_what_was_stored_before_others_went_on_stays_whole(proxied):
+    """Who is fenced by what came after its own step, whose answer was lost, takes nothing of that step away, nor of a start."""
+    async with proxied(faults := Faults(serialise=True)) as store:
+        long = Chunk(1, 1, b"[%s]" % (b"1" * 2_000_000))
+        one = await created(store, 1)
+
+        async def meanwhile(_seconds):
+            faults.rates = {}
+            await stepped(store, replace(one, epoch=2, last_seq=1), last_seq=2, write={"chunk": records(2, 1)})
+
+        store.session._sleep = meanwhile
+        faults.rates = {"TransactWriteItems.lost": 1.0}
+        with pytest.raises(Fenced):
+            await stepped(store, one, last_seq=1, write={"chunk": long})
+
+        async def moved_on(_seconds):
+            faults.rates = {}
+            await stepped(store, replace(two, epoch=1), last_seq=1, write={"chunk": records(1, 1)})
+
+        two = head(2, input="i" * 2_000_000)
+        store.session._sleep = moved_on
+        faults.rates = {"TransactWriteItems.lost": 1.0}
+        answer = await store.executions.commit(StepWrite(head=two, create=True))
+        await store._sweeper._idle.wait()
+        assert await store.executions.log(one.id) == [long, records(2, 1)]
+        assert answer == NameTaken(replace(two, epoch=2, last_seq=1)) == NameTaken(await store.executions.head(two.id))
 
 
 async def test_answers_that_stay_lost(proxied):

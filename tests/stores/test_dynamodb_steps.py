@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from flowrunner.errors import Fenced
-from flowrunner.ports.executions import ActivityTask, Chunk, Delivery, Head, NameTaken, StepWrite, Stored
+from flowrunner.errors import Fenced, StoreError, StoreUnavailable
+from flowrunner.ports.executions import ActivityTask, Chunk, Delivery, ExecutionQuery, Head, NameTaken, StepWrite, Stored
 from flowrunner.stores.dynamodb.actions import MOST_BYTES
 from flowrunner.stores.dynamodb.keys import REDO, partition
 from flowrunner.stores.dynamodb.values import BODY_BYTES, INLINE_BYTES, PART_BYTES, TEXT_BYTES
@@ -188,6 +188,28 @@ async def test_a_large_step_whose_process_dies(store, other, monkeypatch):
         await stepped(store, nine, write={"consumed": (f"d{number}",)})
 
 
+async def test_a_large_step_whose_rest_fails_goes_before_the_next_one(store, other, monkeypatch):
+    """A node that could not do the rest at once does it before its next step, so a task that this closes is not opened afterwards."""
+
+    async def throttled(*_):
+        raise StoreUnavailable
+
+    one = await created(store, 1)
+    large = StepWrite(head=one, before=one, opened=crowd(), deliveries=(Delivery("d", f"{9:032x}", b"f"),))
+    with monkeypatch.context() as patched:
+        patched.setattr(store._redo, "finish", throttled)
+        with pytest.raises(StoreUnavailable):
+            await store.executions.commit(large)
+    with pytest.raises(Fenced):  # who asks again learns that it was done
+        await store.executions.commit(large)
+    two = await store.executions.head(one.id)
+    await stepped(store, two, write={"closed": tuple(range(299))})
+    await other.executions.beat("n")
+    assert [task.attempt for task in await other.executions.activity_tasks("a", limit=1000)] == [299]
+    assert [delivery.id for delivery in await other.executions.undelivered(9)] == ["d"]
+    assert await store.session.query(REDO) == []
+
+
 async def test_redo_by_two_at_once(store, other, monkeypatch):
     """Two nodes that finish the same step at the same time do each part once."""
     import asyncio
@@ -287,3 +309,47 @@ async def test_everything_in_one_head(store):
     assert await stepped(store, one, **dict.fromkeys(("owner", "wake_at", "error", "cause", "output", "extra", "stopped_at"))) == await store.executions.head(
         one.id
     )
+
+
+async def test_what_goes_away_while_it_is_read(store, other, monkeypatch):
+    """Who lists, or reads a log or open tasks, in the moment in which an execution ends or is forgotten does without it."""
+    get_all = store.session.get_all
+
+    async def meanwhile(change, read):
+        async def late(keys, names=()):
+            wanted = list(keys)
+            if any(sk.startswith("b#") for _, sk in wanted):
+                await change()
+                await swept(other)
+            return await get_all(wanted, names)
+
+        monkeypatch.setattr(store.session, "get_all", late)
+        found = await read()
+        monkeypatch.setattr(store.session, "get_all", get_all)
+        return found
+
+    long = records(1, 1)
+    one = await created(store, 1, status="FAILED", cause="c" * INLINE_BYTES * 2, write={"chunk": replace(long, body=b"1" * BODY_BYTES * 2)})
+    assert len(await store.executions.list(ExecutionQuery(account=one.account))) == 1
+    assert await meanwhile(lambda: other.executions.forget(one.id), lambda: store.executions.list(ExecutionQuery(account=one.account))) == []
+    two = await created(store, 2, status="FAILED", write={"chunk": replace(long, body=b"1" * BODY_BYTES * 2)})
+    assert await meanwhile(lambda: other.executions.forget(two.id), lambda: store.executions.log(two.id)) == []
+    task = ActivityTask(activity="a", execution=f"{3:032x}", attempt=1, input="i" * TEXT_BYTES * 2, scheduled_at=1)
+    three = await created(store, 3, write={"opened": (task,), "deliveries": (Delivery("d", f"{3:032x}", b"f" * BODY_BYTES * 2),)})
+    assert await store.executions.activity_tasks("a") == [task]
+
+    async def emptied():
+        parts = [item for item in await other.session.query(partition(three.id)) if item["sk"].startswith("b#")]
+        await other.session.write_all(deletes=[(item["pk"], item["sk"]) for item in parts])
+
+    assert await meanwhile(emptied, lambda: store.executions.activity_tasks("a")) == []
+    assert await store.executions.undelivered(9) == []
+
+
+async def test_a_damaged_log_is_told(store):
+    """A part that somebody took out of the table is no empty log."""
+    one = await created(store, 1, write={"chunk": replace(records(1, 1), body=b"1" * BODY_BYTES * 2)})
+    [part] = [item for item in await store.session.query(partition(one.id)) if item["sk"].endswith("#00001")]
+    await store.session.write_all(deletes=[(part["pk"], part["sk"])])
+    with pytest.raises(StoreError, match="changed from outside"):
+        await store.executions.log(one.id)

@@ -3,8 +3,11 @@ from dataclasses import replace
 
 import pytest
 
-from flowrunner.errors import StoreError
+from flowrunner.errors import StoreError, StoreUnavailable
+from flowrunner.ports.documents import Document
 from flowrunner.ports.executions import ActivityTask, Delivery
+from flowrunner.stores.postgres import link, session
+from flowrunner.testing.conformance.archive import archived
 from flowrunner.testing.conformance.definitions import example_activity, example_machine, example_revision
 from flowrunner.testing.conformance.examples import START, created, full, records, stepped
 
@@ -120,3 +123,37 @@ async def test_pages_are_bounded_by_bytes(stores, monkeypatch):
         pages.append([int(one.head.id, 16) for one in page])
         after = page[-1].head.id
     assert pages == [[1, 2], [3], [4, 5]]
+
+
+async def test_hundreds_at_once_have_their_turn(stores, monkeypatch):
+    """An import or a prune asks for more at once than there are connections, and waits for each as long as it takes: the database may be far away."""
+    monkeypatch.setattr(session, "WAIT_SECONDS", 0.0)
+    store, _ = stores
+    machines = [example_machine(number, name=f"m{number}") for number in range(40)]
+    executions = [archived(number, head=full(number, status="SUCCEEDED", owner=None, wake_at=None)) for number in range(1, 41)]
+    whole = [replace(one, snapshot=None, facts=(), inbox=(), tasks=()) for one in executions]
+    documents = [Document(account=machines[0].account, kind="user", id=f"{number}", body=b"", version=1) for number in range(40)]
+    for put, rows in (
+        (store.archive.put_revision, [one.revision for one in machines]),
+        (store.archive.put_machine, machines),
+        (store.archive.put_activity, [example_activity(name=f"a{number}") for number in range(40)]),
+        (store.archive.put_document, documents),
+        (store.archive.put_execution, whole),
+    ):
+        assert await asyncio.gather(*map(put, rows)) == [True] * 40
+    await asyncio.gather(*(store.executions.forget(one.head.id) for one in whole))
+    assert await store.archive.executions(None, 9) == []
+    assert store.session.in_use == 0
+    with pytest.raises(StoreUnavailable, match="are busy"):  # who asks for an answer is told at once
+        await asyncio.gather(*(store.executions.next_wake() for _ in range(40)))
+
+
+async def test_what_is_old_may_take_long_to_find(stores, monkeypatch):
+    """The last page of a prune looks at everything that is not old, which in a large database takes longer than a call may."""
+    monkeypatch.setattr(link.Link.fetch, "__kwdefaults__", {"seconds": 0.0})
+    store, _ = stores
+    with pytest.raises(StoreUnavailable):
+        await store.executions.next_wake()
+    assert await store.archive.ended(START, None, 9) == []
+    assert await store.archive.expired(START, None, 9) == []
+    assert (await store.archive.size())["executions"] == 0

@@ -14,8 +14,11 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from flowrunner.errors import Fenced, StoreUnavailable
-from flowrunner.ports.executions import Chunk, Head, NameTaken, StepWrite
+from flowrunner.errors import DocumentConflict, Fenced, StoreUnavailable
+from flowrunner.ports.documents import Document, Put, Unchanged
+from flowrunner.ports.executions import Chunk, ExecutionQuery, Head, NameTaken, StepWrite
+from flowrunner.stores.postgres import session
+from flowrunner.stores.postgres.keys import lock_key
 from flowrunner.testing.conformance.examples import created, head
 from flowrunner.testing.ports import quiet_port
 
@@ -157,6 +160,50 @@ async def test_too_few_connections(own_server, open_postgres):
             await ledger.check()
             assert ledger.store.session.in_use == 0
         assert sum(len(ledger.acknowledged) for ledger in ledgers) > 30
+
+
+@pytest.mark.parametrize("pooled", ["false", "true"])
+async def test_a_role_whose_transactions_see_one_moment(own_server, open_postgres, pooled):
+    """Whatever isolation a role or a database has by default, a write of documents sees what others wrote while it waited for its turn."""
+    role = schema = f"strict_{pooled}"
+    admin = await asyncpg.connect(own_server.url())
+    await admin.execute(f"CREATE ROLE {role} LOGIN SUPERUSER; ALTER ROLE {role} SET default_transaction_isolation = 'repeatable read'")
+    key = ("123456789012", "user", "a")
+    one = Document(account=key[0], kind=key[1], id=key[2], body=b"")
+    async with open_postgres(own_server.url(user=role, schema=schema, pgbouncer=pooled)) as store:
+        await store.documents.write([Put(one)])
+        number = lock_key(schema, *key)
+        await admin.execute("SELECT pg_advisory_lock($1)", number)
+        seen = Unchanged(account=key[0], kind=key[1], id=key[2], version=1)
+        writing = asyncio.ensure_future(store.documents.write([seen, Put(replace(one, id="b"))]))
+        async with asyncio.timeout(10):
+            while not await admin.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+                await asyncio.sleep(0.005)
+        await admin.execute(f"UPDATE {schema}.documents SET version = 2")
+        await admin.execute("SELECT pg_advisory_unlock($1)", number)
+        with pytest.raises(DocumentConflict):
+            await writing
+        assert await store.documents.get(*key[:2], "b") is None
+    await admin.close()
+
+
+async def test_lists_that_take_long_leave_a_node_alive(own_server, open_postgres, monkeypatch):
+    """However many list at once in a large account, a node can show that it lives; who finds no place in time is told so."""
+    monkeypatch.setattr(session, "WAIT_SECONDS", 0.2)
+    admin = await asyncpg.connect(own_server.url())
+    async with open_postgres(own_server.url(schema="lists")) as store:
+        await admin.execute("BEGIN; LOCK TABLE lists.heads IN ACCESS EXCLUSIVE MODE")
+        query = ExecutionQuery(account="123456789012")
+        lists = [asyncio.ensure_future(store.executions.list(query)) for _ in range(20)]
+        await asyncio.wait(lists, timeout=10, return_when=asyncio.FIRST_EXCEPTION)
+        assert await store.executions.beat("n") == {"n": 0}
+        await admin.execute("ROLLBACK")
+        answers = await asyncio.gather(*lists, return_exceptions=True)
+        assert answers.count([]) == store.session.address.connections // 2
+        assert {str(answer).partition(" to ")[0] for answer in answers if answer != []} == {"The connections for lists"}
+        assert await store.executions.list(query) == []
+        assert store.session.in_use == 0
+    await admin.close()
 
 
 async def crash(server, store, ledger):
@@ -305,6 +352,7 @@ async def test_the_network_is_cut(postgres_server, open_postgres, monkeypatch):
                     with pytest.raises(StoreUnavailable):
                         await opened.executions.next_wake()
                 proxy.open.set()
+                monkeypatch.setattr(link.Link.fetch, "__kwdefaults__", {"seconds": link.CALL_SECONDS})  # the machine may be busy
                 healed = time.monotonic()
                 async with asyncio.timeout(5):
                     while ledger.last < healed:

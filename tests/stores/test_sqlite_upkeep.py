@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import closing
 
 import apsw
@@ -338,3 +339,30 @@ async def test_shrunk(path, upkeep, open_sqlite):
     assert path.stat().st_size < 0.8 * before
     assert await upkeep.findings() == []
     assert folder_of(path) == ["flow.db"]
+
+
+COUNT = "SELECT entered(), (WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 30000000) SELECT count(*) FROM c)"
+
+
+async def test_an_export_that_is_broken_off_in_the_middle_of_a_page(path, open_sqlite):
+    """Whoever breaks it off (Ctrl-C) waits for no page and meets no error of its own; what it held is let go."""
+    entered = threading.Event()
+
+    def page(cursor):
+        cursor.connection.create_scalar_function("entered", lambda: entered.set() or 1, 0)
+        cursor.execute(COUNT).fetchall()
+
+    async with open_sqlite(path) as store:
+
+        async def export():
+            async with store.session.moment() as cursor:
+                await store.session.look(page, cursor)
+
+        task = asyncio.ensure_future(export())
+        await asyncio.to_thread(entered.wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await created(store, 1)
+        with closing(apsw.Connection(str(path))) as other:
+            assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall() == [(0, 0, 0)]

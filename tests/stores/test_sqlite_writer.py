@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import resource
 import shutil
 import signal
@@ -9,7 +10,7 @@ import apsw
 import pytest
 import uvloop
 
-from flowrunner.errors import Fenced, StoreError, StoreUnavailable
+from flowrunner.errors import Fenced, StoreError, StoreRefused, StoreUnavailable
 from flowrunner.ports.executions import ActivityTask, ExecutionQuery, Head, StepWrite, Stored
 from flowrunner.stores.sqlite import writer
 from flowrunner.testing.conformance.examples import ACCOUNT, created, head, records, stepped
@@ -81,6 +82,7 @@ WRONG = {
     "task twice in one step": {"opened": 2 * (ActivityTask(activity="a", execution=head(1).id, attempt=5, input="", scheduled_at=1),)},
     "records twice": {"chunk": records(1, 1), "facts": b"x", "fact_number": 2},
     "not Unicode": {"opened": (ActivityTask(activity="\ud800", execution=head(1).id, attempt=5, input="", scheduled_at=1),)},
+    "beyond 64 bits": {"opened": (ActivityTask(activity="a", execution=head(1).id, attempt=5, input="", scheduled_at=2**70),)},
     "not a number": {"facts": b"x", "fact_number": 2, "opened": (ActivityTask(activity="a", execution=head(1).id, attempt="x", input="", scheduled_at=1),)},
 }
 
@@ -92,7 +94,7 @@ async def test_a_wrong_write_fails_alone(store, parts):
     wrong = StepWrite(head=at, **parts)
     writes = [new(2), wrong, new(3), StepWrite(head=head(4))]
     (second, refused, third, fenced), _ = await gathered(store, writes)
-    assert isinstance(refused, StoreError | UnicodeEncodeError)
+    assert isinstance(refused, StoreError)
     assert not isinstance(refused, StoreUnavailable)
     assert isinstance(fenced, Fenced)
     assert await store.executions.load(at.id) == Stored(at, None, (b"1",), ())
@@ -237,6 +239,42 @@ async def test_disk_full(small_disk, open_sqlite):
         await whole(store, stored)
     async with open_sqlite(small_disk / "flow.db") as store:
         await whole(store, stored)
+
+
+def filled_up(folder):
+    """A file that takes all that is left of a disk."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (65_536, 4096, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(size))
+    return ballast
+
+
+async def test_a_start_on_a_full_disk(small_disk, open_sqlite):
+    """A server that was stopped on a full disk starts on it again and shows what there is."""
+    async with open_sqlite(small_disk / "flow.db") as store:
+        stored = await fill(store)
+    ballast = filled_up(small_disk)
+    async with open_sqlite(small_disk / "flow.db") as store:
+        await whole(store, stored)
+        ballast.unlink()
+        await created(store, 10_000)
+
+
+async def test_a_start_without_room_for_a_log(small_disk, open_sqlite):
+    """Where SQLite cannot even begin its log the start is refused for that reason, not for the rights, and leaves nothing locked."""
+    path = small_disk / "flow.db"
+    async with open_sqlite(path) as store:
+        await created(store, 1)
+    ballast = filled_up(small_disk)
+    with pytest.raises(StoreRefused, match="is full") as caught:
+        await open_sqlite(path).__aenter__()
+    assert "Free some space" in caught.value.remedy
+    ballast.unlink()
+    async with open_sqlite(path) as store:
+        await created(store, 2)
 
 
 async def refuses_everything(store):

@@ -13,6 +13,7 @@ import orjson
 
 Record = dict[str, Any]
 
+LEAST, MOST = -(1 << 63), (1 << 64) - 1  # the whole numbers that orjson writes
 NOT_TRUNCATED = {"truncated": False}
 # Types whose details keep another name than the type's own.
 _DETAILS = {"StateEntered": "stateEnteredEventDetails", "StateExited": "stateExitedEventDetails"}
@@ -42,5 +43,25 @@ def failure_detail(error: str | None, cause: str | None) -> dict[str, Any]:
 
 
 def encode(records: Sequence[Record]) -> bytes:
-    """Records as one JSON array, ready for a log chunk."""
-    return orjson.dumps(records)
+    """Records as one JSON array, ready for a log chunk.
+
+    The values in notes are an author's own; their whole numbers beyond 64 bits are written as most readers of JSON take them.
+    """
+    try:
+        return orjson.dumps(records)
+    except TypeError:
+        return orjson.dumps(_rounded(records))
+
+
+def _rounded(value: Any) -> Any:
+    """The value with its whole numbers beyond 64 bits as the nearest double; as text where there is none."""
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    if isinstance(value, int) and not LEAST <= value <= MOST:
+        try:
+            return float(value)
+        except OverflowError:
+            return str(value)
+    return value

@@ -166,7 +166,8 @@ def parsed(given: Iterable[bytes], name: str) -> Iterator[Row]:
     """The rows of a file's lines; raises InvalidDocument, naming the line, for anything that is not whole and sound."""
     counts: Counter[str] = Counter()
     number, last = 0, None
-    for number, text in enumerate(given, 1):
+    numbered = enumerate(given, 1)
+    for number, text in numbered:
         last = _parse(text, name, number)
         if number == 1:
             _check_header(last.header, name)
@@ -187,6 +188,9 @@ def parsed(given: Iterable[bytes], name: str) -> Iterator[Row]:
         raise InvalidDocument(f"{name} ends after line {number} without its last line: it was cut.", remedy="Make the export again.")
     if last.end != counts:
         raise _invalid(name, number, f"it tells of {_told(last.end)}, but there were {_told(counts)}")
+    for number, text in numbered:
+        if text.strip():
+            raise _invalid(name, number, "it comes after the last line of an export: take each export in by itself")
 
 
 def _parse(text: bytes, name: str, number: int) -> _Line:

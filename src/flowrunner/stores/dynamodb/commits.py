@@ -56,6 +56,7 @@ class Commits:
 
     async def commit(self, write: StepWrite) -> Head | NameTaken:
         """See ExecutionStore.commit."""
+        await self._redo.catch_up(write.head.id)
         before = None if write.create else await self._before(write)
         opened: dict[int, Plain] = {}
         if before is not None and write.closed and write.head.status in OPEN:
@@ -77,7 +78,7 @@ class Commits:
         return before
 
     async def store(self, plan: Plan, *, sweep: bool = True) -> Head | NameTaken:
-        """Store what was planned; with `sweep` what was sent ahead in vain is removed."""
+        """Store what was planned; with `sweep` what was surely sent ahead in vain is removed."""
         core, groups, parts = plan.core, plan.groups, [*plan.parts.items, *(part for group in plan.groups for part in group.parts)]
         if fits([*core, *_flat(groups)], parts):
             return await self._transact(plan, [*core, *map(put, parts)], groups)
@@ -85,9 +86,9 @@ class Commits:
         try:
             answer = await self._store_rest(plan, core, groups)
         except Fenced:
-            self._sweeper.drop(map(key_of, parts if sweep else ()))
+            self._sweeper.drop(map(key_of, parts if sweep and not plan.is_doubted else ()))
             raise
-        if sweep and isinstance(answer, NameTaken):  # anything else may have been stored
+        if sweep and not plan.is_doubted and isinstance(answer, NameTaken):  # anything else may have been stored
             self._sweeper.drop(map(key_of, parts))
         return answer
 
@@ -98,6 +99,7 @@ class Commits:
         answer = await self._transact(plan, [*core, *await self._redo.note(plan.head, groups)], [])
         if isinstance(answer, Head):
             await self._redo.finish(plan.head.id, plan.head.epoch)
+            self._redo.settled(plan.head.id)
         return answer
 
     async def _transact(self, plan: Plan, core: list[Action], groups: list[Group]) -> Head | NameTaken:
@@ -106,7 +108,7 @@ class Commits:
         for attempt in range(1, MOST_ROUNDS + 1):
             actions = [*core, *_flat(groups)]
             try:
-                await self._session.transact([action.wire for action in actions], lambda: self._look(plan))
+                await self._session.transact([action.wire for action in actions], lambda: self._look(plan), plan.doubt)
             except _Overtaken as overtaken:
                 return overtaken.answer
             except Cancelled as cancelled:

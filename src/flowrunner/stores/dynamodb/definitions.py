@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from flowrunner.errors import NotFound, StoreUnavailable
+from flowrunner.jsonvalue import dumps, loads
 from flowrunner.ports.definitions import Activity, DefinitionStore, Machine, Revision
 from flowrunner.stores.dynamodb.actions import Action, fits, put, update
 from flowrunner.stores.dynamodb.faults import CONDITION_FAILED, Cancelled
@@ -221,22 +220,22 @@ def activity_item(activity: Activity, parts: Parts) -> Item:
 
 def dumped(value: Mapping[str, object]) -> str:
     """JSON text."""
-    return orjson.dumps(dict(value)).decode()
+    return dumps(dict(value))
 
 
 def machine_of(item: Plain, revision: Revision) -> Machine:
     """The machine that an item is."""
     values: dict[str, Any] = {name: item.get(name) for name in ("account", "name", "type", "created_at", "updated_at")}
-    return Machine(**values, tags=orjson.loads(item["tags"]), revision=revision)
+    return Machine(**values, tags=loads(item["tags"]), revision=revision)
 
 
 def revision_of(item: Plain) -> Revision:
     """The revision that an item is."""
     values: dict[str, Any] = {name: item[name] for name in ("id", "account", "machine", "role_arn", "created_at", "definition")}
-    return Revision(**values, settings=orjson.loads(item["settings"]))
+    return Revision(**values, settings=loads(item["settings"]))
 
 
 def activity_of(item: Plain) -> Activity:
     """The activity that an item is."""
     values: dict[str, Any] = {name: item[name] for name in ("account", "name", "created_at")}
-    return Activity(**values, tags=orjson.loads(item["tags"]), settings=orjson.loads(item["settings"]))
+    return Activity(**values, tags=loads(item["tags"]), settings=loads(item["settings"]))

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 Key = tuple[str, str]
 HEAD = "h"
 GOING_ON = "f"  # the first sort key of what is needed to go on
+LEFT = "r#"  # what the sort keys of what is left to do begin with
 AFTER = "\U0010ffff"  # sorts after every character
 SCHEMA: Key = ("schema", "schema")
 NODES = "nodes"

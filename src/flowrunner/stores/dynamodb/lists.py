@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowrunner.stores.dynamodb.heads import CHANGING, FIXED, execution_of, head_of, missing_parts
 from flowrunner.stores.dynamodb.keys import AFTER, INDEXES, digest, head_key, number
+from flowrunner.stores.dynamodb.values import is_whole
 
 if TYPE_CHECKING:
     from flowrunner.ports.executions import ExecutionQuery, Head
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from flowrunner.stores.dynamodb.session import Session
     from flowrunner.stores.dynamodb.values import Plain
 
-SHOWN = (*FIXED, *CHANGING, "gone", *(name for text in ("error", "cause", "extra") for name in (text, f"{text}@")))
+LONG = ("error", "cause", "extra")  # texts
+SHOWN = (*FIXED, *CHANGING, "gone", *(name for text in LONG for name in (text, f"{text}@")))
 
 
 async def read_list(session: Session, shards: Shards, query: ExecutionQuery) -> list[Head]:
@@ -63,7 +65,7 @@ async def _heads(session: Session, entries: list[Plain], query: ExecutionQuery) 
     items = await session.get_all((head_key(execution_of(entry)) for entry in entries), SHOWN)
     right = [item for item in (items.get((entry["pk"], entry["sk"])) for entry in entries) if item is not None and _fits(item, query)]
     parts = await session.get_all(key for item in right for key in missing_parts(item, with_input=False))
-    return [head_of(item, parts, with_input=False) for item in right]
+    return [head_of(item, parts, with_input=False) for item in right if is_whole(item, LONG, parts)]
 
 
 def _fits(item: Plain, query: ExecutionQuery) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from flowrunner.errors import StoreError
 from flowrunner.ports.executions import Chunk
+from flowrunner.stores.dynamodb.heads import read_head
 from flowrunner.stores.dynamodb.keys import chunk_key, partition
-from flowrunner.stores.dynamodb.values import joined, part_keys
+from flowrunner.stores.dynamodb.values import is_whole, joined, part_keys
 
 if TYPE_CHECKING:
     from flowrunner.stores.dynamodb.session import Session
@@ -40,6 +42,10 @@ async def read_log(session: Session, execution: str, after: int, limit: int, *, 
         items = ([before] if before is not None else []) + items
     items = [item for item in items if _first(item) < stop and _first(item) + item["count"] > first]
     parts = await session.get_all(key for item in items for key in part_keys(item, ("body",)))
+    if not all(is_whole(item, ("body",), parts) for item in items):
+        if await read_head(session, execution) is not None:
+            raise StoreError(f"A part of the log of execution {execution} is missing: the table was changed from outside.")
+        return []  # it has just been forgotten
     chunks = [Chunk(_first(item), item["count"], joined(item, "body", parts, text=False)) for item in items]
     return chunks[::-1] if reverse else chunks
 

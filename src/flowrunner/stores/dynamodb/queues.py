@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flowrunner.ports.executions import ActivityTask, Delivery
 from flowrunner.stores.dynamodb.heads import OPEN, statuses
 from flowrunner.stores.dynamodb.keys import AFTER, NODES, inbox_key, node_key, node_prefix, number, partition, wire
-from flowrunner.stores.dynamodb.values import joined, part_keys
+from flowrunner.stores.dynamodb.values import is_whole, joined, part_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +78,7 @@ class Queues:
             parts = await self._session.get_all(key for item in facts.values() for key in part_keys(item, ("fact",)))
             for mark in page:
                 key = inbox_key(mark["execution"], mark["id"])
-                if not self._is_open(mark["execution"], status) or key not in facts:
+                if not self._is_open(mark["execution"], status) or key not in facts or not is_whole(facts[key], ("fact",), parts):
                     continue
                 deliveries.append(Delivery(mark["id"], mark["execution"], joined(facts[key], "fact", parts, text=False)))
             if len(deliveries) >= limit:
@@ -98,7 +98,7 @@ class Queues:
                 statuses(self._session, {item["execution"] for item in page}),
                 self._session.get_all(key for item in page for key in task_parts(item)),
             )
-            tasks += (task_of(item, parts) for item in page if self._is_open(item["execution"], status))
+            tasks += (task_of(item, parts) for item in page if self._is_open(item["execution"], status) and is_whole(_by_execution(item), ("input",), parts))
         return tasks
 
     def _is_open(self, execution: str, status: Mapping[str, str]) -> bool:

@@ -1,7 +1,7 @@
 """What is left to do of a step that one transaction could not hold: its deliveries and tasks, noted in that transaction.
 
-Whoever committed the step does it at once; if that process dies, whoever loads the execution does, or any node with its next
-beat. Each part is a transaction that also counts it as done, so two nodes at it do nothing twice.
+Whoever committed the step does it at once, or if that fails before its next step; if that process dies, whoever loads the execution
+does, or any node with its next beat. Each part is a transaction that also counts it as done, so two nodes at it do nothing twice.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 from flowrunner.stores.dynamodb.actions import MOST_ACTIONS, MOST_BYTES, Action, Group, put, update
 from flowrunner.stores.dynamodb.faults import CONDITION_FAILED, Cancelled
-from flowrunner.stores.dynamodb.keys import REDO, redo_key
+from flowrunner.stores.dynamodb.keys import LEFT, REDO, partition, redo_key
 from flowrunner.stores.dynamodb.values import BODY_BYTES, Parts, item_of, joined, part_keys
 
 if TYPE_CHECKING:
@@ -30,9 +30,11 @@ class Redo:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._open: set[str] = set()  # executions of whose large steps, noted here, not all may be done
 
     async def note(self, head: Head, groups: list[Group]) -> list[Action]:
         """The actions that note these groups; what is too long for an item is stored ahead."""
+        self._open.add(head.id)
         pages = [[[(action.kind, dict(action.request), action.size) for action in group.actions] for group in page] for page in _pages(groups)]
         pk, sk = redo_key(head.id, head.epoch)
         parts = Parts(pk)
@@ -40,6 +42,17 @@ class Redo:
         await self._session.write_all(parts.items)
         listed = {"pk": REDO, "sk": f"{head.id}#{head.epoch}", "execution": head.id, "epoch": head.epoch}
         return [put(item_of({"pk": pk, "sk": sk, "done": 0, "epoch": head.epoch, **body})), put(item_of(listed))]
+
+    def settled(self, execution: str) -> None:
+        """What was noted is done."""
+        self._open.discard(execution)
+
+    async def catch_up(self, execution: str) -> None:
+        """Before a step: do what an earlier one of this node has left. Later it would open a task that this one closes."""
+        if execution in self._open:
+            for item in await self._session.query(partition(execution), "begins_with(sk, :left)", {"left": LEFT}, names=("epoch",)):
+                await self.finish(execution, item["epoch"])
+            self.settled(execution)
 
     async def finish_all(self) -> None:
         """Do what processes that died have left."""
@@ -109,4 +122,4 @@ def _pages(groups: list[Group]) -> list[list[Group]]:
 def is_noted(found: Plain) -> bool:
     """Whether this item of an execution is something left to do."""
     sk: str = found["sk"]
-    return sk.startswith("r#")
+    return sk.startswith(LEFT)

@@ -203,11 +203,13 @@ class Session:
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
         return found
 
-    async def transact(self, actions: Sequence[dict[str, Any]], on_conflict: Callable[[], Awaitable[None]] | None = None) -> None:
+    async def transact(
+        self, actions: Sequence[dict[str, Any]], on_conflict: Callable[[], Awaitable[None]] | None = None, on_doubt: Callable[[], None] | None = None
+    ) -> None:
         """Do all actions or none; raises Cancelled if their conditions do not hold. A resend is known by its token."""
         table = self.settings.table
         named = [{kind: {"TableName": table, **request}} for action in actions for kind, request in action.items()]
-        await self.call("TransactWriteItems", TransactItems=named, ClientRequestToken=secrets.token_hex(16), on_conflict=on_conflict)
+        await self.call("TransactWriteItems", TransactItems=named, ClientRequestToken=secrets.token_hex(16), on_conflict=on_conflict, on_doubt=on_doubt)
 
     async def write_all(self, puts: Sequence[Item] = (), deletes: Iterable[Key] = ()) -> None:
         """Put and delete items, each for itself, in any order; what is repeated must be harmless."""

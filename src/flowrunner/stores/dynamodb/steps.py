@@ -27,7 +27,10 @@ MINE = f"{ABSENT} OR execution = :mine"
 
 @dataclass(slots=True)
 class Plan:
-    """All that one step writes; `head` is the head as it will be stored, `token` what it is known by, `read` the epoch that was read."""
+    """All that one step writes; `head` is the head as it will be stored, `token` what it is known by, `read` the epoch that was read.
+
+    `is_doubted`: it may have been stored by a request whose answer did not come, whatever a later one was told.
+    """
 
     head: Head
     token: bytes
@@ -36,6 +39,11 @@ class Plan:
     groups: list[Group]
     parts: Parts
     waited: int = 0
+    is_doubted: bool = False
+
+    def doubt(self) -> None:
+        """An answer did not come."""
+        self.is_doubted = True
 
     @property
     def is_over(self) -> bool:

@@ -109,3 +109,8 @@ def joined(found: Plain, name: str, parts: Mapping[tuple[str, str], Plain], *, t
         return found.get(name)
     data = b"".join(parts[key]["body"] for key in part_keys(found, [name]))
     return data.decode() if text else data
+
+
+def is_whole(found: Plain, names: Iterable[str], parts: Mapping[tuple[str, str], Plain]) -> bool:
+    """Whether all parts of an item's long values are there; else somebody has just removed what the item was of."""
+    return all(key in parts for key in part_keys(found, names))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FIRST = "0" * 32
 NO_KEY = (None, None, None)
 PAGE_BYTES = 16 * 1024 * 1024  # of logs or documents, unless one alone is larger
-COUNT_SECONDS = 300.0  # counting reads whole indexes
+COUNT_SECONDS = 300.0  # counting reads whole indexes, and so does the last page of what is old
 
 
 class PostgresArchive(Archive):
@@ -120,7 +120,7 @@ class PostgresArchive(Archive):
         head = execution.head
         if not is_id(head.id):
             raise StoreError(f"{head.id!r} is not the id of an execution: 32 hex digits are.")
-        async with self._session.transaction() as link:
+        async with self._session.in_turn, self._session.transaction() as link:
             if not await link.fetch("put_head", *creation_values(head)):
                 return False
             await _put_parts(link, execution)
@@ -128,27 +128,33 @@ class PostgresArchive(Archive):
 
     async def put_revision(self, revision: Revision) -> bool:
         """See the contract."""
-        return bool(await self._session.call("insert_revision", *revision_values(revision)))
+        return await self._put("insert_revision", *revision_values(revision))
 
     async def put_machine(self, machine: Machine) -> bool:
         """See the contract."""
-        return bool(await self._session.call("insert_machine", *machine_values(machine)))
+        return await self._put("insert_machine", *machine_values(machine))
 
     async def put_activity(self, activity: Activity) -> bool:
         """See the contract."""
-        return bool(await self._session.call("insert_activity", *activity_values(activity)))
+        return await self._put("insert_activity", *activity_values(activity))
 
     async def put_document(self, document: Document) -> bool:
         """See the contract."""
         return await self._documents.put(document)
 
+    async def _put(self, query: str, *arguments: object) -> bool:
+        async with self._session.in_turn:
+            return bool(await self._session.call(query, *arguments))
+
     async def ended(self, before: int, after: str | None, limit: int) -> Sequence[str]:
         """See the contract."""
-        return [row[0].hex for row in await self._read("ended", before, _id(after), after is None, limit)]
+        rows = await self._session.call("ended", before, _id(after), after is None, limit, seconds=COUNT_SECONDS)
+        return [row[0].hex for row in rows]
 
     async def expired(self, before: int, after: Key | None, limit: int) -> Sequence[Key]:
         """See the contract."""
-        return [(row[0], row[1], row[2]) for row in await self._read("archived_expired", *(after or NO_KEY), before, limit)]
+        rows = await self._session.call("archived_expired", *(after or NO_KEY), before, limit, seconds=COUNT_SECONDS)
+        return [(row[0], row[1], row[2]) for row in rows]
 
     async def size(self) -> Mapping[str, int]:
         """See the contract."""

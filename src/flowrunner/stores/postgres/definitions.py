@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from flowrunner.errors import NotFound
+from flowrunner.jsonvalue import dumps, loads
 from flowrunner.ports.definitions import Activity, DefinitionStore, Machine, Revision
 from flowrunner.stores.postgres.text import given, stored
 
@@ -91,7 +90,7 @@ class PostgresDefinitions(DefinitionStore):
 
 def as_json(value: Mapping[str, object]) -> str:
     """JSON text; a NUL is an escape in it."""
-    return orjson.dumps(dict(value)).decode()
+    return dumps(dict(value))
 
 
 def revision_values(revision: Revision) -> tuple[Any, ...]:
@@ -125,7 +124,7 @@ def revision_of(row: Row | tuple[Any, ...]) -> Revision:
         definition=given(definition),
         role_arn=given(role_arn),
         created_at=created_at,
-        settings=orjson.loads(settings),
+        settings=loads(settings),
     )
 
 
@@ -138,7 +137,7 @@ def machine_of(row: Row) -> Machine:
         type=kind,
         created_at=created_at,
         updated_at=updated_at,
-        tags=orjson.loads(tags),
+        tags=loads(tags),
         revision=revision_of(tuple(revision)),
     )
 
@@ -146,4 +145,4 @@ def machine_of(row: Row) -> Machine:
 def activity_of(row: Row) -> Activity:
     """A row as the query `activity` names its columns."""
     account, name, created_at, tags, settings = row
-    return Activity(account=given(account), name=given(name), created_at=created_at, tags=orjson.loads(tags), settings=orjson.loads(settings))
+    return Activity(account=given(account), name=given(name), created_at=created_at, tags=loads(tags), settings=loads(settings))

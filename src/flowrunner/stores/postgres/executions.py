@@ -61,10 +61,10 @@ class PostgresExecutions(ExecutionStore):
         started_at, execution = query.after or LAST
         page = (stored(query.account), query.status, started_at, execution, query.limit)
         if query.machine is None:
-            rows = await self._session.read("list_account", *page)
+            rows = await self._session.scan("list_account", *page)
         else:
             kind = "list_machine" if query.status in (None, "SUCCEEDED") else "list_machine_status"
-            rows = await self._session.read(kind, *page, machine_key(query.account, query.machine))
+            rows = await self._session.scan(kind, *page, machine_key(query.account, query.machine))
         return [head_of(row) for row in rows]
 
     async def due(self, now: int, limit: int, *, hide_seconds: float = 0.0) -> Sequence[str]:
@@ -100,7 +100,8 @@ class PostgresExecutions(ExecutionStore):
     async def forget(self, execution: str) -> None:
         """See the contract."""
         if is_id(execution):
-            await self._session.read("forget", execution)  # may be repeated, as a read may
+            async with self._session.in_turn:
+                await self._session.read("forget", execution)  # may be repeated, as a read may
 
     async def beat(self, node: str) -> Mapping[str, int]:
         """See the contract."""

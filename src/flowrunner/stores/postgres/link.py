@@ -34,8 +34,12 @@ PLANS = {
     "jit": "off",
 }
 
+# Who has waited for a lock must see what was written meanwhile, whatever isolation the role or the database has by default. A pooler may
+# refuse a setting made at connection, so transactions of several statements say it themselves.
+ISOLATION = "read committed"
+
 # A node that is stopped in the middle of a transaction must not keep its rows locked.
-BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'"
+BEGIN = f"BEGIN ISOLATION LEVEL {ISOLATION}; SET LOCAL idle_in_transaction_session_timeout = '10s'"
 BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0"  # for as long as a backup takes
 
 
@@ -184,7 +188,7 @@ async def connect(address: Address, *, plans: Mapping[str, str] = PLANS) -> asyn
             ssl=_tls(address),
             timeout=address.connect_seconds,
             statement_cache_size=0,  # ours are kept by name
-            server_settings={"application_name": "flowrunner"} | ({} if address.pooled else dict(plans)),
+            server_settings={"application_name": "flowrunner"} | ({} if address.pooled else {"default_transaction_isolation": ISOLATION, **plans}),
         )
 
 

@@ -46,6 +46,8 @@ class Session:
         self._writing: list[Link] = []
         self._idle: list[Link] = []
         self._free = asyncio.Semaphore(0)
+        self._scans = asyncio.Semaphore(max(1, address.connections // 2))
+        self.in_turn = asyncio.Semaphore(address.connections)  # for who does hundreds of things at once: waits for a connection as long as it takes
         self._writer: Writer | None = None
         self._started = False
         self._is_open = False
@@ -94,6 +96,14 @@ class Session:
                 raise
             return await self.call(query, *arguments)
 
+    async def scan(self, query: str, *arguments: object) -> Sequence[Row]:
+        """As `read`, for a query that may look at many rows: never on more than half of the connections, as a node whose beats wait is taken for dead."""
+        await self._have(self._scans, self._deadline(), "The connections for lists")
+        try:
+            return await self.read(query, *arguments)
+        finally:
+            self._scans.release()
+
     async def call(self, query: str, *arguments: object, seconds: float | None = None) -> Sequence[Row]:
         """All rows of a named query, in a transaction of its own."""
         async with self.transaction() if self._readonly else self._taken() as link:
@@ -132,14 +142,9 @@ class Session:
         """An open connection. When the server gives us no more, we have one fewer for a while, and wait for those we have."""
         if not self._is_open:
             raise self._closed()
-        deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+        deadline = self._deadline()
         while True:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._free.acquire()
-            except TimeoutError:
-                remedy = "Raise connections in the store's URL, or look at what the database is busy with."
-                raise StoreUnavailable(f"All {self.address.connections} connections to {self.address} are busy.", remedy=remedy) from None
+            await self._have(self._free, deadline, f"All {self.address.connections} connections")
             link = self._idle.pop()  # an open one, if there is one: those that are not needed stay closed
             try:
                 await link.ready()
@@ -151,6 +156,17 @@ class Session:
                 asyncio.get_running_loop().call_later(CROWDED_SECONDS, self._free.release)
             else:
                 return link
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + WAIT_SECONDS
+
+    async def _have(self, places: asyncio.Semaphore, deadline: float, what: str) -> None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await places.acquire()
+        except TimeoutError:
+            remedy = "Raise connections in the store's URL, or look at what the database is busy with."
+            raise StoreUnavailable(f"{what} to {self.address} are busy.", remedy=remedy) from None
 
     def _put(self, link: Link) -> None:
         if link.is_open:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import orjson
-
 from flowrunner.errors import NotFound
+from flowrunner.jsonvalue import dumps, loads
 from flowrunner.ports.definitions import Activity, DefinitionStore, Machine, Revision
 from flowrunner.stores.sqlite.session import QUERIES
 
@@ -132,7 +131,7 @@ def insert_activity(cursor: apsw.Cursor, activity: Activity) -> bool:
 
 def json_text(value: Mapping[str, object]) -> str:
     """A mapping as it is stored."""
-    return orjson.dumps(dict(value)).decode()
+    return dumps(dict(value))
 
 
 def read_revision(row: Row) -> Revision:
@@ -145,7 +144,7 @@ def read_revision(row: Row) -> Revision:
         definition=definition,
         role_arn=role_arn,
         created_at=created_at,
-        settings=orjson.loads(settings),
+        settings=loads(settings),
     )
 
 
@@ -158,7 +157,7 @@ def read_machine(row: Row) -> Machine:
         type=kind,
         created_at=created_at,
         updated_at=updated_at,
-        tags=orjson.loads(tags),
+        tags=loads(tags),
         revision=read_revision(tuple(revision)),
     )
 
@@ -166,4 +165,4 @@ def read_machine(row: Row) -> Machine:
 def read_activity(row: Row) -> Activity:
     """A row of `activity`, `activities` or `page_of_activities`."""
     account, name, created_at, tags, settings = row
-    return Activity(account=account, name=name, created_at=created_at, tags=orjson.loads(tags), settings=orjson.loads(settings))
+    return Activity(account=account, name=name, created_at=created_at, tags=loads(tags), settings=loads(settings))

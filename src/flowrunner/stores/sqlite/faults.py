@@ -40,11 +40,16 @@ def is_fatal(error: apsw.Error) -> bool:
     return isinstance(error, FATAL) and extended(error) not in SPACE
 
 
+def is_full(error: Exception) -> bool:
+    """Whether it is the disk's room that is missing."""
+    return isinstance(error, apsw.FullError) or (isinstance(error, apsw.Error) and extended(error) == apsw.SQLITE_IOERR_SHMSIZE)
+
+
 def unavailable(error: apsw.Error, path: str) -> StoreUnavailable:
     """What to tell a caller when the database as a whole did not do it."""
     if isinstance(error, apsw.BusyError | apsw.LockedError | apsw.ProtocolError):
         return StoreUnavailable(f"Another process is writing to {path}.", remedy="Try again; only FlowRunner should write to its file.")
-    if isinstance(error, apsw.FullError) or extended(error) == apsw.SQLITE_IOERR_SHMSIZE:
+    if is_full(error):
         return StoreUnavailable(f"The disk that holds {path} is full.", remedy="Free some space; no restart is needed.")
     if isinstance(error, apsw.IOError):
         return StoreUnavailable(f"Reading or writing {path} failed ({error}).", remedy="Look at the disk, then restart FlowRunner.")
@@ -61,4 +66,6 @@ def refused_write(error: Exception) -> Exception:
         return StoreError("A part of this write is larger than SQLite can hold.")
     if isinstance(error, apsw.Error):
         return StoreError(f"SQLite refused this write ({error}).")
+    if isinstance(error, OverflowError | UnicodeError):  # a number beyond 64 bits, a lone surrogate
+        return StoreError(f"SQLite cannot hold a part of this write ({error}).")
     return error

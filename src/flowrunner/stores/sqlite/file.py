@@ -16,6 +16,7 @@ import apsw
 from flowrunner.errors import StoreRefused
 from flowrunner.stores.queries import load_text
 from flowrunner.stores.revisions import ABSENT_REMEDY, latest, stamp
+from flowrunner.stores.sqlite.faults import is_full
 from flowrunner.stores.sqlite.migrate import APPLICATION_ID, PACKAGE, create, header_number, is_current, migrate, newest, revision_of
 
 MAGIC = b"SQLite format 3\0"
@@ -36,7 +37,7 @@ def open_writer(path: Path, *, synchronous: str, alone: bool = True) -> apsw.Con
     except OSError as error:
         raise StoreRefused(f"The file {path} cannot be opened ({error.strerror}).", remedy="FlowRunner must be able to read and write it.") from error
     except apsw.Error as error:
-        raise StoreRefused(f"The file {path} cannot be opened ({error}).", remedy="FlowRunner must be able to read and write it.") from error
+        raise _unopened(path, error, "FlowRunner must be able to read and write it.") from error
     try:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # until it is known to be ours and whole
         connection.set_busy_timeout(BUSY_MILLISECONDS)
@@ -74,7 +75,7 @@ def open_untouched(path: Path, *, current: bool = True, whole: bool = True) -> a
     except OSError as error:
         raise StoreRefused(f"The file {path} cannot be opened ({error.strerror}).", remedy="FlowRunner must be able to read it.") from error
     except apsw.Error as error:
-        raise StoreRefused(f"The file {path} cannot be opened ({error}).", remedy="FlowRunner must be able to read it.") from error
+        raise _unopened(path, error, "FlowRunner must be able to read it.") from error
     try:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         _examine(connection, path, whole=whole)
@@ -194,10 +195,14 @@ def _configure(connection: apsw.Connection, path: Path, synchronous: str) -> Non
     connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
 
 
+def _unopened(path: Path, error: apsw.Error, remedy: str) -> StoreRefused:
+    return _refusal(path, error) if is_full(error) else StoreRefused(f"The file {path} cannot be opened ({error}).", remedy=remedy)
+
+
 def _refusal(path: Path, error: Exception) -> StoreRefused:
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return StoreRefused(f"Another process holds {path}.", remedy="Stop it first.")
-    if isinstance(error, apsw.FullError):
+    if is_full(error):
         return StoreRefused(f"The disk that holds {path} is full.", remedy="Free some space.")
     if isinstance(error, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError | apsw.AuthError):
         return StoreRefused(f"The file {path} cannot be written ({error}).", remedy="Give FlowRunner the right to write it and its folder.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -42,9 +43,10 @@ class FileLock:
             if self._is_current(handle):
                 break
             os.close(handle)  # its last holder has just removed it
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode("ascii"), 0)
         self._handle = handle
+        with contextlib.suppress(OSError):  # a full disk: who holds it is only told, that it is held counts
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode("ascii"), 0)
 
     def release(self) -> None:
         """Give the lock up and remove its file; harmless when not held."""

@@ -150,7 +150,8 @@ class Session:
             await self.look(_hold, cursor := connection.cursor())
             yield cursor
         finally:
-            connection.close(force=True)
+            connection.interrupt()  # a page that nobody waits for any more
+            await asyncio.get_running_loop().run_in_executor(self._pool, lambda: connection.close(force=True))
 
     def _open(self) -> None:
         if self._readonly:

@@ -135,6 +135,15 @@ class DefinitionStoreConformance:
         assert machine.tags == activity.tags == {"a": "1"}
         assert machine.revision.settings == activity.settings == {"deep": {"list": [1]}}
 
+    async def test_numbers_of_settings(self, store: Store) -> None:
+        """Numbers come back as they were, whole ones beyond 64 bits too: a workflow's settings hold the templates that it names."""
+        settings = {"numbers": [2**63 - 1, 2**64, -(2**70), int("9" * 999), 0.1, 1e300, 7]}
+        await store.definitions.create_machine(example_machine(revision=example_revision(settings=settings)))
+        await store.definitions.create_activity(example_activity(settings=settings))
+        stored = await store.definitions.machines(ACCOUNT)
+        assert [one.revision.settings for one in stored] == [settings]
+        assert [one.settings for one in await store.definitions.activities(ACCOUNT)] == [settings]
+
     async def test_accounts_are_apart(self, store: Store) -> None:
         """A name belongs to an account: the other account's machine and activity are others."""
         await store.definitions.create_machine(example_machine())
