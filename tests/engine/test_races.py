@@ -164,6 +164,20 @@ async def test_messages_are_put_back_once(bench, monkeypatch):
     assert (made, undone) == ([0, 0, 1, 2, 3], [2, 3])
 
 
+async def test_a_handler_that_lets_a_cancellation_out(bench):
+    """Something that it waited for was cancelled, not the attempt: it fails like any handler that breaks, instead of hanging for ever."""
+
+    async def run(call):
+        inner = asyncio.get_running_loop().create_future()
+        inner.cancel()
+        await inner
+
+    bench.handler.run = run
+    ended = await bench.run(one({"Type": "Task", "Resource": FUNCTION + "f"}))
+    assert (ended.status, ended.error) == ("FAILED", "States.TaskFailed")
+    assert "broke: CancelledError" in ended.cause
+
+
 async def test_the_clock_steps_back_as_a_timer_fires(bench):
     """A timer that came a little too early by the new time comes again."""
     bench.handler.table = {"f": [{"hang": True}]}
