@@ -262,6 +262,26 @@ async def test_the_end_of_a_child_waits_for_the_store(children):
     assert (await bench.store.executions.head(parent.id)).status == "SUCCEEDED"
 
 
+async def test_a_child_that_starts_as_the_server_stops(children):
+    """Its parent's attempt is cut off by the stop and goes on with the next server: the child is not stopped meanwhile."""
+    bench = children
+    commit, starting = bench.store.executions.commit, asyncio.Event()
+    store = bench.store.executions._part
+
+    async def slow(write):
+        if write.create and write.head.machine == "child":
+            starting.set()
+            await bench.engine._dispatcher.stop(0)
+        return await commit(write)
+
+    bench.store.executions.commit = slow
+    await bench.engine.start_execution(await bench.machine(SYNC))
+    await starting.wait()
+    await bench.engine._stop()
+    [child] = [one.head for one in store._executions.values() if one.head.machine == "child"]
+    assert child.status == "RUNNING"
+
+
 async def test_nobody_waits_for_a_child_of_others(children):
     """`.sync` with a name that another's running execution has fails like a name that is taken; its end would go elsewhere."""
     bench = children
