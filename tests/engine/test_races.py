@@ -8,7 +8,7 @@ import pytest
 from enginebench import Bench
 
 from flowrunner.core import facts
-from flowrunner.engine import driver
+from flowrunner.engine import driver, engine
 from flowrunner.engine.live import Message
 from flowrunner.errors import Fenced, StoreError, StoreUnavailable
 from flowrunner.ports.executions import ExecutionQuery
@@ -329,6 +329,52 @@ async def test_150_workers_and_150_tasks(bench):
     polls = [bench.engine.next_activity_task(ACTIVITY, worker=None, wait_seconds=60) for _ in range(150)]
     tokens = {token for token, _ in await asyncio.wait_for(asyncio.gather(*polls), 5)}
     assert len(tokens) == 150
+
+
+@pytest.mark.parametrize("how", ["waits in line", "is being stored", "is stored", "is told too late"])
+async def test_a_task_for_a_worker_that_has_gone(bench, how, monkeypatch):
+    """Wherever the taking of a task stands when its worker goes away, or is told that the store does not answer: the next worker gets it."""
+    head = await bench.engine.start_execution(await bench.machine(one({"Type": "Task", "Resource": ACTIVITY, "HeartbeatSeconds": 100})))
+    commit, going_on, storing, stored = bench.store.executions.commit, asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow(write):
+        storing.set()
+        if how != "is stored":
+            await going_on.wait()
+        answer = await commit(write)
+        stored.set()
+        return answer
+
+    bench.store.executions.commit = slow
+    if how == "waits in line":  # behind another message of the execution
+        bench.engine.post(head.id, Message(make=lambda machine, now: facts.AttemptHeartbeat(at=now, attempt=1)))
+        await storing.wait()
+    poll = asyncio.create_task(bench.engine.next_activity_task(ACTIVITY, worker="gone", wait_seconds=60))
+    if how == "is told too late":
+        with monkeypatch.context() as patch, pytest.raises(StoreUnavailable):
+            patch.setattr(engine, "ANSWER_SECONDS", 0.05)
+            await poll
+    else:
+        if how == "waits in line":
+            for _ in range(20):
+                await asyncio.sleep(0)
+        await (stored if how == "is stored" else storing).wait()
+        while how == "is stored" and bench.engine._live.get(head.id) is not None:
+            await asyncio.sleep(0)
+        poll.cancel()
+        await asyncio.gather(poll, return_exceptions=True)
+    going_on.set()
+    await bench.settle()
+    if poll.cancelled() or how == "is told too late":
+        next_poll = asyncio.create_task(bench.engine.next_activity_task(ACTIVITY, worker="next", wait_seconds=5))
+        await bench.settle()
+        token, given = next_poll.result()
+    else:
+        token, given = poll.result()
+    assert given == "{}"
+    await bench.engine.answer(token, account=ACCOUNT, output="1")
+    assert (await bench.store.executions.head(head.id)).status == "SUCCEEDED"
+    assert not bench.engine._activities._given_back
 
 
 async def test_express_executions_share_names():

@@ -260,10 +260,12 @@ class Engine:
 
     # --- messages
 
-    async def send(self, execution: str, make: Callable[[Core, int], Fact | None], *, heir_of: frozenset[str] = frozenset()) -> Head:
-        """Post a message and wait until it is stored; raises what `make` raised."""
+    async def send(
+        self, execution: str, make: Callable[[Core, int], Fact | None], *, heir_of: frozenset[str] = frozenset(), then: Callable[[float], None] | None = None
+    ) -> Head:
+        """Post a message and wait until it is stored; raises what `make` raised. `then` is called in any case, once its fact is stored."""
         done: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
-        self.post(execution, Message(make=make, done=done, heir_of=heir_of))
+        self.post(execution, Message(make=make, done=done, heir_of=heir_of, then=then))
         answered, _ = await asyncio.wait((done,), timeout=ANSWER_SECONDS)
         if not answered:
             raise StoreUnavailable(
