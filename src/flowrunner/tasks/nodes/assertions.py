@@ -15,7 +15,6 @@ from flowrunner.kinds.check import is_type, type_of
 from flowrunner.kinds.checks import ASSERTION_FAILED, COMPARISONS
 from flowrunner.tasks.nodes.kind import NodeFailed
 from flowrunner.tasks.nodes.reading import bad
-from flowrunner.tasks.secrecy import hidden
 
 MOST_ASSERTIONS = 1000
 MOST_PATTERN_CHARACTERS = 2000
@@ -224,5 +223,5 @@ def _message(kind: str, actual: JSONValue | Missing, expected: JSONValue, path: 
 
 
 def _shown(value: JSONValue) -> str:
-    text = hidden(dumps(value))  # before it is cut: half of a secret would not be found
+    text = dumps(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
