@@ -35,8 +35,8 @@ class Children:
         start_execution: Callable[..., Awaitable[Head]],
         stop_execution: Callable[..., Awaitable[Head]],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
-        send: Callable[[str, Callable[[Machine, int], Fact | None]], Awaitable[Head]],
         *,
+        send: Callable[[str, Callable[[Machine, int], Fact | None]], Awaitable[Head]],
         clock: Clock,
         report: Callable[[str, dict[str, Any]], None],
     ) -> None:

@@ -98,7 +98,7 @@ class Engine:
         self._driver.after_commit = self._after_commit
         self._driver.after_create = self._after_create
         self._driver.in_background = self._spawn
-        self._children = Children(store, region, self.start_execution, self.stop_execution, self._spawn, self.send, clock=clock, report=report)
+        self._children = Children(store, region, self.start_execution, self.stop_execution, self._spawn, send=self.send, clock=clock, report=report)
         self._driver.stop_job = self._children.stop
         self._recovery = Recovery(
             executions=store.executions, members=self._members, clock=clock, live=self._live,
