@@ -53,6 +53,19 @@ def test_a_token_answered_by_a_call_that_is_lost():
     assert machine.outcome.output == "1"
 
 
+@pytest.mark.parametrize("fails", [True, False], ids=["fails", "takes too long"])
+def test_a_token_answered_by_a_call_that_comes_to_nothing(fails):
+    """The first answer counts, though the call that handed the token out fails afterwards, or never returns; over a restart too."""
+    machine, restored = running({**CALLBACK, "TimeoutSeconds": 10})
+    machine.apply(facts.AttemptSucceeded(at=START + 5, attempt=1, output="1", job=True))
+    assert machine.open_attempt(1).answered
+    for each in (restored(), machine):
+        step = each.apply(facts.AttemptFailed(at=START + 10_000, attempt=1, error="E") if fails else facts.TimerFired(at=START + 10_000))
+        assert types(step)[0] == "TaskSucceeded"
+        assert [command.attempt for command in step.commands] == ([] if fails else [1])
+        assert (each.outcome.status, each.outcome.output) == ("SUCCEEDED", "1")
+
+
 def test_a_call_that_fails_has_no_answer_to_wait_for():
     """The call itself may fail before anything was submitted."""
     machine, _ = running(CALLBACK)

@@ -134,6 +134,28 @@ async def test_a_task_token_is_good_for_one_answer(bench):
         await bench.engine.answer(token, account="111111111111", output="1")
 
 
+async def test_a_token_that_is_answered_within_its_call(bench):
+    """A function may answer its own token: the first answer counts, and the state goes on when the function has returned, as with AWS."""
+    seen = []
+
+    async def run(call):
+        token = json.loads(call.parameters)["Payload"]["token"]
+        await bench.engine.answer(token, account=ACCOUNT, output="1")
+        for late in (bench.engine.answer(token, account=ACCOUNT, output="2"), bench.engine.heartbeat(token, account=ACCOUNT)):
+            with pytest.raises(TaskTokenTimedOut):
+                await late
+        seen.append((await bench.store.executions.head(call.execution)).status)
+        return Succeeded("{}")
+
+    bench.handler.run = run
+    head = await bench.run(CALLBACK)
+    assert (head.status, head.output, seen) == ("SUCCEEDED", "1", ["RUNNING"])
+    events = [record["type"] for record in await bench.records(head.id)]
+    assert [event for event in events if event.startswith("Task")] == [
+        *("TaskStateEntered", "TaskScheduled", "TaskStarted", "TaskSubmitted", "TaskSucceeded", "TaskStateExited"),
+    ]
+
+
 async def test_heartbeats_keep_a_callback_alive(bench):
     """Each heartbeat moves the deadline; without one the state times out."""
     definition = json.loads(json.dumps(CALLBACK))

@@ -8,7 +8,7 @@ import pytest
 from enginebench import Bench
 
 from flowrunner.core import facts
-from flowrunner.engine import driver
+from flowrunner.engine import driver, engine
 from flowrunner.engine.live import Message
 from flowrunner.errors import Fenced, StoreError, StoreUnavailable
 from flowrunner.ports.executions import ExecutionQuery
@@ -164,6 +164,20 @@ async def test_messages_are_put_back_once(bench, monkeypatch):
     assert (made, undone) == ([0, 0, 1, 2, 3], [2, 3])
 
 
+async def test_a_handler_that_lets_a_cancellation_out(bench):
+    """Something that it waited for was cancelled, not the attempt: it fails like any handler that breaks, instead of hanging for ever."""
+
+    async def run(call):
+        inner = asyncio.get_running_loop().create_future()
+        inner.cancel()
+        await inner
+
+    bench.handler.run = run
+    ended = await bench.run(one({"Type": "Task", "Resource": FUNCTION + "f"}))
+    assert (ended.status, ended.error) == ("FAILED", "States.TaskFailed")
+    assert "broke: CancelledError" in ended.cause
+
+
 async def test_the_clock_steps_back_as_a_timer_fires(bench):
     """A timer that came a little too early by the new time comes again."""
     bench.handler.table = {"f": [{"hang": True}]}
@@ -248,6 +262,26 @@ async def test_the_end_of_a_child_waits_for_the_store(children):
     assert (await bench.store.executions.head(parent.id)).status == "SUCCEEDED"
 
 
+async def test_a_child_that_starts_as_the_server_stops(children):
+    """Its parent's attempt is cut off by the stop and goes on with the next server: the child is not stopped meanwhile."""
+    bench = children
+    commit, starting = bench.store.executions.commit, asyncio.Event()
+    store = bench.store.executions._part
+
+    async def slow(write):
+        if write.create and write.head.machine == "child":
+            starting.set()
+            await bench.engine._dispatcher.stop(0)
+        return await commit(write)
+
+    bench.store.executions.commit = slow
+    await bench.engine.start_execution(await bench.machine(SYNC))
+    await starting.wait()
+    await bench.engine._stop()
+    [child] = [one.head for one in store._executions.values() if one.head.machine == "child"]
+    assert child.status == "RUNNING"
+
+
 async def test_nobody_waits_for_a_child_of_others(children):
     """`.sync` with a name that another's running execution has fails like a name that is taken; its end would go elsewhere."""
     bench = children
@@ -295,6 +329,53 @@ async def test_150_workers_and_150_tasks(bench):
     polls = [bench.engine.next_activity_task(ACTIVITY, worker=None, wait_seconds=60) for _ in range(150)]
     tokens = {token for token, _ in await asyncio.wait_for(asyncio.gather(*polls), 5)}
     assert len(tokens) == 150
+
+
+@pytest.mark.parametrize("how", ["waits in line", "is being stored", "is stored", "is told too late"])
+async def test_a_task_for_a_worker_that_has_gone(bench, how, monkeypatch):
+    """Wherever the taking of a task stands when its worker goes away, or is told that the store does not answer: the next worker gets it."""
+    head = await bench.engine.start_execution(await bench.machine(one({"Type": "Task", "Resource": ACTIVITY, "HeartbeatSeconds": 100})))
+    commit, going_on, storing, stored = bench.store.executions.commit, asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow(write):
+        storing.set()
+        if how != "is stored":
+            await going_on.wait()
+        answer = await commit(write)
+        stored.set()
+        return answer
+
+    bench.store.executions.commit = slow
+    if how == "waits in line":  # behind another message of the execution
+        bench.engine.post(head.id, Message(make=lambda machine, now: facts.AttemptHeartbeat(at=now, attempt=1)))
+        await storing.wait()
+    poll = asyncio.create_task(bench.engine.next_activity_task(ACTIVITY, worker="gone", wait_seconds=60))
+    if how == "is told too late":
+        with monkeypatch.context() as patch:
+            patch.setattr(engine, "ANSWER_SECONDS", 0.05)
+            with pytest.raises(StoreUnavailable):
+                await poll
+    else:
+        if how == "waits in line":
+            for _ in range(20):
+                await asyncio.sleep(0)
+        await (stored if how == "is stored" else storing).wait()
+        while how == "is stored" and bench.engine._live.get(head.id) is not None:
+            await asyncio.sleep(0)
+        poll.cancel()
+        await asyncio.gather(poll, return_exceptions=True)
+    going_on.set()
+    await bench.settle()
+    if poll.cancelled() or how == "is told too late":
+        next_poll = asyncio.create_task(bench.engine.next_activity_task(ACTIVITY, worker="next", wait_seconds=5))
+        await bench.settle()
+        token, given = next_poll.result()
+    else:
+        token, given = poll.result()
+    assert given == "{}"
+    await bench.engine.answer(token, account=ACCOUNT, output="1")
+    assert (await bench.store.executions.head(head.id)).status == "SUCCEEDED"
+    assert not bench.engine._activities._given_back
 
 
 async def test_express_executions_share_names():

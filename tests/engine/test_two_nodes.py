@@ -10,6 +10,7 @@ from enginebench import Bench
 
 from flowrunner.errors import InvalidToken, StoreUnavailable, TaskTokenTimedOut
 from flowrunner.ports.store import Capabilities
+from flowrunner.ports.tasks import ChildStart, Succeeded
 from flowrunner.stores.memory.store import MemoryStore
 from flowrunner.testing.clock import ManualClock
 
@@ -472,3 +473,50 @@ async def test_an_attempt_that_waits_for_a_place_runs_on_one_node(nodes):
     ended = await a.store.executions.head(head.id)
     assert (ended.status, json.loads(ended.output)) == ("SUCCEEDED", [2])
     assert not a.engine._dispatcher.known(head.id)
+
+
+CHILD = "arn:aws:states:us-east-1:000000000000:stateMachine:child"
+SYNC = {"Type": "Task", "Resource": "arn:aws:states:::states:startExecution.sync", "Parameters": {"StateMachineArn": CHILD}, "End": True}
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["goes on", "is stopped"])
+async def test_the_start_of_a_child_on_a_paused_node(nodes, stopped):
+    """A is paused while it starts a child to wait for; B goes on with the attempt. When A is back it stops the child only if nobody waits for it."""
+    a, b = await nodes(), await nodes()
+    await a.machine({"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 20 * LEASE, "End": True}}}, name="child")
+    for bench in (a, b):
+
+        async def run(call, bench=bench):
+            start = ChildStart(
+                account=call.account, machine_arn=CHILD, name=None, input="{}", key=call.key, parent=call.execution, attempt=call.attempt, wait="text"
+            )
+            bench.handler.calls.append(call)
+            return Succeeded(json.dumps({"ExecutionArn": (await bench.engine.start_child(start)).arn}))
+
+        bench.handler.run, bench.handler.may_repeat = run, True
+    executions, paused = a.way._executions, asyncio.Event()
+    commit = executions.commit
+
+    async def commit_and_sleep(write):
+        answer = await commit(write)
+        if write.head.machine == "child" and not paused.is_set():
+            kill(a)
+            a.is_cut_off = lambda: True  # of its calls one is answered long after the others
+            paused.set()
+            await a.way.open.wait()
+            await a.clock.sleep(LEASE)
+        return answer
+
+    executions.commit = commit_and_sleep
+    head = await a.engine.start_execution(await a.machine(machine(SYNC)))
+    await paused.wait()
+    await pass_time(b, LEASE + 15)
+    assert (len(a.handler.calls), len(b.handler.calls)) == (1, 1)
+    a.way.open.set()
+    if stopped:
+        await b.engine.stop_execution(head.id)
+    await pass_time(a, 2 * LEASE)
+    [child] = [one.head for one in executions._executions.values() if one.head.machine == "child"]
+    assert child.status == ("ABORTED" if stopped else "RUNNING")
+    await pass_time(a, 20 * LEASE)
+    assert (await executions.head(head.id)).status == ("ABORTED" if stopped else "SUCCEEDED")

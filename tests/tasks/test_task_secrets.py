@@ -16,7 +16,7 @@ from flowrunner.asl.parse import parse_definition
 from flowrunner.errors import NotFound, UnknownKey
 from flowrunner.lang.dynamic import SecretReference, filled, references_in, secret_places, whole_reference
 from flowrunner.ports.secrets import Revealed
-from flowrunner.ports.tasks import Failed, Succeeded, TaskHandler
+from flowrunner.ports.tasks import AttemptLost, Failed, Succeeded, TaskHandler
 from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.functions import read_functions
 
@@ -217,6 +217,19 @@ async def test_a_broken_handler(registry, source):
     assert "***" in str(raised.value)
     assert raised.value.__suppress_context__
     assert all(one_spelling not in str(raised.value) for one_spelling in spelt(CANARY))
+
+
+async def test_an_attempt_that_was_taken_over(registry, source):
+    """An attempt that got its secrets, and then may not begin, is no failure: another node has it in hand."""
+
+    class Late(TaskHandler):
+        async def run(self, call):
+            raise AttemptLost
+
+    made = await registry(secrets=source, handlers={"mine": Late()})
+    one = call("arn:aws:states:::mine:act", {"k": REFERENCE}, secrets=((("k",), REFERENCE),))
+    with pytest.raises(AttemptLost):
+        await made.resolve(one).run(one)
 
 
 async def test_places_are_shared(registry, source):

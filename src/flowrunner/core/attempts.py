@@ -159,8 +159,13 @@ def on_succeeded(run: Run, fact: facts.AttemptSucceeded) -> None:
 
 
 def on_failed(run: Run, fact: facts.AttemptFailed) -> None:
-    """It ended with an error."""
-    if not _hold(run, fact):
+    """It ended with an error; a call whose token was answered, or whose job has ended, by that end."""
+    found = _waiting(run, fact.attempt)
+    if found is None or _hold(run, fact):
+        return
+    if found[1].early is not None and not fact.job:
+        _take_early(run, found[1])
+    else:
         _failed(run, fact.attempt, Failure(fact.error, fact.cause), FAILED_EVENT[fact.phase])
 
 
@@ -251,6 +256,9 @@ def _timed_out(run: Run, scope: Scope, *, missed_heartbeat: bool) -> None:
     attempt = scope.wait
     assert isinstance(attempt, Attempt)  # noqa: S101 - the timer is not stale
     run.command(CancelAttempt(attempt.number, attempt.job))
+    if attempt.early is not None:  # only the call that began it took too long
+        _take_early(run, attempt)
+        return
     run.attempts.pop(attempt.number)
     scope.wait = None
     work, cause = scope.state.work, None

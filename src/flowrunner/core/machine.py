@@ -31,10 +31,11 @@ MOST_ATTEMPTS = 2**32 - 1  # the number has four bytes in a task token
 
 @dataclass(frozen=True, slots=True)
 class OpenAttempt:
-    """An attempt that is not over: what the engine needs to go on with it after a restart."""
+    """An attempt that is not over: what the engine needs to go on with it after a restart. `answered` tells that its end is known, but not yet its turn."""
 
     status: str
     command: RunAttempt
+    answered: bool
 
 
 class Machine:
@@ -110,7 +111,7 @@ class Machine:
     def _open(self, scope: Scope) -> OpenAttempt:
         attempt = scope.wait
         assert isinstance(attempt, Attempt)  # noqa: S101 - run.attempts holds no other scopes
-        return OpenAttempt(attempt.status, attempt_command(self._run, scope, resource_of(scope), attempt))
+        return OpenAttempt(attempt.status, attempt_command(self._run, scope, resource_of(scope), attempt), attempt.early is not None)
 
     # --- snapshots
 

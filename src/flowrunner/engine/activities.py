@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from flowrunner.clock import Clock
 from flowrunner.core import facts
@@ -12,8 +14,15 @@ from flowrunner.core.machine import Machine
 from flowrunner.errors import Conflict, NotFound
 from flowrunner.ports.executions import ActivityTask, ExecutionStore, Head
 
-Send = Callable[[str, Callable[[Machine, int], Fact | None]], Awaitable[Head]]
 ASK_SECONDS = 1.0  # how often to look for tasks that other nodes opened
+
+
+class Send(Protocol):
+    """Engine.send."""
+
+    def __call__(self, execution: str, make: Callable[[Machine, int], Fact | None], *, then: Callable[[float], None] | None = ...) -> Awaitable[Head]:
+        """Post a message and wait until it is stored; `then` is called when it is, also when nobody waits any more."""
+        ...
 
 
 class _Gone(Conflict):
@@ -31,6 +40,7 @@ class Activities:
         self._news: dict[str, asyncio.Event] = {}
         self._waiting: dict[str, int] = {}
         self._offered: set[tuple[str, int]] = set()
+        self._given_back: dict[str, deque[tuple[ActivityTask, str]]] = {}  # taken for workers that had gone by then, with their tokens
 
     def opened(self, activity: str) -> None:
         """A task of this activity was committed: wake those who wait for it."""
@@ -60,6 +70,8 @@ class Activities:
                 self._news.pop(activity, None)
 
     async def _take(self, activity: str, worker: str | None) -> tuple[str, str] | None:
+        if (taken := await self._take_again(activity)) is not None:
+            return taken
         while True:
             # One more than others are taking right now: a free one is among them, and no more inputs are read than needed.
             limit = len(self._offered) + 1
@@ -80,17 +92,50 @@ class Activities:
 
     async def _start(self, task: ActivityTask, worker: str | None) -> str:
         token = ""
+        is_stored = has_gone = False
 
         def make(machine: Machine, now: int) -> Fact:
             nonlocal token
             attempt = machine.open_attempt(task.attempt)
-            if attempt is None or attempt.status != "scheduled":
+            if has_gone or attempt is None or attempt.status != "scheduled":
                 raise _Gone
             token = machine.token_of(task.attempt)
             return facts.AttemptStarted(at=now, attempt=task.attempt, worker=worker)
 
-        await self._send(task.execution, make)
+        def stored(_since: float) -> None:
+            nonlocal is_stored
+            is_stored = True
+            if has_gone:
+                self._give_back(task, token)
+
+        try:
+            await self._send(task.execution, make, then=stored)
+        except BaseException:  # the worker has gone, or was told that the store does not answer
+            has_gone = True
+            if is_stored:
+                self._give_back(task, token)
+            raise
         return token
+
+    def _give_back(self, task: ActivityTask, token: str) -> None:
+        """The task has begun, but who asked for it never heard: the next one gets it."""
+        self._given_back.setdefault(task.activity, deque()).append((task, token))
+        self.opened(task.activity)
+
+    async def _take_again(self, activity: str) -> tuple[str, str] | None:
+        while given_back := self._given_back.get(activity):
+            task, token = given_back.popleft()
+            if not given_back:
+                del self._given_back[activity]
+            try:
+                await self._send(task.execution, _alive(task.attempt))
+            except (_Gone, NotFound):
+                continue
+            except BaseException:
+                self._give_back(task, token)
+                raise
+            return token, task.input
+        return None
 
     async def _wait(self, news: asyncio.Event, seconds: float) -> None:
         waiters = (asyncio.ensure_future(news.wait()), asyncio.ensure_future(self._clock.sleep(seconds)))
@@ -100,3 +145,14 @@ class Activities:
             for waiter in waiters:
                 waiter.cancel()
             await asyncio.gather(*waiters, return_exceptions=True)
+
+
+def _alive(attempt: int) -> Callable[[Machine, int], Fact]:
+    """Somebody has the task in hand from now on."""
+
+    def make(machine: Machine, now: int) -> Fact:
+        if machine.open_attempt(attempt) is None:
+            raise _Gone
+        return facts.AttemptHeartbeat(at=now, attempt=attempt)
+
+    return make

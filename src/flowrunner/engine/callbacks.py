@@ -24,12 +24,12 @@ def named_by(token: str) -> tuple[str, int]:
 
 
 def answered(output: str | None, error: str | None, cause: str | None) -> FactOf:
-    """The end of the attempt: with output (JSON text) it succeeds, else it fails."""
+    """The end of the attempt: with output (JSON text) it succeeds, else it fails. It waits for the call that has handed the token out."""
 
     def fact_of(attempt: int, now: int) -> Fact:
         if output is not None:
-            return facts.AttemptSucceeded(at=now, attempt=attempt, output=output)
-        return facts.AttemptFailed(at=now, attempt=attempt, error=error, cause=cause)
+            return facts.AttemptSucceeded(at=now, attempt=attempt, output=output, job=True)
+        return facts.AttemptFailed(at=now, attempt=attempt, error=error, cause=cause, job=True)
 
     return fact_of
 
@@ -40,12 +40,13 @@ def alive(attempt: int, now: int) -> Fact:
 
 
 def proven(token: str, attempt: int, fact_of: FactOf) -> Callable[[Machine, int], Fact]:
-    """The message of a token's holder: the token is proven against the machine, and good only while its attempt is open (G5)."""
+    """The message of a token's holder: the token is proven against the machine, and good only while its attempt is open, for one answer (G5)."""
 
     def make(machine: Machine, now: int) -> Fact:
         if not machine.owns_token(token, attempt):
             raise InvalidToken(INVALID)
-        if machine.open_attempt(attempt) is None:
+        found = machine.open_attempt(attempt)
+        if found is None or found.answered:
             raise TaskTokenTimedOut(OVER)
         return fact_of(attempt, now)
 

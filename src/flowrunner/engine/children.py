@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from flowrunner.clock import Clock
+from flowrunner.core.facts import Fact
+from flowrunner.core.machine import Machine
 from flowrunner.core.variables import without_secrets
 from flowrunner.engine.live import ExecutionAlreadyExists, arn_of, extra_of
 from flowrunner.engine.patience import surely
@@ -24,7 +26,7 @@ MOST_NESTED = 32  # levels of executions above a flow or workflow that another e
 
 
 class Children:
-    """Starts and stops nested executions on behalf of attempts; `start_execution` and `stop_execution` are the engine's."""
+    """Starts and stops nested executions on behalf of attempts; `start_execution`, `stop_execution` and `send` are the engine's."""
 
     def __init__(
         self,
@@ -34,10 +36,12 @@ class Children:
         stop_execution: Callable[..., Awaitable[Head]],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         *,
+        send: Callable[[str, Callable[[Machine, int], Fact | None]], Awaitable[Head]],
         clock: Clock,
         report: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self._store = store
+        self._send = send
         self._region = region
         self._start_execution = start_execution
         self._stop_execution = stop_execution
@@ -52,7 +56,7 @@ class Children:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
             if start.wait is not None:
-                self._spawn(self._stop_started(starting))
+                self._spawn(self._stop_started(start, starting))
             else:
                 starting.cancel()  # a write that is under way is finished all the same
             raise
@@ -81,9 +85,25 @@ class Children:
             raise ExecutionAlreadyExists(head, arn_of(head, self._region))
         return Child(arn_of(head, self._region), head.started_at, head.id)
 
-    async def _stop_started(self, starting: asyncio.Future[Child]) -> None:
+    async def _stop_started(self, start: ChildStart, starting: asyncio.Future[Child]) -> None:
+        """Stop the child once it has started, unless the attempt was cancelled here only: this node stops, or another one has the attempt in hand."""
         with contextlib.suppress(FlowRunnerError):
-            await self.stop(dumps({"ExecutionArn": (await starting).arn}))
+            child = await starting
+            if not await surely(lambda: self._is_open(start.parent, start.attempt), self._clock, self._report):
+                await self.stop(dumps({"ExecutionArn": child.arn}))
+
+    async def _is_open(self, execution: str, attempt: int) -> bool:
+        found = False
+
+        def look(machine: Machine, now: int) -> Fact | None:
+            nonlocal found
+            del now
+            found = machine.open_attempt(attempt) is not None
+            return None
+
+        with contextlib.suppress(NotFound):
+            await self._send(execution, look)
+        return found
 
     async def stop(self, answer: str) -> None:
         """Stop the execution that a ``.sync`` attempt started (its first answer, JSON text) and now goes without; AWS stops it too."""

@@ -112,17 +112,23 @@ class Dispatcher:
                 may_begin.set(lambda: ours(call, since))
                 await begin()
             outcome = await handler.run(call)
-        except asyncio.CancelledError:
-            return  # timed out or stopped: the machine has gone on without it; or the node stops: its outcome is unknown
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if self._stopping or task is None or task.cancelling():
+                return  # timed out or stopped: the machine has gone on without it; or the node stops: its outcome is unknown
+            outcome = self._broken(call, error)  # something within the handler was cancelled, not the attempt
         except AttemptLost:
             return  # this node was away for so long that others went on without it (reliability R13)
         except Exception as error:  # noqa: BLE001 - a broken handler fails its attempt, not the engine
-            self._report("handler_broke", {"call": call.key, "resource": call.resource.arn, "error": repr(error)})
-            outcome = Failed("States.TaskFailed", f"The handler of {call.resource.arn} broke: {type(error).__name__}: {error}")
+            outcome = self._broken(call, error)
         outcome = _fit(call, outcome)
         self._point(AFTER_RESULT)
         for make in self._facts_of(call, outcome):
             self._post(call.execution, Message(make=make))
+
+    def _broken(self, call: TaskCall, error: BaseException) -> Failed:
+        self._report("handler_broke", {"call": call.key, "resource": call.resource.arn, "error": repr(error)})
+        return Failed("States.TaskFailed", f"The handler of {call.resource.arn} broke: {type(error).__name__}: {error}")
 
     def _say(self, call: TaskCall, line: facts.LogLine) -> None:
         """Hand on a line of an attempt; lines that come before the execution's next step become one fact."""

@@ -98,7 +98,7 @@ class Engine:
         self._driver.after_commit = self._after_commit
         self._driver.after_create = self._after_create
         self._driver.in_background = self._spawn
-        self._children = Children(store, region, self.start_execution, self.stop_execution, self._spawn, clock=clock, report=report)
+        self._children = Children(store, region, self.start_execution, self.stop_execution, self._spawn, send=self.send, clock=clock, report=report)
         self._driver.stop_job = self._children.stop
         self._recovery = Recovery(
             executions=store.executions, members=self._members, clock=clock, live=self._live,
@@ -140,6 +140,7 @@ class Engine:
     async def _stop(self) -> None:
         """Finish or hand over: nothing new starts, what runs may finish for a while, the rest is left for the next node."""
         await self.drain()
+        self._recovery.stop()
         if self._background:  # steps on their way; with a store that is away they would wait for ever
             _, late = await asyncio.wait(self._background, timeout=self._drain_seconds)
             for task in late:
@@ -258,10 +259,12 @@ class Engine:
 
     # --- messages
 
-    async def send(self, execution: str, make: Callable[[Core, int], Fact | None], *, heir_of: frozenset[str] = frozenset()) -> Head:
-        """Post a message and wait until it is stored; raises what `make` raised."""
+    async def send(
+        self, execution: str, make: Callable[[Core, int], Fact | None], *, heir_of: frozenset[str] = frozenset(), then: Callable[[float], None] | None = None
+    ) -> Head:
+        """Post a message and wait until it is stored; raises what `make` raised. `then` is called in any case, once its fact is stored."""
         done: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
-        self.post(execution, Message(make=make, done=done, heir_of=heir_of))
+        self.post(execution, Message(make=make, done=done, heir_of=heir_of, then=then))
         answered, _ = await asyncio.wait((done,), timeout=ANSWER_SECONDS)
         if not answered:
             raise StoreUnavailable(
@@ -300,12 +303,16 @@ class Engine:
                 self._report("execution_not_loaded", {"execution": execution, "error": str(error)})
                 self._refuse(execution, error, only_those_who_wait=False)
                 self._timers.set_aside(execution)
+                self._recovery.come_back(execution, error)
                 return
         live.mailbox.extend(self._loading.pop(execution))
         live.begun = live.local & self._dispatcher.known(execution)
+        gone = frozenset() if self._members.shared else frozenset(live.others)  # nobody else has this store open
         if live.local - live.begun:  # their outcome went astray, unless it is in the mailbox
             live.others[NOBODY], live.local = live.local - live.begun, set(live.begun)
-            live.mailbox.append(Message(make=tick, heir_of=frozenset({NOBODY})))
+            gone |= {NOBODY}
+        if gone:
+            live.mailbox.append(Message(make=tick, heir_of=gone))
         self._live[execution] = live
         self._kick(live)
 
@@ -332,6 +339,7 @@ class Engine:
                 message.reject(error)
             live.mailbox.clear()
             self._live.pop(live.id, None)
+            self._recovery.come_back(live.id, error)
         finally:
             live.driving = False
             self._timers.settled(live.id)

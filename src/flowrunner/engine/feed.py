@@ -39,9 +39,15 @@ class _Topic:
         self.chunks: deque[tuple[int, list[dict[str, Any]]]] = deque(maxlen=KEPT_CHUNKS)
         self.changed = asyncio.Event()
 
+    def keep(self, first: int, records: list[dict[str, Any]]) -> None:
+        """Keep the newest chunk; those before it only if nothing is missing between, for another node may have written there."""
+        if self.chunks and self.chunks[-1][0] + len(self.chunks[-1][1]) != first:
+            self.chunks.clear()
+        self.chunks.append((first, records))
+
     def recent(self, after: int) -> list[Entry] | None:
-        """The records after this sequence number, or None when they are no longer kept."""
-        if not self.chunks or self.chunks[0][0] > after + 1:
+        """The records after this sequence number, or None when they are not kept here: no longer, or never were."""
+        if not self.chunks or self.chunks[0][0] > after + 1 or self.chunks[-1][0] + len(self.chunks[-1][1]) <= after + 1:
             return None
         return [
             (first + place, record)
@@ -52,7 +58,9 @@ class _Topic:
         ]
 
     def move(self, last_seq: int, status: str) -> None:
-        """The log is this long now: followers look."""
+        """The log is this long: if that is news, followers look."""
+        if last_seq < self.last_seq or (last_seq == self.last_seq and status not in ENDED):
+            return
         self.last_seq = last_seq
         self.ended = status in ENDED
         self.changed.set()
@@ -85,12 +93,9 @@ class Feed:
         topic = self._topics.get(head.id)
         if topic is None:
             return
-        if chunk is not None and chunk.first_seq <= topic.last_seq + 1:
-            topic.chunks.append((chunk.first_seq, orjson.loads(chunk.body)))
-        elif head.last_seq > topic.last_seq:
-            topic.chunks.clear()  # something was stored that this node has not seen: followers read the store
-        if head.last_seq >= topic.last_seq:
-            topic.move(head.last_seq, head.status)
+        if chunk is not None and head.last_seq >= topic.last_seq:
+            topic.keep(chunk.first_seq, orjson.loads(chunk.body))
+        topic.move(head.last_seq, head.status)
 
     async def watch(self) -> None:
         """Notice what other nodes committed to the executions that are followed here; runs until cancelled.
@@ -111,9 +116,7 @@ class Feed:
             positions = await self._executions.positions(open_topics[first : first + WATCHED_AT_ONCE])
             for execution, position in positions.items():
                 topic = self._topics.get(execution)
-                if topic is not None and (position.last_seq > topic.last_seq or position.status in ENDED):
-                    if position.last_seq > topic.last_seq:
-                        topic.chunks.clear()
+                if topic is not None:
                     topic.move(position.last_seq, position.status)
 
     async def follow(self, execution: str, *, after: int = 0) -> AsyncIterator[list[Entry]]:
@@ -126,8 +129,7 @@ class Feed:
             head = await self._executions.head(execution)
             if head is None:
                 raise NotFound("execution", execution)
-            topic.last_seq = max(topic.last_seq, head.last_seq)
-            topic.ended = topic.ended or head.status in ENDED
+            topic.move(head.last_seq, head.status)  # others who follow it may not have heard of that yet
             cursor = after
             while True:
                 changed = topic.changed
@@ -137,7 +139,7 @@ class Feed:
                 if batch:
                     cursor = batch[-1][0]
                     yield batch
-                elif topic.ended and cursor >= topic.last_seq:
+                elif topic.ended:
                     return
                 else:
                     await changed.wait()

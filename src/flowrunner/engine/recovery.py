@@ -12,7 +12,7 @@ from flowrunner.core.facts import Fact
 from flowrunner.core.machine import Machine
 from flowrunner.engine.live import Live, Message
 from flowrunner.engine.membership import Membership
-from flowrunner.errors import StoreError, StoreUnavailable
+from flowrunner.errors import FlowRunnerError, StoreError, StoreUnavailable
 from flowrunner.ports.executions import Delivery, ExecutionStore, Head
 from flowrunner.ports.tasks import TaskCall
 
@@ -20,6 +20,7 @@ RECOVERED_AT_ONCE = 200  # executions of a node that is gone
 MOST_DELIVERIES = 1_000_000  # looked at in one go
 POSITIONS_AT_ONCE = 1000
 MOST_ROUNDS = 3  # of asking the store whether something is still ours: with one whose answers take a lease nobody ever knows for certain
+AGAIN_SECONDS = 60.0  # after which an execution is looked at again that an error has stopped
 BEATS_PER_LOOK = 15  # for deliveries whose sender died between two steps; those of a node seen to die are looked for at once
 
 
@@ -57,6 +58,7 @@ class Recovery:
         self._gone: set[str] = set()
         self._beats = 0
         self._beaten = asyncio.Event()
+        self._returning: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Beat, take over from those that do not, look after what is at work here; until cancelled.
@@ -104,9 +106,40 @@ class Recovery:
                 for execution, result in zip(fresh, results, strict=True):
                     if isinstance(result, Exception):
                         self._report("execution_not_recovered", {"execution": execution, "error": str(result)})
+                    if isinstance(result, StoreUnavailable) and not self._members.shared:  # no later beat comes by again
+                        self._post(execution, Message(make=tick))
         if gone or deliveries:
             for delivery in await self._executions.undelivered(MOST_DELIVERIES):
                 self._deliver(delivery)
+
+    def come_back(self, execution: str, error: Exception) -> None:
+        """An error has stopped it here, and what it was told meanwhile is gone: after a while see how it stands, and go on from there.
+
+        Not where it would be the same the next time: the definition, or a log that this release cannot replay.
+        """
+        if execution not in self._returning and (isinstance(error, StoreError) or not isinstance(error, FlowRunnerError)):
+            task = self._returning[execution] = asyncio.get_running_loop().create_task(self._look_again(execution))
+            task.add_done_callback(lambda _: self._returning.pop(execution, None))
+
+    async def _look_again(self, execution: str) -> None:
+        stored = None
+        while stored is None:
+            await self._clock.sleep(AGAIN_SECONDS)
+            try:
+                stored = await self._executions.load(execution)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it may be over the next time
+                self._report("execution_not_recovered", {"execution": execution, "error": str(error)})
+            else:
+                if stored is None:
+                    return
+        for delivery in stored.inbox:
+            self._deliver(delivery)
+        self._post(execution, Message(make=tick))
+
+    def stop(self) -> None:
+        """Come back to nothing more."""
+        for task in self._returning.values():
+            task.cancel()
 
     async def _look_for_lost(self) -> None:
         """Executions that this node owns and does not know: a start whose commit seemed to have failed."""

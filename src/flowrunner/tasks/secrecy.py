@@ -15,7 +15,7 @@ from flowrunner.errors import FlowRunnerError, InvalidSecret, NotFound
 from flowrunner.jsonvalue import JSONValue, dumps, loads
 from flowrunner.lang.dynamic import Place, SecretReference, filled, references_in, whole_reference
 from flowrunner.ports.secrets import SecretSource
-from flowrunner.ports.tasks import Completed, Failed, Succeeded, TaskCall, TaskHandler, TaskOutcome
+from flowrunner.ports.tasks import AttemptLost, Completed, Failed, Succeeded, TaskCall, TaskHandler, TaskOutcome
 from flowrunner.vault.scrub import Scrubber, leaves, scrubber_of
 
 SECRET_NOT_FOUND = "FlowRunner.SecretNotFound"  # noqa: S105 - names of errors
@@ -96,6 +96,8 @@ class Guarded(TaskHandler):
             try:
                 given = await self._resolved(call, exposure) if call.secrets else call
                 outcome = given if isinstance(given, Failed) else await self.handler.run(given)
+            except AttemptLost:
+                raise
             except Exception as error:
                 if not exposure.values:
                     raise
