@@ -63,13 +63,22 @@ class HttpRequest(NodeKind):
 
 def read_body(answer: Response) -> tuple[JSONValue, str]:
     """The body as a value (JSON by its media type, else text) and as text, decoded by its charset."""
-    raw = answer.body.decode(_charset(answer), "replace")
+    raw = _decoded(answer)
     if answer.body and _JSON.fullmatch(answer.header("content-type").partition(";")[0].strip()):
         try:
             return loads(raw.removeprefix("\ufeff")), raw
         except InvalidDocument:
             return raw, raw
     return raw, raw
+
+
+def _decoded(answer: Response) -> str:
+    """The body as text. Python has charsets that refuse what they cannot read, and some that give halves of characters."""
+    try:
+        found = answer.body.decode(_charset(answer), "replace")
+    except UnicodeError:
+        found = answer.body.decode("utf-8", "replace")
+    return found.encode("utf-8", "replace").decode()
 
 
 def _charset(answer: Response) -> str:
@@ -85,7 +94,7 @@ def _charset(answer: Response) -> str:
 def _is_text(answer: Response) -> bool:
     try:
         answer.body.decode(_charset(answer))
-    except UnicodeDecodeError:
+    except UnicodeError:
         return False
     return True
 
