@@ -8,7 +8,7 @@ import re
 
 from flowrunner.clock import Clock
 from flowrunner.errors import InvalidDocument
-from flowrunner.jsonvalue import JSONObject, JSONValue, dumps, loads
+from flowrunner.jsonvalue import JSONObject, JSONValue, dumps, loads, whole
 from flowrunner.kinds.http import HTTP_REQUEST
 from flowrunner.tasks.client import GuardedClient, Response
 from flowrunner.tasks.nodes.assertions import MISSING, Checked, at, check, failure, same, summary
@@ -78,7 +78,7 @@ def _decoded(answer: Response) -> str:
         found = answer.body.decode(_charset(answer), "replace")
     except UnicodeError:
         found = answer.body.decode("utf-8", "replace")
-    return found.encode("utf-8", "replace").decode()
+    return whole(found)
 
 
 def _charset(answer: Response) -> str:
