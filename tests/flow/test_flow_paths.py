@@ -34,3 +34,12 @@ def test_a_unit_that_is_none(unit):
     played = play(flow("delay", duration=1, unit="${input.unit}"), {"unit": unit})
     assert played.path == ["a", "e"]
     assert played.called("e")[0]["input"]["error"]["message"].startswith("In 'a': 'unit' must be one of ms, s, m, h;")
+
+
+@pytest.mark.parametrize(
+    ("kind", "params"), [("flow", {"flow_id": "f", "input": {"a": "${secrets.K}"}}), ("batch", {"items": "${[secrets.K]}", "item_script": "1"})]
+)
+def test_what_is_computed_for_the_machine_is_kept_openly(kind, params):
+    """So the task that computes it refuses secrets, which would come out of it as stars."""
+    played = play(flow(kind, **params), {}, default=lambda call: {"input": {}, "flow_id": "f", "items": []})
+    assert played.called("a (parameters)")[0]["openly"] is True

@@ -126,7 +126,7 @@ def source_of(node: FlowNode, params: JSONObject, then: str, *, keeps: bool = Fa
         kind="Task",
         work=TaskWork(resource=f"{RESOURCE}script", timeout_milliseconds=node.timeout),
         language="JSONata",
-        arguments=Called(node, {"script": "return args", "args": params}, hooks=False),
+        arguments=Called(node, {"script": "return args", "args": params}, hooks=False, openly=True),
         output=Given(),
         assign=Keep(),
         next=then,
