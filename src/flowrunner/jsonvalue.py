@@ -150,6 +150,14 @@ def dumps(value: JSONValue) -> str:
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def encoded(value: JSONValue) -> bytes:
+    """Compact JSON of what is kept, with whole numbers of any size; nothing in it is checked."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # integers beyond 64 bits
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
 def whole(text: str) -> str:
     """`text` with U+FFFD for each half of a character (a surrogate): what is not Unicode can be neither written nor kept."""
     return text if text.isascii() or _HALF.search(text) is None else _HALF.sub("\ufffd", text)

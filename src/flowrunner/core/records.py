@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
+from flowrunner.jsonvalue import encoded
 
 Record = dict[str, Any]
 
@@ -43,4 +43,4 @@ def failure_detail(error: str | None, cause: str | None) -> dict[str, Any]:
 
 def encode(records: Sequence[Record]) -> bytes:
     """Records as one JSON array, ready for a log chunk."""
-    return orjson.dumps(records)
+    return encoded(records)
