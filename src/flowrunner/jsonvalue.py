@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -22,6 +23,7 @@ WRITABLE_DEPTH = 254  # of orjson
 MAX_DEPTH = 128  # containers within containers; orjson itself stops at 254, Python's own parser at the recursion limit
 _LONG_NUMBER = re.compile(r"[0-9]{19}")  # 2^63 has 19 digits
 _LONG_NUMBER_BYTES = re.compile(rb"[0-9]{19}")
+_HALF = re.compile("[\ud800-\udfff]")
 _MEMBER = re.compile(r'"[ \t\r\n]*:')
 _MEMBER_BYTES = re.compile(rb'"[ \t\r\n]*:')
 _SPACED = re.compile(r'"[ \t\r\n]+:')
@@ -146,6 +148,44 @@ def dumps(value: JSONValue) -> str:
         if depth(value) > MAX_DEPTH:
             raise LimitExceeded(f"The value is nested more than {MAX_DEPTH} levels deep.") from None
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def encoded(value: JSONValue) -> bytes:
+    """Compact JSON of what is kept, with whole numbers of any size; nothing in it is checked."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # integers beyond 64 bits
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def decoded(text: bytes) -> JSONValue:
+    """What `encoded` has written; raises ValueError for anything else."""
+    return json.loads(text) if _LONG_NUMBER_BYTES.search(text) else orjson.loads(text)
+
+
+def whole(text: str) -> str:
+    """`text` with U+FFFD for each half of a character (a surrogate): what is not Unicode can be neither written nor kept."""
+    return text if text.isascii() or _HALF.search(text) is None else _HALF.sub("\ufffd", text)
+
+
+def mentions(value: JSONValue, word: str) -> bool:
+    """Whether a text in the value, or the name of a member, has this word. Its JSON text does not tell: there a line's first word stands behind an ``n``."""
+    pattern = re.compile(rf"\b{re.escape(word)}\b")
+    return any(pattern.search(text) is not None for text in texts_of(value))
+
+
+def texts_of(value: JSONValue) -> Iterator[str]:
+    """Every text in a value, and the name of every member, as they are."""
+    stack = [value]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict):
+            yield from part
+            stack += part.values()
+        elif isinstance(part, list):
+            stack += part
 
 
 def depth(value: JSONValue, limit: int = MAX_DEPTH) -> int:

@@ -7,6 +7,7 @@ from nodes_calls import Secrets, node_call
 
 from flowrunner.kinds import BUILT_IN
 from flowrunner.ports.secrets import NoSecrets
+from flowrunner.stores.memory import MemoryStore
 from flowrunner.tasks.client import GuardedClient
 from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.nodes.agent import AgentKind
@@ -14,6 +15,9 @@ from flowrunner.tasks.nodes.database import DatabaseKind
 from flowrunner.tasks.nodes.kind import NodeFailed, NodeKind, NodeResult
 from flowrunner.tasks.nodes.llm import Models
 from flowrunner.tasks.nodes.reach import Reach
+from flowrunner.tasks.nodes.shelf import Shelf
+from flowrunner.tasks.nodes.storing import Store
+from flowrunner.testing.clock import ManualClock
 
 
 class Noon:
@@ -47,6 +51,7 @@ async def agent(stack, server):
     kinds = {"database": DatabaseKind(reach=Reach(EgressPolicy()), secrets=NoSecrets()), "http.request": Requests(client)}
     kind = AgentKind(Models(client=client, secrets=Secrets()), clock=Noon(), find=kinds.get)
     kinds["agent"] = kind
+    kinds["store"] = Store(Shelf(MemoryStore().documents, ManualClock()))
 
     async def run(**params):
         return (await kind.run(node_call({"base_url": server.url, "api_key": "k", "model": "m", "prompt": "What time is it?", **params}))).output
@@ -82,6 +87,34 @@ async def test_nodes_as_tools(agent, server):
     shown = next(one["function"] for one in server.requests[0][2]["tools"] if one["function"]["name"] == "numbers")
     assert "query" in shown["parameters"]["properties"]
     assert "dsn" not in shown["parameters"]["properties"]
+
+
+async def test_what_belongs_together_is_the_authors(agent, server):
+    """A word with the same meaning changes nothing either, nor does a part of an address beside the author's secret."""
+    tool = {"kind": "database", "name": "numbers", "params": {"driver": "sqlite", "path": ":memory:", "op": "select", "sql": "SELECT 1 AS n"}}
+    changed = {"operation": "execute", "queryType": "execute", "query": "CREATE TABLE t (a)", "host": "10.0.0.1", "secret": "OTHER", "max_rows": 5}
+    server.answers = [openai(calls=[("t1", "numbers", changed)]), openai("1")]
+    output = await agent(tools=[tool])
+    assert output["intermediate_results"][0]["result"]["rows"] == [{"n": 1}]
+    shown = next(one["function"] for one in server.requests[0][2]["tools"] if one["function"]["name"] == "numbers")["parameters"]["properties"]
+    assert "max_rows" in shown
+    assert not shown.keys() & {"operation", "op", "queryType", "query", "sql", "host", "secret", "password", "dsn", "driver"}
+
+
+async def test_each_use_of_a_tool_has_a_key(agent, server):
+    """The store took the second increment for the first one again."""
+    tools = [{"kind": "store", "name": "count", "params": {"op": "increment", "key": "k"}}]
+    server.answers = [openai(calls=[("t1", "count", {}), ("t2", "count", {})]), openai(calls=[("t3", "count", {"amount": 5})]), openai("7")]
+    output = await agent(tools=tools)
+    assert [one["result"]["value"] for one in output["intermediate_results"]] == [1, 2, 7]
+
+
+async def test_a_model_that_does_not_count(agent, server):
+    """Some servers write null for the tokens, and the content as a list of parts."""
+    answer = openai([{"type": "text", "text": "Yes"}, {"type": "text", "text": "."}])
+    server.answers = [answer | {"usage": {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}}]
+    output = await agent()
+    assert (output["response"], output["usage"]["total_tokens"]) == ("Yes.", 0)
 
 
 async def test_requests_as_tools(agent, server):

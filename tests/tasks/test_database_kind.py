@@ -76,6 +76,23 @@ async def test_statements_that_are_not_for_nodes(database, folder, sql):
     assert [path.name for path in folder.rglob("*.db")] in ([], ["shop.db"])
 
 
+@pytest.mark.parametrize(
+    ("query", "args", "error", "said"),
+    [
+        ("SELECT ?", [2**63], "FlowRunner.InvalidParameters", "64 bits"),
+        ("SELECT :id", {"other": 1}, "FlowRunner.InvalidParameters", "none with the name 'id'"),
+        ("SELECT :id", {":id": 1}, "FlowRunner.InvalidParameters", "without the sign"),
+        ("SELECT ?", ["\ud800"], "FlowRunner.InvalidParameters", "half of a character"),
+        ("SELECT CAST(x'ff' AS TEXT)", None, "FlowRunner.DatabaseError", "not UTF-8"),
+    ],
+)
+async def test_what_the_driver_refuses(database, query, args, error, said):
+    """It has errors of Python's own for some of it; the node tells what is wrong, and how to mend it."""
+    refused = await failure(database(path=":memory:", query=query, args=args))
+    assert refused.error == error
+    assert said in refused.cause
+
+
 async def test_words_and_names_of_older_definitions(database):
     """Words in any case, and `sql`: in all places where `operation` and `query` may stand."""
     for written in ({"op": "EXECUTE", "sql": "CREATE TABLE t (a)"}, {"queryType": "Insert", "sql": "INSERT INTO t VALUES (1)"}):

@@ -69,6 +69,9 @@ async def test_the_status_picks_the_edge(ask, server, status, action):
         ("\u00fc".encode(), "text/plain", "\u00fc"),
         (b"x", "text/plain; charset=zlib", "x"),
         (b"x", "text/plain; charset=no-such", "x"),
+        ("\u00fc".encode(), "text/plain; charset=undefined", "\u00fc"),
+        (b"\xff", "text/plain; charset=idna", "\ufffd"),
+        (b"+2AA-", "text/plain; charset=utf-7", "\ufffd"),
     ],
 )  # fmt: skip
 async def test_bodies_are_read_by_media_type_and_charset(ask, server, body, kind, value):
@@ -368,3 +371,20 @@ async def test_a_server_that_sends_secrets_back_shows_none(registry, server, par
     assert "k3y-of-the-canary" in seen[0] or encoded in seen[0]
     assert "k3y-of-the-canary" not in outcome.output
     assert encoded not in outcome.output
+
+
+async def test_headers_of_older_servers(ask, server):
+    """They are bytes: UTF-8, or else Latin-1. A half of a character would stop the execution."""
+    answer = (
+        "HTTP/1.1 200 Tr\u00e8s bien\r\nX-Latin: caf\u00e9\r\nContent-Length: 2\r\nConnection: close\r\nX-Other: ".encode("latin-1")
+        + "\u20ac\r\n\r\n{}".encode()
+    )
+
+    def older(request):
+        request.transport.write(answer)
+        request.transport.close()
+        return web.Response()
+
+    server.answer = older
+    output = (await ask())["output"]
+    assert (output["headers"]["X-Latin"], output["headers"]["X-Other"]) == ("caf\u00e9", "\u20ac")

@@ -11,7 +11,7 @@ from flowrunner.errors import ConfigurationError
 from flowrunner.kinds import BUILT_IN, KINDS, KindInfo
 from flowrunner.kinds.info import anything, fields, script, text
 from flowrunner.ports.secrets import Revealed
-from flowrunner.ports.tasks import AttemptLost, Failed, Succeeded
+from flowrunner.ports.tasks import AttemptLost, Failed, Succeeded, say
 from flowrunner.tasks.javascript.scripts import Scripts
 from flowrunner.tasks.nodes.kind import NodeFailed, NodeKind, NodeResult
 from flowrunner.tasks.nodes.scripting import NoScripts, Scripting
@@ -100,6 +100,29 @@ async def test_a_secret_is_read_and_never_shown(handle):
     outcome = await handle({"say": "Bearer ${secrets.KEY}"})
     assert "KEY-of" not in outcome.output
     assert "Bearer" in outcome.output
+
+
+async def test_a_cut_line_or_message_shows_no_part_of_a_secret(handle):
+    """Both are cut within the script's process, which hides nothing: the beginning of a secret at their ends is hidden afterwards."""
+    lines = []
+    token = say.set(lambda level, message, data: lines.append(message))
+    try:
+        made = await handle({"say": "hi"}, hooks={"prep": "console.log('x'.repeat(8180) + secrets.KEY); throw new Error('y'.repeat(8180) + secrets.KEY)"})
+    finally:
+        say.reset(token)
+    assert isinstance(made, Failed)
+    assert made.cause.startswith("y" * 8180 + "*** (line 1")
+    assert lines == ["x" * 8180 + "***…"]
+    assert "KEY-" not in made.cause + lines[0]
+
+
+@pytest.mark.parametrize("said", ["${secrets.KEY}", "Bearer ${secrets.KEY}"])
+async def test_what_is_kept_openly_gets_no_secret(handle, said):
+    """Another flow's input, the items of batches: they would be stars there, and nobody would know why."""
+    refused = await handle({"say": said}, openly=True)
+    assert isinstance(refused, Failed)
+    assert (refused.error, "KEY-of" in refused.cause) == ("FlowRunner.SecretNotAllowed", False)
+    assert value(await handle({"say": "${secrets.KEY.length}"}, openly=True))["output"]["params"] == {"say": 19}
 
 
 async def test_hooks_run_around_the_work(handle):

@@ -136,3 +136,20 @@ def test_fast():
         scrubber.json(text)
         best = min(best, time.perf_counter() - started)
     assert best < 0.005
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("it is hunter2-hun", "it is ***"),
+        ("it is hunt", "it is ***"),
+        ("it is hun", "it is hun"),
+        ("hunter2", "***"),
+        ("hunter2-hunter2-hunter2 is it", "hunter2-hunter2-hunter2 is it"),
+        ("hunter2-hunter", "***"),
+        ("say \\u00fcnd", "say ***"),
+    ],
+)
+def test_the_beginning_of_a_value_at_the_end_of_a_cut_text(text, shown):
+    """Whoever cuts before values are hidden would show a part of one; less than four characters tell nothing."""
+    assert Scrubber(["hunter2-hunter2-hunter2", "\u00fcndnochmehr"]).beginning(text) == shown

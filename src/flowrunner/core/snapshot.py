@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from flowrunner.core.program import Branch, GraphWork, LoopWork, MapWork, ParallelWork, State, SwitchWork
 from flowrunner.core.run import Run
 from flowrunner.core.scope import Attempt, Batching, Group, Pause, Scope, Waiting
 from flowrunner.errors import ReplayMismatch
-from flowrunner.jsonvalue import JSONValue, Payload, dumps, loads
+from flowrunner.jsonvalue import JSONValue, Payload, decoded, dumps, encoded, loads
 
 VERSION = 3
 
@@ -39,7 +37,7 @@ def pack(run: Run) -> bytes:
         "ended": [_pack_ended(ended.scope.id, ended.output, ended.failure, shared) for ended in run.ended.values()],
         "values": shared.texts,
     }
-    return orjson.dumps(packed)
+    return encoded(packed)
 
 
 class _Shared:
@@ -136,7 +134,7 @@ def unpack(run: Run, snapshot: bytes) -> None:
     from flowrunner.core.run import Ended  # noqa: PLC0415
 
     try:
-        packed = orjson.loads(snapshot)
+        packed = decoded(snapshot)
         if packed["v"] != VERSION:
             raise ReplayMismatch(f"The snapshot has version {packed['v']}; this release reads {VERSION}.")
         values = [Payload(text=text) for text in packed["values"]]

@@ -14,7 +14,7 @@ from flowrunner.engine.live import Live, Message, arn_of, extra_of
 from flowrunner.engine.points import AFTER_DISPATCH, AFTER_RESULT, Point
 from flowrunner.errors import InvalidDocument
 from flowrunner.ids import machine_arn
-from flowrunner.jsonvalue import MAX_DEPTH, is_too_deep
+from flowrunner.jsonvalue import MAX_DEPTH, is_too_deep, whole
 from flowrunner.ports.tasks import AttemptLost, Completed, Failed, Succeeded, TaskCall, TaskHandler, TaskOutcome, TaskResolver, begin, may_begin, say
 
 Post = Callable[[str, Message], None]
@@ -105,7 +105,7 @@ class Dispatcher:
 
     async def _run(self, call: TaskCall, handler: TaskHandler, since: float) -> None:
         self._point(AFTER_DISPATCH)
-        say.set(lambda level, message, data: self._say(call, facts.LogLine(level=level, message=message, data=data)))
+        say.set(lambda level, message, data: self._say(call, facts.LogLine(level=level, message=whole(message), data=data and whole(data))))
         try:
             if self.is_ours is not None:
                 ours = self.is_ours
@@ -199,8 +199,15 @@ class Dispatcher:
 
 def _fit(call: TaskCall, outcome: TaskOutcome) -> TaskOutcome:
     """The outcome, or a failure instead of a result that no input could have either: the next expression would stumble over it."""
+    match outcome:
+        case Failed(error, cause, phase):
+            return Failed(error and whole(error), cause and whole(cause), phase)
+        case Succeeded(output):
+            outcome = Succeeded(whole(output))
+        case Completed(submitted, output):
+            outcome = Completed(whole(submitted), whole(output))
     try:
-        if isinstance(outcome, Failed) or not is_too_deep(outcome.output):
+        if not is_too_deep(outcome.output):
             return outcome
         problem = f"it is nested more than {MAX_DEPTH} levels deep"
     except InvalidDocument as error:

@@ -31,7 +31,7 @@ from flowrunner.flow.node import INVALID_PARAMETER, FlowNode
 from flowrunner.flow.posting import POST, result_state, without
 from flowrunner.flow.templates import SHARED, SUCCESS, Action, Called, accumulated, states_of
 from flowrunner.flow.values import is_open
-from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.jsonvalue import JSONObject, JSONValue, mentions
 from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.lang.environment import Environment
 
@@ -62,10 +62,11 @@ def lower_batch(lowering: Lowering, node: FlowNode) -> State:
     plan = _of_kind(lowering, node) if node.kind.name in STRATEGY else _of_member(lowering, node)
     _warn_untaken(lowering, node)
     run, done, lost, late, large = (inner_name(node, part) for part in ("batches", "batch", "failed", "timed out", "too large"))
-    source, fails_fast = source_of(node, plan.params, run), node.params.get("fail_fast") is True
+    hands_on = SHARED in node.mentions and plan.at_once == 1
+    source = source_of(node, plan.params, run, keeps=hands_on and mentions(plan.params, SHARED))
+    fails_fast = node.params.get("fail_fast") is True
     post = result_state(node, POST)
     batches = Batches(source.template, plan.size)
-    hands_on = SHARED in node.mentions and plan.at_once == 1
     summary = Summary(batches, hands_on=hands_on, gives_input=post is not None)
     edges = {"error": lost, "timeout": late, TOO_LARGE: large}
     mapping = State(

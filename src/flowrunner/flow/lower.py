@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flowrunner.core.program import Branch, Catcher, Kind, Label, ParallelWork, PassWork, Retrier, Route, State, TaskWork, Template, Work
 from flowrunner.flow.node import FlowNode
 from flowrunner.flow.templates import Accumulated, Action, AfterFailure, Called, Constant, Given, Kept, KeptInput
-from flowrunner.flow.values import Computed, Followed, Keep, is_followed
+from flowrunner.flow.values import Computed, Followed, Keep, KeepFollowed, is_followed
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.reading.findings import Findings
 
@@ -110,16 +110,23 @@ class Source:
     task: State | None = None
 
 
-def source_of(node: FlowNode, params: JSONObject, then: str) -> Source:
-    """The parameters; a task of kind ``script`` before the state `then` if they hold JavaScript."""
+def source_of(node: FlowNode, params: JSONObject, then: str, *, keeps: bool = False) -> Source:
+    """The parameters; a task of kind ``script`` before the state `then` if they hold JavaScript.
+
+    With `keeps` they are found once, before that state: what they are made of changes while it works.
+    """
     if is_followed(params):
-        return Source(Followed(params))
+        followed = Followed(params)
+        if not keeps:
+            return Source(followed)
+        keeping = State(name=inner_name(node, "parameters"), kind="Pass", work=PassWork(), language="JSONata", assign=KeepFollowed(followed), next=then)
+        return Source(Computed(), keeping)
     computing = State(
         name=inner_name(node, "parameters"),
         kind="Task",
         work=TaskWork(resource=f"{RESOURCE}script", timeout_milliseconds=node.timeout),
         language="JSONata",
-        arguments=Called(node, {"script": "return args", "args": params}, hooks=False),
+        arguments=Called(node, {"script": "return args", "args": params}, hooks=False, openly=True),
         output=Given(),
         assign=Keep(),
         next=then,

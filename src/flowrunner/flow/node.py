@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,7 +10,7 @@ from flowrunner.errors import ExpressionSyntaxError
 from flowrunner.flow.fields import BATCH, HOOKS, NODE, RETRY
 from flowrunner.flow.needs import faults_of
 from flowrunner.flow.reader import INVALID_VALUE, read_members
-from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
+from flowrunner.jsonvalue import JSONObject, JSONValue, mentions
 from flowrunner.kinds.check import findings, place_in
 from flowrunner.kinds.info import KindInfo
 from flowrunner.lang.embedded import expressions_of, parts_of
@@ -140,8 +139,7 @@ def _called(place: Place) -> str:
 
 
 def _mentions(parts: JSONValue) -> frozenset[str]:
-    text = dumps(parts)
-    return frozenset(name for name in ("results", "shared", "variables") if re.search(rf"\b{name}\b", text))
+    return frozenset(name for name in ("results", "shared", "variables") if mentions(parts, name))
 
 
 def _retriers(retry: JSONObject) -> tuple[Retrier, ...]:

@@ -71,7 +71,8 @@ class Given:
 class Called:
     """What a node's task is called with. `params` still have their expressions; `more` is added to the input.
 
-    The actions `failing` fail the task, those of its kind that `retry` tries again until all is tried, `again`. With `reads_shared` a script must not write to ``shared``.
+    The actions `failing` fail the task, those of its kind that `retry` tries again until all is tried, `again`. With `reads_shared` a script must not write to ``shared``,
+    with `openly` there must be no secret in what it gives.
     """
 
     node: FlowNode
@@ -82,6 +83,7 @@ class Called:
     failing: tuple[str, ...] = ()
     again: bool = False
     reads_shared: bool = False
+    openly: bool = False
 
     def evaluate(self, environment: Environment) -> JSONValue:
         """The parameters of the task."""
@@ -105,6 +107,8 @@ class Called:
             called["again"] = again
         if self.reads_shared:
             called["reads_shared"] = True
+        if self.openly:
+            called["openly"] = True
         called["language"] = "flow"
         return called
 

@@ -16,7 +16,7 @@ from flowrunner.flow.parse import Flow
 from flowrunner.flow.subflows import TARGETS
 from flowrunner.flow.templates import tried_again
 from flowrunner.flow.values import is_open
-from flowrunner.jsonvalue import JSONObject, dumps
+from flowrunner.jsonvalue import JSONObject, texts_of
 from flowrunner.kinds.durations import read_milliseconds
 from flowrunner.lang.embedded import expressions_of
 from flowrunner.lang.jsonata.writing import as_it_is
@@ -68,7 +68,8 @@ def _states(found: Findings, node: FlowNode) -> JSONObject:
         why = f"the name of a state has at most {NAME_CHARACTERS} characters, and those that end in {' or '.join(ENDINGS)} are taken"
         _refuse(found, node.place, why, "Give the node another name.")
     scripts = [value for name, value in node.params.items() if name in node.kind.scripts()]
-    if _EXECUTION_ID.search(dumps([scripts, node.hooks, [text for _, text in expressions_of(node.params)]])):
+    read = [scripts, node.hooks, [text for _, text in expressions_of(node.params)]]
+    if any(_EXECUTION_ID.search(text) for text in texts_of(read)):
         _refuse(found, (*node.place, "params"), "the id of an execution is an ARN there", "Read 'execution.name'.")
     if node.batch is not None or node.kind.name in STRATEGY:
         _refuse(found, node.place, "a batch loses what fails and goes on, which a Map state does not")

@@ -37,12 +37,13 @@ def _is_name(place: tuple[str | int, ...]) -> bool:
 
 
 def _path_in(text: str) -> re.Match[str] | None:
-    """The path that is all of a text."""
+    """The path that is all of a text. ``length`` is none: of a list or a text JavaScript counts it."""
     try:
         [part] = parts_of(text)
     except (ExpressionSyntaxError, ValueError):
         return None
-    return _PATH.fullmatch(part.source) if isinstance(part, Embedded) else None
+    found = _PATH.fullmatch(part.source) if isinstance(part, Embedded) else None
+    return None if found is None or any("length" in (step["name"], step["key"]) for step in _STEPS.finditer(found["steps"])) else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,17 @@ class Keep:
         if not isinstance(output, dict):
             raise ExpressionError("The parameters could not be computed: the task gave no object.")
         return {COMPUTED: output}
+
+
+@dataclass(frozen=True, slots=True)
+class KeepFollowed:
+    """Keeps the parameters as they are now."""
+
+    followed: Followed
+
+    def evaluate(self, environment: Environment) -> JSONValue:
+        """The variable and its value; raises ExpressionError as they do."""
+        return {COMPUTED: self.followed.evaluate(environment)}
 
 
 def _followed(value: JSONValue, environment: Environment) -> JSONValue:

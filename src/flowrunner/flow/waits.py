@@ -19,6 +19,7 @@ from flowrunner.reading.wording import shown
 
 POLL = "poll.state"  # the variable of the node's branch: {"attempts", "met", "started"}
 INTERVAL = "1s"
+UNITS = ("ms", "s", "m", "h")  # of a duration that is a number
 MOST_ATTEMPTS = 60
 
 
@@ -52,10 +53,12 @@ class Moment:
         return until
 
 
-def _milliseconds(value: JSONValue, name: str, *, unit: str = "s") -> int:
+def _milliseconds(value: JSONValue, name: str, *, unit: JSONValue = "s") -> int:
+    if unit not in UNITS:
+        raise ExpressionError(f"'unit' must be one of {', '.join(UNITS)}; {shown(unit)} stands there.")
     try:
         return read_milliseconds(value, unit=unit)
-    except (ValueError, KeyError) as error:
+    except ValueError as error:
         raise ExpressionError(f"'{name}' {error}; {shown(value)} stands there.") from None
 
 

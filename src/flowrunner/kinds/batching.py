@@ -47,7 +47,12 @@ def _kind(name: str, title: str, how: str, **more: JSONObject) -> KindInfo:
         parameters=fields({**_PARAMETERS, **more}),
         outputs=_OUTPUTS,
         actions=("success", "error", "timeout"),
-        errors=(BAD_PARAMETERS, *SCRIPT_ERRORS, ("FlowRunner.BatchFailed", "all batches are lost; the cause tells of the last")),
+        errors=(
+            BAD_PARAMETERS,
+            ("FlowRunner.SecretNotAllowed", "an item holds a secret, which the history would keep"),
+            *SCRIPT_ERRORS,
+            ("FlowRunner.BatchFailed", "all batches are lost; the cause tells of the last"),
+        ),
         pure=True,
         structural=True,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flowrunner.kinds.http import BAD_PARAMETERS
 from flowrunner.kinds.info import KindInfo, anything, boolean, choice, fields, integer, listed, mapping, text
 
-NO_SECRETS = ("FlowRunner.SecretNotAllowed", "in a workflow: what it is given holds a secret, which the history of the other would keep")
+NO_SECRETS = ("FlowRunner.SecretNotAllowed", "what it is given holds a secret, which the history of the other would keep")
 
 FLOW = KindInfo(
     name="flow",

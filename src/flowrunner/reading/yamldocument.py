@@ -23,6 +23,7 @@ MAX_NODES = 100_000  # ours: ten times the nodes of the largest definition that 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,1000}", re.ASCII)
 _BASED = re.compile(r"0o[0-7]{1,1000}|0x[0-9a-fA-F]{1,1000}", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,4})?", re.ASCII)
+_HALF = re.compile("[\ud800-\udfff]")
 _NAMED: dict[str, JSONValue] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -161,11 +162,11 @@ class _Builder:
 
     def _scalar(self, event: ScalarEvent) -> None:
         if self._awaits_key():
-            parent = self._open[-1]
-            if event.value in parent.value:
-                raise _refused(event, f"Duplicate key '{event.value}'", (*parent.place, event.value))
-            parent.key = event.value
-            self._positions[(*parent.place, event.value)] = _mark(event)
+            parent, key = self._open[-1], _joined(event)
+            if key in parent.value:
+                raise _refused(event, f"Duplicate key '{key}'", (*parent.place, key))
+            parent.key = key
+            self._positions[(*parent.place, key)] = _mark(event)
             return
         place, value = self._next_place(event), _resolve(event)
         if isinstance(value, str):
@@ -206,7 +207,7 @@ class _Builder:
 
 def _resolve(event: ScalarEvent) -> JSONValue:
     """The value of a plain scalar by the core schema; a quoted or block scalar is a string."""
-    text: str = event.value
+    text = _joined(event)
     tag = str(event.tag or event.ctag or "")
     if tag and tag not in {"!", "tag:yaml.org,2002:str"}:
         raise _refused(event, f"Tags are not supported: {tag}")
@@ -224,6 +225,17 @@ def _resolve(event: ScalarEvent) -> JSONValue:
             raise _refused(event, "The number is out of range.")
         return number
     return text
+
+
+def _joined(event: Any) -> str:
+    """A scalar's text. JSON writes a character beyond U+FFFF as two escapes, which the parser takes for two characters."""
+    text: str = event.value
+    if event.style != '"' or text.isascii() or _HALF.search(text) is None:
+        return text
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise _refused(event, "The text has half of a character: an escape such as \\ud83d without its other half.") from None
 
 
 def _mark(event: Any) -> tuple[int, int]:

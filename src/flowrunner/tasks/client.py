@@ -143,8 +143,8 @@ class GuardedClient:
             raise Unreachable(f"{there.host}:{there.port} {_trouble(error)}: {type(error).__name__}.") from None
         names: dict[str, list[str]] = {}
         for name, value in response.headers.items():
-            names.setdefault(name.lower(), []).append(value)
-        return Response(response.status, response.reason or "", names, content)
+            names.setdefault(name.lower(), []).append(_read_text(value))
+        return Response(response.status, _read_text(response.reason or ""), names, content)
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         parts, size = [], 0
@@ -155,6 +155,17 @@ class GuardedClient:
                 raise LimitExceeded(f"The response is larger than {self._max_bytes} bytes.")
             parts.append(part)
         return b"".join(parts)
+
+
+def _read_text(value: str) -> str:
+    """A header or reason as a text: bytes that are no UTF-8 are Latin-1, as older servers write them (the library gives halves of characters)."""
+    if value.isascii():
+        return value
+    written = value.encode("utf-8", "surrogateescape")
+    try:
+        return written.decode()
+    except UnicodeDecodeError:
+        return written.decode("latin-1")
 
 
 def _trouble(error: Exception) -> str:

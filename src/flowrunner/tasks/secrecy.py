@@ -69,6 +69,12 @@ def hidden(text: str) -> str:
     return scrubber_of(values).json(text) if values else text
 
 
+def hidden_end(text: str) -> str:
+    """A text that was cut where nobody could hide secrets before, with those hidden, and the beginning of one at its end."""
+    values = exposed()
+    return scrubber_of(values).beginning(hidden(text)) if values else text
+
+
 class Guarded(TaskHandler):
     """A handler whose calls get their secrets, and whose outcomes and errors show none."""
 

@@ -121,6 +121,12 @@ class Scrubber:
             case _:
                 return value
 
+    def beginning(self, text: str) -> str:
+        """`text`, which was cut before its values were hidden, with what may be the beginning of one at its end hidden."""
+        given = text.encode("utf-8", "surrogatepass")
+        longest = max((_overlap(given, spelling) for spellings in self._by_head.values() for spelling in spellings), default=0)
+        return text if longest < LEAST else given[:-longest].decode("utf-8", "replace") + MASK
+
     def _suspects(self, given: _Bytes) -> bool:
         return self.bytes(given) is not given or any(short in given for short in self._spelt_short)
 
@@ -131,6 +137,15 @@ class Scrubber:
                 if given.startswith(spelling, start):
                     return start + len(spelling)
         return None
+
+
+def _overlap(given: bytes, spelling: bytes) -> int:
+    """With how many bytes of its beginning a spelling stands at the end."""
+    end = given[-len(spelling) + 1 :]
+    at = end.find(spelling[:LEAST])
+    while at >= 0 and not spelling.startswith(end[at:]):
+        at = end.find(spelling[:LEAST], at + 1)
+    return len(end) - at if at >= 0 else 0
 
 
 @lru_cache(maxsize=128)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from flowrunner.core.program import Branch, Catcher, FailWork, Field, GraphNode, GraphWork, PassWork, State, TaskWork
 from flowrunner.core.variables import is_variable, wrong_name
-from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
+from flowrunner.jsonvalue import JSONObject, JSONValue, mentions
 from flowrunner.kinds.check import findings as parameter_findings
 from flowrunner.kinds.check import place_in
 from flowrunner.kinds.info import KindInfo
@@ -154,7 +154,7 @@ def _check(compiling: Compiling, step: Step, info: KindInfo | None, config: JSON
 
 def _is_read(info: KindInfo, step: Step, name: str) -> bool:
     """Whether a part of the input may be read by its name: by a script, a run that is started with it, or an expression of the config."""
-    return info.name in SEES_ALL | HANDS_ON or re.search(rf"\b{re.escape(name)}\b", dumps(step.config)) is not None
+    return info.name in SEES_ALL | HANDS_ON or mentions(step.config, name)
 
 
 def mapped_in(step: Step) -> dict[str, int]:

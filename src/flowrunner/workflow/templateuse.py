@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
+from flowrunner.jsonvalue import JSONObject, JSONValue, mentions
 from flowrunner.kinds.check import is_type, type_of
 from flowrunner.lang.braces import has_braces
 from flowrunner.reading.findings import Place
@@ -50,7 +48,7 @@ def _kind(compiling: Compiling, name: str) -> str:
 
 def _is_read(name: str, config: JSONObject) -> bool:
     """Whether the config mentions a value that is no parameter: to its expressions it is a variable of the step."""
-    return re.search(rf"\b{re.escape(name)}\b", dumps(config)) is not None
+    return mentions(config, name)
 
 
 def _check_type(compiling: Compiling, name: str, wanted: JSONValue, value: JSONValue, place: Place) -> None:

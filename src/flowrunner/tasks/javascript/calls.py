@@ -17,6 +17,8 @@ SCRIPT_OUTPUT = "FlowRunner.ScriptOutput"
 SCRIPT_BUSY = "FlowRunner.ScriptBusy"
 LONGEST_MILLISECONDS = 900_000
 MOST_MEMORY_BYTES = 1024 * MIB
+MOST_MESSAGE = 8192  # characters of what a script threw: prelude.js cuts it there
+CUT = "…"  # at the end of a line that was cut
 
 Level = Literal["debug", "info", "warn", "error"]
 ReadSecret = Callable[[str], Awaitable[JSONValue]]

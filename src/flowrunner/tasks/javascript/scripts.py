@@ -14,6 +14,7 @@ from flowrunner.errors import ExpressionSyntaxError, FlowRunnerError, InvalidDoc
 from flowrunner.jsonvalue import MAX_DEPTH, JSONValue, depth, dumps, loads
 from flowrunner.lang.embedded import Embedded, expressions_of, has_expression, parts_of, without_end
 from flowrunner.tasks.javascript.calls import (
+    CUT,
     SCRIPT_BUSY,
     SCRIPT_ERROR,
     SCRIPT_MEMORY,
@@ -200,7 +201,7 @@ def _pointer(place: tuple[str | int, ...]) -> str:
 
 def _cut(text: str, most: int) -> str:
     data = text.encode("utf-8", "replace")
-    return text if len(data) <= most else data[: most - 3].decode("utf-8", "ignore") + "…"
+    return text if len(data) <= most else data[: most - 3].decode("utf-8", "ignore") + CUT
 
 
 def _read(reply: bytes, limits: ScriptLimits) -> Any:

@@ -38,10 +38,29 @@ _REQUEST: JSONObject = {
 }
 
 
+# Parameters that mean the same, or together say where and as whom: the model can set none of them when the author has set one.
+_TOGETHER = (
+    frozenset({"operation", "op", "queryType"}),
+    frozenset({"query", "sql"}),
+    frozenset({"args", "arguments"}),
+    frozenset({"command", "cmd"}),
+    frozenset({"url", "path"}),
+    frozenset(
+        {
+            "secret", "connection", "driver", "type", "dsn", "path", "host", "port", "user", "username", "password", "database", "dbname", "region",
+            "endpoint", "endpoint_url", "access_key", "access_key_id", "secret_key", "secret_access_key", "session_token", "table", "table_name",
+            "smtp_host", "smtp_port", "imap_host", "imap_port", "security", "tls_ca", "sslmode", "ssl_mode", "sslrootcert", "ssl_ca",
+            "provider", "api_key", "base_url", "options",
+        }
+    ),
+)  # fmt: skip
+Run = Callable[[JSONObject, str], Awaitable[JSONValue]]  # the model's arguments and the key of this use -> what the tool gives
+
+
 @dataclass(frozen=True, slots=True)
 class _Tool:
     shown: JSONObject
-    run: Callable[[JSONObject], Awaitable[JSONValue]]
+    run: Run
 
 
 class AgentKind(NodeKind):
@@ -75,14 +94,14 @@ class AgentKind(NodeKind):
             if not calls:
                 return NodeResult(_output(content, steps, results, messages))
             for one in calls:
-                done = await self._called(tools, one)
+                done = await self._called(tools, one, f"{call.key}/{len(results) + 1}")
                 step["tool_calls"].append(done)
                 results.append(done)
                 messages.append({"role": "tool", "tool_call_id": one["id"], "content": _told(done)})
         raise NodeFailed(f"The model still called tools after {most} questions (max_steps).", error=STEPS)
 
-    async def _called(self, tools: dict[str, _Tool], call: JSONObject) -> JSONObject:
-        """What a tool gave; its failure is the model's to deal with."""
+    async def _called(self, tools: dict[str, _Tool], call: JSONObject, key: str) -> JSONObject:
+        """What a tool gave; its failure is the model's to deal with. Each use has a `key` of its own, or a second one would be taken for the first again."""
         done: JSONObject = {"id": call["id"], "name": call["name"], "arguments": call["arguments"]}
         tool = tools.get(call["name"])
         log("info", f"tool {call['name']}")
@@ -91,7 +110,7 @@ class AgentKind(NodeKind):
         if not isinstance(call["arguments"], dict):
             return {**done, "error": "The arguments are no JSON object."}
         try:
-            return {**done, "result": await tool.run(call["arguments"])}
+            return {**done, "result": await tool.run(call["arguments"], key)}
         except NodeFailed as error:
             return {**done, "error": f"{error.error}: {error.cause}"}
         except TimeoutError:
@@ -134,7 +153,7 @@ class AgentKind(NodeKind):
             raise bad(f"The tool {shown['name']!r} has no handler: give tool_handlers.{shown['name']} a url, a script or a kind.")
         return _Tool(shown, self._handled(handler, call))
 
-    def _handled(self, handler: JSONObject, call: NodeCall) -> Callable[[JSONObject], Awaitable[JSONValue]]:
+    def _handled(self, handler: JSONObject, call: NodeCall) -> Run:
         if isinstance(handler.get("kind"), str):
             return self._kind(handler["kind"], mapping(handler, "params"), call)
         if isinstance(handler.get("script"), str):
@@ -144,33 +163,38 @@ class AgentKind(NodeKind):
         place = "query" if method in ("GET", "HEAD", "DELETE") else "body"
         send = self._kind("http.request", fixed, call)
 
-        async def sent(arguments: JSONObject) -> JSONValue:
-            return await send({place: arguments})
+        async def sent(arguments: JSONObject, key: str) -> JSONValue:
+            return await send({place: arguments}, key)
 
         return sent
 
-    def _kind(self, name: str, fixed: JSONObject, call: NodeCall) -> Callable[[JSONObject], Awaitable[JSONValue]]:
+    def _kind(self, name: str, fixed: JSONObject, call: NodeCall) -> Run:
         """A node of another kind; what the author has fixed, the model cannot change."""
         kind = self._find(name)
         if kind is None or kind.info.structural or kind.info.name == self.info.name:
             raise bad(f"The kind {name!r} cannot be a tool here.")
 
-        async def run(arguments: JSONObject) -> JSONValue:
-            return (await kind.run(replace(call, params={**arguments, **fixed}))).output
+        closed = _closed(fixed)
+
+        async def run(arguments: JSONObject, key: str) -> JSONValue:
+            own = {one: value for one, value in arguments.items() if one not in closed}
+            return (await kind.run(replace(call, params={**own, **fixed}, key=key))).output
 
         return run
 
-    def _script(self, source: str, call: NodeCall) -> Callable[[JSONObject], Awaitable[JSONValue]]:
+    def _script(self, source: str, call: NodeCall) -> Run:
         scripting = self._scripting
         if scripting is None:
             raise bad("This server runs no scripts, so a tool cannot be one.")
 
-        async def run(arguments: JSONObject) -> JSONValue:
+        async def run(arguments: JSONObject, key: str) -> JSONValue:
+            del key  # a script acts on nothing outside
             return (await scripting.run(call, source, names={"arguments": arguments, "input": arguments})).value
 
         return run
 
-    async def _time(self, arguments: JSONObject) -> JSONValue:
+    async def _time(self, arguments: JSONObject, key: str) -> JSONValue:
+        del key
         zone = arguments.get("timezone")
         try:
             found = ZoneInfo(zone) if isinstance(zone, str) and zone else UTC
@@ -179,10 +203,16 @@ class AgentKind(NodeKind):
         return datetime.fromtimestamp(self._clock.now() / 1000, found).isoformat(timespec="seconds")
 
 
+def _closed(fixed: JSONObject) -> frozenset[str]:
+    """The parameters that are the author's: those that are fixed, and what belongs together with them."""
+    return frozenset(fixed).union(*(group for group in _TOGETHER if not group.isdisjoint(fixed)))
+
+
 def _open(schema: JSONObject, fixed: JSONObject) -> JSONObject:
-    """A kind's parameters without those that are fixed."""
-    properties = {name: part for name, part in schema.get("properties", {}).items() if name not in fixed}
-    return {"type": "object", "properties": properties, "required": [name for name in schema.get("required", ()) if name not in fixed]}
+    """A kind's parameters without those that are the author's."""
+    closed = _closed(fixed)
+    properties = {name: part for name, part in schema.get("properties", {}).items() if name not in closed}
+    return {"type": "object", "properties": properties, "required": [name for name in schema.get("required", ()) if name not in closed]}
 
 
 def _told(done: JSONObject) -> str:

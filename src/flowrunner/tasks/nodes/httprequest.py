@@ -8,13 +8,14 @@ import re
 
 from flowrunner.clock import Clock
 from flowrunner.errors import InvalidDocument
-from flowrunner.jsonvalue import JSONObject, JSONValue, dumps, loads
+from flowrunner.jsonvalue import JSONObject, JSONValue, dumps, loads, whole
 from flowrunner.kinds.http import HTTP_REQUEST
 from flowrunner.tasks.client import GuardedClient, Response
 from flowrunner.tasks.nodes.assertions import MISSING, Checked, at, check, failure, same, summary
 from flowrunner.tasks.nodes.kind import NodeCall, NodeFailed, NodeKind, NodeResult
 from flowrunner.tasks.nodes.reading import bad, listing, text
 from flowrunner.tasks.nodes.sending import request_of, send
+from flowrunner.tasks.secrecy import hidden
 
 HTTP_STATUS = "FlowRunner.HttpStatus"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110, 9.2.1: asking again changes nothing
@@ -63,13 +64,22 @@ class HttpRequest(NodeKind):
 
 def read_body(answer: Response) -> tuple[JSONValue, str]:
     """The body as a value (JSON by its media type, else text) and as text, decoded by its charset."""
-    raw = answer.body.decode(_charset(answer), "replace")
+    raw = _decoded(answer)
     if answer.body and _JSON.fullmatch(answer.header("content-type").partition(";")[0].strip()):
         try:
             return loads(raw.removeprefix("\ufeff")), raw
         except InvalidDocument:
             return raw, raw
     return raw, raw
+
+
+def _decoded(answer: Response) -> str:
+    """The body as text. Python has charsets that refuse what they cannot read, and some that give halves of characters."""
+    try:
+        found = answer.body.decode(_charset(answer), "replace")
+    except UnicodeError:
+        found = answer.body.decode("utf-8", "replace")
+    return whole(found)
 
 
 def _charset(answer: Response) -> str:
@@ -85,7 +95,7 @@ def _charset(answer: Response) -> str:
 def _is_text(answer: Response) -> bool:
     try:
         answer.body.decode(_charset(answer))
-    except UnicodeDecodeError:
+    except UnicodeError:
         return False
     return True
 
@@ -101,7 +111,7 @@ def _step(call: NodeCall, answer: Response, body: JSONValue, raw: str) -> JSONOb
     expected = call.params.get("expectedStatus")
     judged = any(isinstance(one, dict) and one.get("type") == "status_code" for one in assertions) or _is_result(call, answer.status)
     if not (judged and expected is None) and not _is_expected(answer.status, expected):
-        said = f": {raw[:_SHOWN_CHARACTERS]}" if raw else ""
+        said = f": {hidden(raw)[:_SHOWN_CHARACTERS]}" if raw else ""
         raise NodeFailed(f"The server answered {answer.status} {answer.reason}{said}", error=HTTP_STATUS)
     response = {"statusCode": answer.status, "headers": _headers(answer), "body": body, "bodyRaw": raw}
     output = {**(body if isinstance(body, dict) else {}), "status": answer.status, "response": response}

@@ -21,6 +21,7 @@ from flowrunner.tasks.nodes.command import Programs
 from flowrunner.tasks.nodes.kind import NodeCall, NodeFailed, NodeKind, NodeResult
 from flowrunner.tasks.nodes.reach import EGRESS_REFUSED
 from flowrunner.tasks.nodes.reading import Params, bad, choice, listing, mapping, seconds, text
+from flowrunner.tasks.secrecy import hidden
 
 FAILED, TOOL_FAILED, MISSING = "FlowRunner.McpFailed", "FlowRunner.McpToolFailed", "FlowRunner.MissingExtra"
 SECONDS = 60.0
@@ -134,7 +135,7 @@ async def _tool(client: Any, name: str, arguments: JSONObject) -> JSONObject:
     answer = await _dumped(client.call_tool(name, arguments))
     if answer.get("isError"):
         said = " ".join(str(one["text"]) for one in answer.get("content", ()) if one.get("type") == "text")
-        raise NodeFailed(f"The tool {name!r} failed: {said}"[:4000], error=TOOL_FAILED)
+        raise NodeFailed(hidden(f"The tool {name!r} failed: {said}")[:4000], error=TOOL_FAILED)
     return answer
 
 
@@ -166,7 +167,7 @@ def _failure(error: BaseException) -> BaseException:
             return NodeFailed(str(one), error=EGRESS_REFUSED)
     last = causes[-1]
     said = last.message if isinstance(last, FlowRunnerError) else str(last) or type(last).__name__
-    return NodeFailed(f"The MCP server did not do it: {said}"[:2000], error=FAILED)
+    return NodeFailed(hidden(f"The MCP server did not do it: {said}")[:2000], error=FAILED)
 
 
 def _causes(error: BaseException) -> list[BaseException]:

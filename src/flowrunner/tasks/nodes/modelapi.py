@@ -79,8 +79,17 @@ def _openai_answer(raw: JSONObject, question: Question) -> JSONObject:
     message = choices[0]["message"]
     calls = [_call(one["id"], one["function"]["name"], one["function"]["arguments"]) for one in message.get("tool_calls") or ()]
     usage = raw.get("usage") or {}
-    used = {name: usage.get(name, 0) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
-    return _answered(raw, choices, used, message.get("content") or "", calls)
+    used = {name: usage.get(name) or 0 for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
+    return _answered(raw, choices, used, _text(message.get("content")), calls)
+
+
+def _text(content: JSONValue) -> str:
+    """What a message says: a text, or as some servers write it, a list of parts. Raises TypeError for anything else."""
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if part["type"] == "text")
+    if content is not None and not isinstance(content, str):
+        raise TypeError("content")
+    return content or ""
 
 
 def _anthropic_request(question: Question) -> JSONObject:
@@ -132,7 +141,7 @@ def _anthropic_answer(raw: JSONObject, question: Question) -> JSONObject:
     if question.schema is not None and not question.tools and calls:
         content, calls = dumps(calls[0]["arguments"]), []
     usage = raw.get("usage") or {}
-    asked, given = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
+    asked, given = usage.get("input_tokens") or 0, usage.get("output_tokens") or 0
     used = {"prompt_tokens": asked, "completion_tokens": given, "total_tokens": asked + given}
     reason = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}.get(
         raw.get("stop_reason") or "", raw.get("stop_reason")

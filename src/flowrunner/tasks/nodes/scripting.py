@@ -9,9 +9,20 @@ from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.embedded import expressions_of
 from flowrunner.ports.secrets import OF_ENVIRONMENTS, SecretSource
 from flowrunner.ports.tasks import Level, log
-from flowrunner.tasks.javascript.calls import SCRIPT_ERROR, ListSecrets, ReadSecret, ScriptCall, ScriptFailed, ScriptLimits, ScriptOutcome, ScriptScope
+from flowrunner.tasks.javascript.calls import (
+    CUT,
+    MOST_MESSAGE,
+    SCRIPT_ERROR,
+    ListSecrets,
+    ReadSecret,
+    ScriptCall,
+    ScriptFailed,
+    ScriptLimits,
+    ScriptOutcome,
+    ScriptScope,
+)
 from flowrunner.tasks.nodes.kind import NodeCall, NodeFailed
-from flowrunner.tasks.secrecy import expose, hidden, names_in
+from flowrunner.tasks.secrecy import expose, hidden, hidden_end, names_in
 
 NO_LIMITS = ScriptLimits()
 
@@ -58,14 +69,14 @@ class Scripting:
         try:
             return await self._scripts.run(ScriptCall(source=source, scope=self.scope(call, names, limits)))
         except ScriptFailed as error:
-            raise NodeFailed(error.cause, error=error.error) from None
+            raise _failed(error) from None
 
     async def fill(self, call: NodeCall, value: JSONObject, *, skip: Collection[str] = ()) -> JSONObject:
         """`value` with its expressions evaluated, but for its members in `skip`. Raises NodeFailed."""
         try:
             filled = await self._scripts.fill(value, self.scope(call), skip=skip)
         except ScriptFailed as error:
-            raise NodeFailed(error.cause, error=error.error) from None
+            raise _failed(error) from None
         return filled if isinstance(filled, dict) else value
 
     def scope(self, call: NodeCall, names: Mapping[str, JSONValue] | None = None, limits: ScriptLimits | None = None) -> ScriptScope:
@@ -101,7 +112,13 @@ class Scripting:
 
 
 def _heard(level: Level, message: str) -> None:
-    log(level, hidden(message))
+    log(level, f"{hidden_end(message[:-1])}{CUT}" if message.endswith(CUT) else hidden(message))
+
+
+def _failed(error: ScriptFailed) -> NodeFailed:
+    if len(error.message) >= MOST_MESSAGE:
+        error.message = hidden_end(error.message)
+    return NodeFailed(error.cause, error=error.error)
 
 
 def names_of(call: NodeCall) -> dict[str, JSONValue]:

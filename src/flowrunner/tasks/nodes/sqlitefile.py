@@ -110,7 +110,7 @@ class SqliteFile:
                     connection.close()
             except NodeFailed:
                 raise
-            except (apsw.Error, OSError) as error:
+            except (apsw.Error, OSError, OverflowError, UnicodeError, KeyError) as error:
                 raise _failure(error, bounds) from None
 
         return await self._threads.run(whole, stopped.set)
@@ -198,7 +198,7 @@ def _value(value: JSONValue) -> JSONValue:
     return dumps(value) if isinstance(value, list | dict) else value
 
 
-def _failure(error: apsw.Error | OSError, bounds: Bounds) -> NodeFailed:
+def _failure(error: Exception, bounds: Bounds) -> NodeFailed:
     match error:
         case apsw.InterruptError():
             return NodeFailed(f"The statements took longer than {bounds.seconds:g} s.", error=TIMEOUT)
@@ -211,6 +211,14 @@ def _failure(error: apsw.Error | OSError, bounds: Bounds) -> NodeFailed:
             return NodeFailed(text, error=DATABASE_ERROR)
         case apsw.BindingsError():
             return bad(f"The arguments do not fit the query: {error}.")
+        case KeyError():
+            return bad(f"The arguments do not fit the query: there is none with the name {str(error.args[0])!r}. Names are given without the sign before them.")
+        case OverflowError():
+            return bad("The arguments do not fit the query: SQLite's whole numbers have 64 bits. Give a larger one as a text.")
+        case UnicodeDecodeError():
+            return NodeFailed("A text in the database is not UTF-8. Read it as bytes: CAST(... AS BLOB).", error=DATABASE_ERROR)
+        case UnicodeError():
+            return bad("The query or an argument has half of a character.")
         case OSError():
             return NodeFailed(f"The database's file cannot be used: {error.strerror}.", error=DATABASE_ERROR)
     return NodeFailed(str(error), error=DATABASE_ERROR)

@@ -3,7 +3,7 @@
 Parameters: ``{"params", "input", "results", "shared", "variables", "execution", "hooks", "language"}``; the result is
 ``{"output", "action"}``, and ``"shared"`` when a script changed it. Actions that are listed in ``"failing"`` fail the attempt, those in
 ``"again": {"actions", "retries"}`` all but the last one, where the kind itself picks them and no hook; so does a change of ``"shared"`` with
-``"reads_shared"``. With ``"made"``, a
+``"reads_shared"``, and a secret in the output with ``"openly"``, where it would be used as stars. With ``"made"``, a
 result that there is already, only the hooks run.
 The parameters of a flow's node have expressions, which are evaluated here, where secrets can be read.
 """
@@ -23,6 +23,7 @@ from flowrunner.tasks.javascript.calls import SCRIPT_ERROR, ScriptOutcome
 from flowrunner.tasks.nodes.kind import INVALID_PARAMETERS, NodeCall, NodeFailed, NodeKind, NodeResult
 from flowrunner.tasks.nodes.scripting import Scripting
 from flowrunner.tasks.nodes.table import NodeTable
+from flowrunner.tasks.secrecy import SECRET_NOT_ALLOWED, hidden
 
 UNKNOWN_KIND = "FlowRunner.UnknownKind"
 UNSHARED = "Workflows have no 'shared': what the script put there is gone. Return it, and map it to a variable with 'output'."
@@ -102,10 +103,13 @@ class NodeTask(TaskHandler):
 
 
 def _judged(result: NodeResult, parameters: JSONObject) -> NodeResult:
-    """The result. Raises NodeFailed when its action is one that counts as a failure, or when it changed what it may only read."""
+    """The result. Raises NodeFailed when its action is one that counts as a failure, when it changed what it may only read, or holds a secret and must not."""
     if result.shared is not None and parameters.get("reads_shared") is True:
         said = "'shared' can only be read in batches that run at once, for the last one would win. Return the value, or take a strategy of one after another."
         raise NodeFailed(said, error=SCRIPT_ERROR)
+    if parameters.get("openly") is True and hidden(shown := dumps(result.output)) != shown:
+        said = "The parameters hold a secret, which a history would keep. Read the secret where it is used: another flow of the account can read it by itself."
+        raise NodeFailed(said, error=SECRET_NOT_ALLOWED)
     failing = parameters.get("failing")
     return _ended(result, failing if isinstance(failing, list) else [])
 
