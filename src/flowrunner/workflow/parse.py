@@ -73,7 +73,8 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
         found.error(("maxConcurrency",), "'maxConcurrency' must be 1 or more.", INVALID_VALUE)
     work, ids = graph_of(compiling, steps, ("steps",), limit=limit)
     timeout = compiling.milliseconds(given["timeout"], ("timeout",), unit="s", limit=True) if "timeout" in given else None
-    root = State(name=ROOT, kind="Parallel", work=work, language="JSONata", output=Ended(ids))
+    # What the run was given would be written down again at each state within: expressions know it from their context.
+    root = State(name=ROOT, kind="Parallel", work=work, language="JSONata", discards_input=True, output=Ended(ids))
     return Program(
         root=Branch(start_at=ROOT, states={ROOT: root}),
         language="JSONata",

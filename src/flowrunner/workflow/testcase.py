@@ -170,7 +170,7 @@ def _verdict() -> tuple[State, State]:
 
 
 def _stage(name: str, work: GraphWork) -> State:
-    return State(name=name, kind="Parallel", work=work, language="JSONata", output=Constant(None))
+    return State(name=name, kind="Parallel", work=work, language="JSONata", discards_input=True, output=Constant(None))
 
 
 def _skipped(given: JSONObject) -> Branch:
