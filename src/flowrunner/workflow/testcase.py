@@ -84,6 +84,7 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
         variables=merged_variables(embedded.get("variables", {}), own),
         steps=sum(map(labelled, (before, part.work, after))) if runs else 0,
         timeout_milliseconds=_timeout(compiling, given),
+        verdict="status",
         comment=given.get("objective") or given.get("description"),
     )
 
