@@ -134,3 +134,21 @@ async def test_all_steps_were_skipped(world):
     for name, steps, status in (("skipped", [off], "skipped"), ("failed", [off, on], "failed")):
         await world.keep(name, type="steps", steps=steps, assertions=asserted)
         assert (await world.executed(name))[0]["status"] == status
+
+
+async def test_a_skipped_test_has_not_passed(world):
+    """Neither in its history, which a store lists without outputs, nor in what is made of that: off and on it would be flaky otherwise."""
+    off = {"id": "off", "disabled": True, "type": "transform", "config": {"script": "return {v: 1}"}}
+    await world.keep("t", type="steps", steps=[off], assertions=[])
+    await world.keep("switched", type="http", http={"url": f"{world.url}/gone"}, assertions=[{"type": "json_path", "path": "a", "equals": 1}])
+    came_out = []
+    for status in ("inactive", "active", "inactive", "active"):
+        await world.ask("PUT", "/tests/switched", {"status": status})
+        came_out.insert(0, (await world.executed("switched"))[0]["status"])
+    await world.executed("t")
+    assert [result["status"] for result in await world.ask("GET", "/tests/t/history")] == ["skipped"]
+    assert [result["status"] for result in await world.ask("GET", "/tests/switched/history")] == came_out
+    assert came_out[1::2] == ["skipped", "skipped"]
+    assert await world.ask("GET", "/tests/flaky") == []
+    found = await world.ask("POST", "/tests/advanced-search", {"successRateMin": 1})
+    assert found["data"] == []

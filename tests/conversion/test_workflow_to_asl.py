@@ -147,6 +147,14 @@ def test_groups_and_branches(n, broken):
     )
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_an_empty_list_of_branches_beside_a_condition(n):
+    """Counts as not there: the condition decides."""
+    either = {"type": "branch", "branches": [], "condition": "{{n}} == 1", "children": [task(id="y")], "elseChildren": [task(id="e")]}
+    ran = same({"steps": {"b": either}}, "workflow", "asl", {"variables": {"n": n}}, lambda state, called, attempt: {"v": state})
+    assert [state for _, state, _ in ran.calls] == ["y" if n == 1 else "e"]
+
+
 ONE_BY_ONE = {"maxConcurrency": 1, "steps": {"c": task(dependsOn=["b", "a"]), "b": task(output={"n": "v"}), "d": task(dependsOn=["b"]), "a": task()}}
 
 

@@ -15,6 +15,7 @@ from flowrunner.api.authoring import Authoring, Caller, by_of, lines_of, listed,
 from flowrunner.api.contract import CURSOR, LIMIT, PAGED, Contract, Parameter
 from flowrunner.api.filters import level_of, statuses_of
 from flowrunner.api.identify import RUNS_READ
+from flowrunner.core.variables import is_variable
 from flowrunner.engine.live import arn_of, name_of
 from flowrunner.errors import NotFound
 from flowrunner.identity.permissions import Permission
@@ -215,9 +216,10 @@ async def _first_variables(definitions: DefinitionStore | None, head: Head) -> d
     """The variables that a run began with: its environment's, its definition's over them, and those of its input over both."""
     revision = None if definitions is None else await definitions.revision(head.revision)
     own = loads(revision.definition) if revision is not None and revision.settings.get("format") in ("workflow", "test") else {}
+    embedded = own.get("workflowDef") if isinstance(own, dict) else None  # of a test case
     given = loads(head.input)
     found: dict[str, Any] = {}
-    for level, name in ((given, "environment"), (own, "variables"), (given, "variables")):
+    for level, name in ((given, "environment"), (embedded, "variables"), (own, "variables"), (given, "variables")):
         members = level.get(name) if isinstance(level, dict) else None
         found |= members if isinstance(members, dict) else {}
-    return {name: value for name, value in found.items() if "." not in name}  # those with a dot are the server's own
+    return {name: value for name, value in found.items() if is_variable(name)}

@@ -7,6 +7,7 @@ from typing import Literal
 
 from flowrunner.core.records import Record
 from flowrunner.core.resource import Resource
+from flowrunner.jsonvalue import JSONValue
 from flowrunner.lang.dynamic import SecretPlace
 
 
@@ -49,13 +50,14 @@ Command = RunAttempt | CancelAttempt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How an execution ended."""
+    """How an execution ended; `verdict` is what its program's `verdict` names in the output."""
 
     status: Literal["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
     at: int
     output: str | None = None
     error: str | None = None
     cause: str | None = None
+    verdict: JSONValue = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -222,7 +222,9 @@ class Machine:
         assert ended.output is not None  # noqa: S101 - Ended has one or the other
         output = ended.output.text
         run.record(ended.scope, "ExecutionSucceeded", "executionSucceededEventDetails", text_detail("output", output))
-        run.outcome = run.step.outcome = Outcome(status="SUCCEEDED", at=run.now, output=output)
+        told, value = run.program.verdict, None if run.program.verdict is None else ended.output.value
+        verdict = value.get(told) if told is not None and isinstance(value, dict) else None
+        run.outcome = run.step.outcome = Outcome(status="SUCCEEDED", at=run.now, output=output, verdict=verdict)
 
     def _finish_failed(self, failure: Failure) -> None:
         run = self._run

@@ -347,6 +347,7 @@ class Program:
     With `notes` the log also tells what authors of flows and workflows follow (core/notes.py): nodes, variables, loops. `variables` are those
     that an execution begins with. With `shares_variables` every state assigns to the execution, not to its own branch, and the members of the
     input's ``variables`` come first. `steps` is the number of labelled nodes of a graph: with it, progress is the share of them that has ended. `timeout_milliseconds` is the longest an execution may take.
+    `verdict` is the member of its output that tells how it came out where success does not (test cases): lists, which have no outputs, show that.
     """
 
     root: Branch
@@ -356,6 +357,7 @@ class Program:
     steps: int = 0
     language: Language = "JSONPath"
     timeout_milliseconds: int | None = None
+    verdict: str | None = None
     comment: str | None = None
     version: str = "1.0"
     variable_references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

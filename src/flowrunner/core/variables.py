@@ -11,6 +11,7 @@ from flowrunner.core.run import Run
 from flowrunner.core.scope import Scope
 from flowrunner.errors import ExpressionError, InvalidDocument
 from flowrunner.jsonvalue import JSONObject, JSONValue, Payload, dumps, loads
+from flowrunner.lang.braces.values import strictly_equal
 
 ENVIRONMENT = "environment"  # the member of a run's input with the variables of its environment
 ENVIRONMENT_SECRETS = "environment.secrets"  # there: the names of its secret variables to names of secrets. Only the server writes it
@@ -128,5 +129,5 @@ def _note(run: Run, scope: Scope, target: Scope, made: Exit) -> None:
                     variable_changed(run, scope, str(gone), "delete", old=known[gone], new=None)
         elif name not in known:
             variable_changed(run, scope, name, "create", old=None, new=value)
-        elif known[name] != value or type(known[name]) is not type(value):
+        elif known[name] != value or type(known[name]) is not type(value) or not strictly_equal(known[name], value):
             variable_changed(run, scope, name, "update", old=known[name], new=value)

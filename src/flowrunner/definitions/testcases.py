@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from flowrunner.jsonvalue import dumps, loads
-from flowrunner.ports.executions import Head
+from flowrunner.ports.executions import VERDICT, Head
 
 TEST, GROUP, BATCH = "test", "test-group", "test-result"
 PREFIX = "test/"  # of the names of machines of test cases
@@ -145,7 +145,7 @@ def result_of(head: Head) -> Result:
     if head.status in ("RUNNING", "PENDING_REDRIVE"):
         outcome = "running"
     elif head.status == "SUCCEEDED":
-        outcome = "skipped" if _is_skipped(head.output) else "passed"
+        outcome = "skipped" if _is_skipped(head) else "passed"
     elif head.status == "ABORTED":
         outcome = "skipped"
     elif head.error == ASSERTION_FAILED:
@@ -155,9 +155,12 @@ def result_of(head: Head) -> Result:
     return Result(id=head.id, test=head.machine.removeprefix(PREFIX), outcome=outcome, started_at=head.started_at, ended_at=head.stopped_at, error=said)
 
 
-def _is_skipped(output: str | None) -> bool:
-    """Whether the output of a test case, where it is there, says that nothing was tested."""
-    value = None if output is None else loads(output)
+def _is_skipped(head: Head) -> bool:
+    """Whether nothing was tested: by the verdict; of an execution of an earlier release by the output, which lists leave out."""
+    extra = None if head.extra is None else loads(head.extra)
+    if isinstance(extra, dict) and VERDICT in extra:
+        return bool(extra[VERDICT] == "skipped")
+    value = None if head.output is None else loads(head.output)
     return isinstance(value, dict) and value.get("status") == "skipped"
 
 

@@ -14,8 +14,8 @@ from flowrunner.core.facts import Fact
 from flowrunner.core.machine import Machine, OpenAttempt
 from flowrunner.engine.dispatch import Dispatcher
 from flowrunner.engine.live import Live, Message, extra_of
-from flowrunner.jsonvalue import dumps
-from flowrunner.ports.executions import Head
+from flowrunner.jsonvalue import JSONValue, dumps, loads
+from flowrunner.ports.executions import VERDICT, Head
 from flowrunner.ports.tasks import TaskCall, TaskHandler
 
 PLACED = "placed"
@@ -67,6 +67,12 @@ def owner_and_extra(live: Live, node: str, *, more: bool) -> tuple[str | None, s
 def unplaced(head: Head) -> str | None:
     """The `extra` of an execution that nobody has in hand."""
     return _extra(head, None)
+
+
+def extra_at_end(head: Head, verdict: JSONValue) -> str | None:
+    """The `extra` of an execution that has ended, with its verdict where it has one."""
+    left = unplaced(head)
+    return left if verdict is None else dumps({**({} if left is None else loads(left)), VERDICT: verdict})
 
 
 def _extra(head: Head, attempts: dict[str, set[int]] | None) -> str | None:

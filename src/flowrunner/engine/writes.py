@@ -10,7 +10,7 @@ from flowrunner.core import records as record_codec
 from flowrunner.core.commands import CancelAttempt, RunAttempt, Step
 from flowrunner.core.facts import AttemptStarted, Fact
 from flowrunner.engine.live import Live
-from flowrunner.engine.ownership import owner_and_extra, unplaced
+from flowrunner.engine.ownership import extra_at_end, owner_and_extra
 from flowrunner.ports.executions import ActivityTask, Chunk, Delivery, Head, StepWrite
 
 # A snapshot replaces the facts before it. It is taken when replaying them would cost about as much as reading it: after
@@ -58,7 +58,7 @@ def _head(live: Live, step: Step, node: str) -> Head:
             cause=outcome.cause,
             stopped_at=outcome.at,
             owner=None,
-            extra=unplaced(live.head),
+            extra=extra_at_end(live.head, outcome.verdict),
             wake_at=None,
             last_seq=machine.last_seq,
         )

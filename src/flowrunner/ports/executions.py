@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"]
+VERDICT = "verdict"  # the member of a head's `extra` that tells how an execution came out where its status does not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,5 +28,6 @@ HINTS: Mapping[str, str] = {
     "MISSING_DEPENDENCY": "Name a step of the same level.",
     "CYCLIC_DEPENDENCY": "Take one of these dependencies out.",
     "SECRET_IN_EXPRESSION": "Give the secret a member of its own.",
+    "SECRET_NOT_READ": "Name the secret in the config of the step that sends it.",
     "SCRIPT_IS_NOT_FILLED": "Read the variable by its name in the script.",
 }

@@ -17,6 +17,7 @@ from flowrunner.reading.wording import shown
 from flowrunner.workflow.fields import INVALID_VALUE
 from flowrunner.workflow.inputs import Seeing
 from flowrunner.workflow.order import MISSING_DEPENDENCY, Ended
+from flowrunner.workflow.secrets import warn_unread
 from flowrunner.workflow.templates import Constant
 
 INVALID_EXPRESSION = "INVALID_EXPRESSION"
@@ -106,6 +107,7 @@ class Compiling:
 
     def condition(self, value: JSONValue, place: Place) -> Template | None:
         """A compiled condition; None when it does not compile."""
+        self._check_secrets(value, place)
         try:
             return self._seeing(compile_condition(value, previous=self.previous))
         except ExpressionSyntaxError as error:
@@ -114,11 +116,16 @@ class Compiling:
 
     def template(self, value: JSONValue, place: Place, *, nulls: Places = nowhere) -> Template:
         """A compiled value; what leads nowhere is null at the places of `nulls`."""
+        self._check_secrets(value, place)
         try:
             return self._seeing(compile_braces(value, previous=self.previous, nulls=nulls))
         except ExpressionError as error:
             self.found.error((*place, *place_of(error)), error.message, INVALID_EXPRESSION, hint=error.remedy or "")
             return Constant(None)
+
+    def _check_secrets(self, value: JSONValue, place: Place) -> None:
+        if not self.found.failed:  # what is wrong with a secret that a task is to have was told
+            warn_unread(self.found, value, place)
 
     def milliseconds(self, value: JSONValue, place: Place, *, unit: str, limit: bool = False) -> int | None:
         """A duration, as a `limit` more than nothing; None when it is none."""

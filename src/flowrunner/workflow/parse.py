@@ -19,6 +19,7 @@ from flowrunner.workflow import structure, tasks, waiting
 from flowrunner.workflow.compiling import Compiling, Lower
 from flowrunner.workflow.fields import INVALID_VALUE, MISSING_FIELD, WORKFLOW, read_object
 from flowrunner.workflow.members import IGNORED
+from flowrunner.workflow.secrets import warn_unread
 from flowrunner.workflow.steps import TASK, graph_of
 from flowrunner.workflow.templates import Ended
 
@@ -73,7 +74,8 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
         found.error(("maxConcurrency",), "'maxConcurrency' must be 1 or more.", INVALID_VALUE)
     work, ids = graph_of(compiling, steps, ("steps",), limit=limit)
     timeout = compiling.milliseconds(given["timeout"], ("timeout",), unit="s", limit=True) if "timeout" in given else None
-    root = State(name=ROOT, kind="Parallel", work=work, language="JSONata", output=Ended(ids))
+    # What the run was given would be written down again at each state within: expressions know it from their context.
+    root = State(name=ROOT, kind="Parallel", work=work, language="JSONata", discards_input=True, output=Ended(ids))
     return Program(
         root=Branch(start_at=ROOT, states={ROOT: root}),
         language="JSONata",
@@ -87,10 +89,13 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
 
 
 def check_variables(found: Findings, variables: Mapping[str, JSONValue], place: Place) -> None:
-    """Say which names expressions could not reach."""
+    """Say which names expressions could not reach, and which values are no secrets though they look so."""
     for name in variables:
         if not is_variable(name):
             found.error((*place, name), wrong_name(name), INVALID_VALUE)
+        elif not name:
+            found.refuse((*place, name), "The name of a variable is empty.", INVALID_VALUE, hint="Give it a name, such as userId.")
+    warn_unread(found, variables, place)
 
 
 def check_environment(found: Findings, given: JSONObject, place: Place) -> None:

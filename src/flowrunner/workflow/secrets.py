@@ -9,8 +9,10 @@ from flowrunner.lang.dynamic import SecretPlace, secret_places
 from flowrunner.reading.findings import Findings, Place
 
 MIXED = "SECRET_IN_EXPRESSION"
+NOT_READ = "SECRET_NOT_READ"
 _SECRET = re.compile(r"\{\{\s*secrets\.(?P<name>[A-Za-z0-9_/+=@-]+)(?:\.(?P<path>[A-Za-z0-9_.-]+))?\s*\}\}")
 _MENTION = re.compile(r"\{\{[^{}]*\bsecrets\b[^{}]*\}\}")
+_LEFT = re.compile(r"\{\{[^{}]*?(?<![\w.$-])(?P<name>secrets\.\w[\w.-]*)")
 _OTHER = re.compile(r"\{\{(?!resolve:)")
 
 
@@ -29,6 +31,19 @@ def with_references(found: Findings, value: JSONValue, place: Place) -> JSONValu
     elif _OTHER.search(text):
         found.error(place, "A text with a secret has no other expressions: put them into another member, or into a variable.", MIXED)
     return text
+
+
+def warn_unread(found: Findings, value: JSONValue, place: Place) -> None:
+    """Say where a secret is named that no task will resolve: the expression leads nowhere there."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            warn_unread(found, part, (*place, key))
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            warn_unread(found, part, (*place, index))
+    elif isinstance(value, str) and (left := _LEFT.search(value)) is not None:
+        said = f"'{left['name']}' leads nowhere here: secrets are known to the config of steps that work outside, and to what a request asserts."
+        found.warning(place, said, NOT_READ)
 
 
 def _reference(match: re.Match[str]) -> str:

@@ -198,6 +198,8 @@ def _kept(compiling: Compiling, step: Step, shape: Template | None) -> Kept:
     for place, name, source in sources_of(compiling, step):
         if "." in name:
             compiling.found.error(place, f"The name of a variable has no dots: '{name}'.", INVALID_VALUE)
+        if not name:
+            compiling.found.refuse(place, "The name of a variable is empty.", INVALID_VALUE, hint="Give it a name, such as userId.")
         if name.startswith("$"):
             compiling.found.refuse(place, f"The name of a variable does not begin with $: '{name}'.", INVALID_VALUE)
         if name in compiling.hidden:

@@ -84,6 +84,7 @@ def _program(compiling: Compiling, given: JSONObject) -> Program | None:
         variables=merged_variables(embedded.get("variables", {}), own),
         steps=sum(map(labelled, (before, part.work, after))) if runs else 0,
         timeout_milliseconds=_timeout(compiling, given),
+        verdict="status",
         comment=given.get("objective") or given.get("description"),
     )
 
@@ -170,7 +171,7 @@ def _verdict() -> tuple[State, State]:
 
 
 def _stage(name: str, work: GraphWork) -> State:
-    return State(name=name, kind="Parallel", work=work, language="JSONata", output=Constant(None))
+    return State(name=name, kind="Parallel", work=work, language="JSONata", discards_input=True, output=Constant(None))
 
 
 def _skipped(given: JSONObject) -> Branch:

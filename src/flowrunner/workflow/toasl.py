@@ -19,7 +19,7 @@ from flowrunner.reading.machines import reached
 from flowrunner.workflow.arrangement import DEEPEST, Arrangement, Chain, Fork, One, Tangled, TooDeep, arranged, in_turn, steps_in, width
 from flowrunner.workflow.aslloops import loop_states
 from flowrunner.workflow.aslsteps import NAME_CHARACTERS, WHOLE_SECONDS, States, StepWriter, failing, refuse
-from flowrunner.workflow.compiling import Compiling, Step
+from flowrunner.workflow.compiling import Compiling, Step, is_there
 from flowrunner.workflow.fields import DEFAULT
 from flowrunner.workflow.jsonata import Untranslatable, Writer
 from flowrunner.workflow.parse import LOWERS
@@ -312,7 +312,7 @@ def _children_of(given: JSONObject) -> list[JSONValue]:
 def _cases(step: Step) -> list[tuple[JSONValue, Place, str, JSONValue, Place]]:
     """The ways of a branch in the order in which they are asked: condition (None: always), its place, label, steps, their place."""
     value, place = step.member("branches")
-    if value is None:
+    if not is_there(value):
         condition, at = step.member("condition")
         ways = [(condition, at, "true", *step.member("children")), (None, at, "false", *step.member("elseChildren"))]
         return [

@@ -47,7 +47,10 @@ class Literal(Node):
 
 @dataclass(frozen=True, slots=True)
 class Name(Node):
-    """A variable, else the output of the step with that id. ``nodes`` is all steps, ``$loopIndex`` and its like are variables of the loop."""
+    """A variable, else the output of the step with that id. ``nodes`` is all steps, ``$loopIndex`` and its like are variables of the loop.
+
+    ``input`` is what the execution was given.
+    """
 
     name: str
 
@@ -64,6 +67,8 @@ class Name(Node):
         if isinstance(kept, dict) and "output" in kept:  # the output of a step by the step's id alone
             return kept["output"]
         states = environment.states
+        if name == "input" and isinstance(environment.context, dict):
+            return environment.context["Execution"]["Input"]
         if name in ("input", "result") and isinstance(states, dict) and name in states:
             return states[name]
         raise Unresolved(self.name)
