@@ -6,6 +6,7 @@ import pytest
 from accountsworld import NONE, ONE, OPERATOR, PASSWORD, TWO, accounts_world
 
 from flowrunner.identity.permissions import Permission, Role, role_permissions
+from flowrunner.ports.documents import SYSTEM
 
 OWNER, ADMIN, EDITOR, VIEWER, WORKER = ((ONE, role) for role in Role)
 NEW = {"username": "eve", "password": PASSWORD}
@@ -498,3 +499,13 @@ async def test_the_log_is_paged(world):
     for wrong in ("x", "-1", "²", "9" * 30):
         assert (await world("GET", f"/accounts/{ONE}/audit?after={wrong}", token=ADMIN)).status_code == 400
     assert (await world("GET", f"/accounts/{ONE}/audit", token=EDITOR)).status_code == 403
+
+
+async def test_names_without_end(world):
+    """A log-in under a name that nobody can have is refused as any other, and little is kept of it: not in the memory of failures, not in the log."""
+    for length in (129, 500_000, 1024 * 1024 - 60):
+        answer = await world("POST", "/login", {"username": "n" * length, "password": "x"})
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    entries = await world.identity.audit.page(SYSTEM)
+    assert [(entry.action, entry.result) for entry in entries] == [("login", "failed")] * 3
+    assert max(len(entry.who) + len(entry.target) for entry in entries) < 300

@@ -12,6 +12,7 @@ import binascii
 import hmac
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from flowrunner.clock import Clock
@@ -25,7 +26,7 @@ from flowrunner.identity.passwords import Passwords
 from flowrunner.identity.permissions import role_permissions
 from flowrunner.identity.principal import Actor, Principal
 from flowrunner.identity.tokens import PREFIX, Randomness, read_token
-from flowrunner.identity.users import Users, permissions_of
+from flowrunner.identity.users import LONGEST_NAME, Users, permissions_of
 from flowrunner.ports.documents import SYSTEM
 
 Key = TypeVar("Key")
@@ -97,11 +98,14 @@ class Gate:
 
     async def password(self, username: str, password: str, actor: Actor) -> Kept[User]:
         """The user of this name and password. Raises Overloaded; failures are counted and noted in the audit log."""
+        if len(username) > LONGEST_NAME:  # nobody's: what is remembered and written down of a stranger's text has an end
+            username = username[: LONGEST_NAME + 1]
+            actor = replace(actor, name=f"user:{username}")
         self._backoff.admit(username, actor.address)
         kept = await self._users.named(username)
         if not await self._passwords.check(None if kept is None else kept.entry.password, password) or kept is None:
             self._backoff.failed(username, actor.address)
-            await self._audit.refused(SYSTEM if kept is None else kept.account, actor, "login", username[:128], result="failed")
+            await self._audit.refused(SYSTEM if kept is None else kept.account, actor, "login", username, result="failed")
             raise Unauthenticated("The user name or the password is wrong.")
         self._backoff.succeeded(username, actor.address)
         await self._users.rehash(kept, password)
