@@ -123,8 +123,10 @@ class Gate:
         now = self._clock.monotonic()
         known = self._keys.get(key)
         if known is None or known[0] <= now:
+            unchanged = self.changed
             known = (now + REMEMBERED_SECONDS, await self._credentials.of_access_key(key))
-            _remember(self._keys, key, known)
+            if self.changed is unchanged:  # what was read before a change must not be remembered after it
+                _remember(self._keys, key, known)
         found = known[1]
         return None if found is None or self._expired(found.principal) else found
 
@@ -136,6 +138,11 @@ class Gate:
             await self._credentials.used_access_key(key)
 
     # --- open sockets
+
+    async def check(self, principal: Principal) -> None:
+        """Ask the store itself before something lasting is issued: what is remembered of a credential may have ended elsewhere. Raises Unauthenticated."""
+        if not await self.still(principal):
+            raise Unauthenticated("The credential is no longer good.")
 
     async def still(self, principal: Principal) -> bool:
         """Whether a caller who was let in would be let in now."""
@@ -197,8 +204,10 @@ class Gate:
         if known is not None and known[0] > now:
             principal = known[1]
         else:
+            unchanged = self.changed
             principal = await find()
-            _remember(self._remembered, key, (now + REMEMBERED_SECONDS, principal))
+            if self.changed is unchanged:  # as above
+                _remember(self._remembered, key, (now + REMEMBERED_SECONDS, principal))
         if self._expired(principal):
             raise Unauthenticated("The credential has expired.")
         return principal
