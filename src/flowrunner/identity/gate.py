@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import hmac
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
 from flowrunner.clock import Clock
-from flowrunner.errors import Unauthenticated
+from flowrunner.errors import AccessDenied, Unauthenticated
 from flowrunner.identity.audit import AuditLog
 from flowrunner.identity.backoff import Backoff
 from flowrunner.identity.credentials import AccessKey, Credentials
@@ -110,6 +111,17 @@ class Gate:
         self._backoff.succeeded(username, actor.address)
         await self._users.rehash(kept, password)
         return kept
+
+    @contextlib.contextmanager
+    def guessed(self, username: str, actor: Actor) -> Iterator[None]:
+        """A password is asked for within: AccessDenied counts as a failed log-in. Raises Overloaded after too many."""
+        self._backoff.admit(username, actor.address)
+        try:
+            yield
+        except AccessDenied:
+            self._backoff.failed(username, actor.address)
+            raise
+        self._backoff.succeeded(username, actor.address)
 
     async def ticket(self, text: str) -> Principal:
         """A socket's ticket; it is used up."""
