@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import sys
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from aiohttp import web
 from nodes_calls import node_call
 
 from flowrunner.tasks.egress import EgressPolicy
@@ -135,3 +137,14 @@ async def test_without_the_extra(monkeypatch):
     with pytest.raises(NodeFailed, match=r"flowrunner\[mcp\]") as caught:
         await runner(connectionType="http", url="http://127.0.0.1:9/mcp")()
     assert caught.value.error == "FlowRunner.MissingExtra"
+
+
+async def test_a_compressed_answer_is_not_unpacked(stack, server):
+    """Nothing compressed is asked for, and what comes so all the same is refused unread: a few kilobytes could become gigabytes."""
+    packed = gzip.compress(b" " * 1_000_000)
+    server.answer = lambda request: web.Response(body=packed, headers={"Content-Type": "application/json", "Content-Encoding": "gzip"})
+    with pytest.raises(NodeFailed, match="compressed") as caught:
+        await runner(connectionType="http", url=f"{server.url}/mcp")()
+    assert caught.value.error == "FlowRunner.McpFailed"
+    assert server.requests
+    assert {headers["Accept-Encoding"] for _, _, headers, _ in server.requests} == {"identity"}
