@@ -15,6 +15,7 @@ from flowrunner.kinds.check import is_type, type_of
 from flowrunner.kinds.checks import ASSERTION_FAILED, COMPARISONS
 from flowrunner.tasks.nodes.kind import NodeFailed
 from flowrunner.tasks.nodes.reading import bad
+from flowrunner.tasks.secrecy import hidden
 
 MOST_ASSERTIONS = 1000
 MOST_PATTERN_CHARACTERS = 2000
@@ -223,5 +224,5 @@ def _message(kind: str, actual: JSONValue | Missing, expected: JSONValue, path: 
 
 
 def _shown(value: JSONValue) -> str:
-    text = dumps(value)
+    text = hidden(dumps(value))  # before it is cut: half of a secret would not be found
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

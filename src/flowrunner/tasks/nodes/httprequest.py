@@ -15,6 +15,7 @@ from flowrunner.tasks.nodes.assertions import MISSING, Checked, at, check, failu
 from flowrunner.tasks.nodes.kind import NodeCall, NodeFailed, NodeKind, NodeResult
 from flowrunner.tasks.nodes.reading import bad, listing, text
 from flowrunner.tasks.nodes.sending import request_of, send
+from flowrunner.tasks.secrecy import hidden
 
 HTTP_STATUS = "FlowRunner.HttpStatus"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110, 9.2.1: asking again changes nothing
@@ -101,7 +102,7 @@ def _step(call: NodeCall, answer: Response, body: JSONValue, raw: str) -> JSONOb
     expected = call.params.get("expectedStatus")
     judged = any(isinstance(one, dict) and one.get("type") == "status_code" for one in assertions) or _is_result(call, answer.status)
     if not (judged and expected is None) and not _is_expected(answer.status, expected):
-        said = f": {raw[:_SHOWN_CHARACTERS]}" if raw else ""
+        said = f": {hidden(raw)[:_SHOWN_CHARACTERS]}" if raw else ""
         raise NodeFailed(f"The server answered {answer.status} {answer.reason}{said}", error=HTTP_STATUS)
     response = {"statusCode": answer.status, "headers": _headers(answer), "body": body, "bodyRaw": raw}
     output = {**(body if isinstance(body, dict) else {}), "status": answer.status, "response": response}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,12 +22,16 @@ from flowrunner.tasks.nodes.command import Programs
 from flowrunner.tasks.nodes.kind import NodeCall, NodeFailed, NodeKind, NodeResult
 from flowrunner.tasks.nodes.reach import EGRESS_REFUSED
 from flowrunner.tasks.nodes.reading import Params, bad, choice, listing, mapping, seconds, text
+from flowrunner.tasks.secrecy import hidden
 
 FAILED, TOOL_FAILED, MISSING = "FlowRunner.McpFailed", "FlowRunner.McpToolFailed", "FlowRunner.MissingExtra"
 SECONDS = 60.0
 MOST_PAGES = 50
 _CONNECTIONS = {"cmd": "cmd", "stdio": "cmd", "http": "http", "sse": "sse"}
 _OPERATIONS = {name: name for name in ("listTools", "executeTool", "listResources", "readResource", "listPrompts", "getPrompt")}
+# The library logs what servers answer, which may repeat a secret. What matters of it is in the failure.
+for _name in ("mcp", "client"):  # the latter is what its sessions call themselves
+    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 _REFUSED_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 
 
@@ -134,7 +139,7 @@ async def _tool(client: Any, name: str, arguments: JSONObject) -> JSONObject:
     answer = await _dumped(client.call_tool(name, arguments))
     if answer.get("isError"):
         said = " ".join(str(one["text"]) for one in answer.get("content", ()) if one.get("type") == "text")
-        raise NodeFailed(f"The tool {name!r} failed: {said}"[:4000], error=TOOL_FAILED)
+        raise NodeFailed(hidden(f"The tool {name!r} failed: {said}")[:4000], error=TOOL_FAILED)
     return answer
 
 
@@ -166,7 +171,7 @@ def _failure(error: BaseException) -> BaseException:
             return NodeFailed(str(one), error=EGRESS_REFUSED)
     last = causes[-1]
     said = last.message if isinstance(last, FlowRunnerError) else str(last) or type(last).__name__
-    return NodeFailed(f"The MCP server did not do it: {said}"[:2000], error=FAILED)
+    return NodeFailed(hidden(f"The MCP server did not do it: {said}")[:2000], error=FAILED)
 
 
 def _causes(error: BaseException) -> list[BaseException]:
