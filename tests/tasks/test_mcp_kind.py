@@ -148,3 +148,35 @@ async def test_a_compressed_answer_is_not_unpacked(stack, server):
     assert caught.value.error == "FlowRunner.McpFailed"
     assert server.requests
     assert {headers["Accept-Encoding"] for _, _, headers, _ in server.requests} == {"identity"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LD_PRELOAD",
+        "BASH_ENV",
+        "BASH_FUNC_ls%%",
+        "ENV",
+        "PATH",
+        "PYTHONSTARTUP",
+        "PYTHONPATH",
+        "PERL5OPT",
+        "NODE_OPTIONS",
+        "JAVA_TOOL_OPTIONS",
+        "RUBYOPT",
+        "dyld_insert_libraries",
+    ],
+)
+async def test_variables_that_would_run_something_else(name):
+    """A definition chooses what an allowed program is told, not what else is run in its place."""
+    with pytest.raises(NodeFailed, match=f"cannot set '{name}'") as caught:
+        await runner(connectionType="cmd", command=sys.executable, args=[SERVER], env={"COLOUR": "red", name: "/tmp/x"})()
+    assert caught.value.error == "FlowRunner.InvalidParameters"
+
+
+@pytest.mark.parametrize("name", ["COLOUR", "API_KEY", "LDAP", "NODENAME", "ENVIRONMENT", "PATH_PREFIX"])
+async def test_other_variables_are_the_programs(name):
+    """What has a similar name is none of those."""
+    run = runner(connectionType="cmd", command=sys.executable, args=[SERVER], env={name: "red"})
+    found = (await run(operation="executeTool", toolName="environment"))["structuredContent"]
+    assert found.get("result", found)[name] == "red"
