@@ -53,3 +53,22 @@ async def test_the_largest_answer_fits(size):
     await kept.note({"type": "http.response.start", "status": 201, "headers": headers}, scope)
     await kept.note({"type": "http.response.body", "body": b"x" * size}, scope)
     assert (await store.documents.get(ONE, idempotency.KIND, "id") is not None) is (size == idempotency.MOST_BYTES)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/accounts/me/tokens", lambda long: {"name": long}),
+        ("POST", "/accounts/me/access-keys", lambda long: {"name": long}),
+        ("PUT", "/accounts/me", lambda long: {"name": long}),
+        ("POST", "/accounts", lambda long: {"name": long, "username": "eve", "password": PASSWORD}),
+        ("POST", "/accounts/me/structured-secrets/s", lambda long: {"schema": {"fields": {long: {}}}, "data": {}}),
+    ],
+)
+async def test_what_is_too_long_to_be_kept(method, path, body):
+    """Names and schemas have an end: beyond it they are refused with their place, and do not fill the store."""
+    async with accounts_world(registration="open") as world:
+        for size in (300_000, 1024 * 1024 - 200):
+            answer = await world(method, path, body("n" * size), token=(ONE, Role.OWNER))
+            assert answer.status_code == 400
+            assert answer.json()["errors"][0]["pointer"] in ("/name", "/schema")
