@@ -5,7 +5,9 @@ import asyncio
 import pytest
 from accountsworld import NONE, ONE, OPERATOR, PASSWORD, TWO, accounts_world
 
+from flowrunner.errors import Unauthenticated
 from flowrunner.identity.permissions import Permission, Role, role_permissions
+from flowrunner.ports.documents import SYSTEM
 
 OWNER, ADMIN, EDITOR, VIEWER, WORKER = ((ONE, role) for role in Role)
 NEW = {"username": "eve", "password": PASSWORD}
@@ -498,3 +500,53 @@ async def test_the_log_is_paged(world):
     for wrong in ("x", "-1", "²", "9" * 30):
         assert (await world("GET", f"/accounts/{ONE}/audit?after={wrong}", token=ADMIN)).status_code == 400
     assert (await world("GET", f"/accounts/{ONE}/audit", token=EDITOR)).status_code == 403
+
+
+async def test_names_without_end(world):
+    """A log-in under a name that nobody can have is refused as any other, and little is kept of it: not in the memory of failures, not in the log."""
+    for length in (129, 500_000, 1024 * 1024 - 60):
+        answer = await world("POST", "/login", {"username": "n" * length, "password": "x"})
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    entries = await world.identity.audit.page(SYSTEM)
+    assert [(entry.action, entry.result) for entry in entries] == [("login", "failed")] * 3
+    assert max(len(entry.who) + len(entry.target) for entry in entries) < 300
+
+
+async def test_a_log_in_that_has_ended_makes_nothing_that_lasts(world):
+    """Another server ended it, and this one remembers it for a moment: in that moment it gets no new token, no API token and no key pair."""
+    for method, path in (("POST", "/accounts/refresh-token"), ("POST", "/accounts/me/tokens"), ("POST", "/accounts/me/access-keys")):
+        token = (await world("POST", "/login", {"username": "one-editor", "password": PASSWORD})).json()["token"]
+        assert (await world("GET", "/accounts/me", token=token)).status_code == 200
+        await world.identity.users.end_logins(ONE, world.users[EDITOR], _server())
+        assert (await world(method, path, {}, token=token)).status_code == 401
+
+
+@pytest.mark.parametrize("ways", ["of_token", "of_access_key"])
+async def test_a_change_during_a_look_counts(world, monkeypatch, ways):
+    """A credential that was read before it was revoked, and let in after that, is not remembered: the next request is refused."""
+    credentials, gate = world.identity.credentials, world.identity.gate
+    issue, revoke, ask = {
+        "of_token": (credentials.issue_token, credentials.revoke_token, lambda one: gate.bearer(one.secret)),
+        "of_access_key": (credentials.issue_access_key, credentials.revoke_access_key, lambda one: gate.access_key(one.entry.id)),
+    }[ways]
+    issued = await issue(ONE, world.users[EDITOR], _server())
+    look, was_read, goes_on = getattr(credentials, ways), asyncio.Event(), asyncio.Event()
+
+    async def slow(given):
+        found = await look(given)
+        was_read.set()
+        await goes_on.wait()
+        return found
+
+    monkeypatch.setattr(credentials, ways, slow)
+    asked = asyncio.create_task(ask(issued))
+    await was_read.wait()
+    await revoke(ONE, issued.entry.id, _server())
+    gate.forget()
+    goes_on.set()
+    assert await asked is not None
+    if ways == "of_token":
+        with pytest.raises(Unauthenticated):
+            await ask(issued)
+    else:
+        assert await ask(issued) is None

@@ -155,3 +155,25 @@ async def test_scripts_list_the_names_of_secrets(served, ask):
     assert result["names"] == ["apiKey", "billing/key"]
     info = (await client.get("http://localhost/api/v1/accounts/me/secrets")).json()["secrets"]
     assert all(one["last_used"] is None for one in info)
+
+
+async def test_what_becomes_of_secrets_is_in_the_log(served, ask):
+    """Set and removed, however: by a change, by a variable in its place, with its environment, and with a webhook."""
+    application, client, _ = served
+    await ask("POST", "/environments", {"envId": "dev", "name": "Dev", "secretVariables": dict.fromkeys("abcd", VALUE)}, 201)
+    await ask("PUT", "/environments/dev", {"secretVariables": {"a": None}})
+    await ask("PUT", "/environments/dev/variables/b", {"value": "open", "secret": False})
+    await ask("DELETE", "/environments/dev/variables/c")
+    await ask("DELETE", "/environments/dev")
+    await ask("POST", "/workflows", {"workflowId": "w", "definition": STEPS}, 201)
+    hooks = "http://localhost/api/v1/webhooks"
+    body = {"url": "https://example.com/", "workflow_id": "w", "secret": "signing"}
+    one, two = [(await client.post(hooks, json=body)).json()["id"] for _ in range(2)]
+    assert (await client.put(f"{hooks}/{one}", json={**body, "secret": None})).status_code == 200
+    assert (await client.delete(f"{hooks}/{two}")).status_code == 204
+    found = [(entry.action, entry.target) for entry in await application.identity.audit.page("000000000000", limit=100)]
+    secrets = [(action, target) for action, target in found if action.startswith("secret.")]
+    assert secrets == [
+        *[("secret.set", f"environments/dev/{name}") for name in "abcd"], *[("secret.delete", f"environments/dev/{name}") for name in "abcd"],
+        ("secret.set", f"webhooks/{one}"), ("secret.set", f"webhooks/{two}"), ("secret.delete", f"webhooks/{one}"), ("secret.delete", f"webhooks/{two}"),
+    ]  # fmt: skip

@@ -215,6 +215,16 @@ def test_a_narrow_terminal_never_cuts_what_is_copied(monkeypatch, width, heading
     assert width < 60 or started in lines[1]
 
 
+def test_what_others_say_does_not_steer_the_terminal(folder):
+    """A cause comes from wherever a task has been: its control characters are shown as what they are."""
+    machine = {"StartAt": "A", "States": {"A": {"Type": "Fail", "Error": "Broken", "Cause": "see\x1b]0;title\x07\x9b2J\rnothing\nhere"}}}
+    (folder / "steer.asl.json").write_text(json.dumps(machine))
+    shown = flowrunner("run", "steer.asl.json", folder=folder)
+    assert shown.returncode == 1
+    assert "The run failed: Broken: see\\x1b]0;title\\x07\\x9b2J\\rnothing\nhere" in shown.stderr
+    assert not set("\x1b\x07\x9b\r") & set(shown.stderr + shown.stdout)
+
+
 def test_run_gives_up_after_its_time(folder):
     """--timeout bounds the waiting."""
     shown = flowrunner("run", "wait.asl.json", "--timeout", "1", folder=folder)

@@ -130,6 +130,40 @@ async def test_only_allowed_endpoints(endpoint):
     assert caught.value.error == "FlowRunner.EgressRefused"
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_are_not_followed(stack, server, status):
+    """Nor to an address in digits, which no resolver would be asked for: nothing arrives there."""
+    other = web.AppRunner(web.Application(), shutdown_timeout=0.1)
+    arrived = []
+
+    async def arrive(request):
+        arrived.append(request.path)
+        return web.json_response({})
+
+    other.app.router.add_route("*", "/{path:.*}", arrive)
+    await other.setup()
+    stack.push_async_callback(other.cleanup)
+    site = web.TCPSite(other, "127.0.0.1", 0)
+    await site.start()
+    port = site._server.sockets[0].getsockname()[1]
+    server.answer = lambda request: web.Response(status=status, headers={"Location": f"http://127.0.0.1:{port}/latest/meta-data"})
+    kind = DynamoKind(policy=EgressPolicy([server.url.removeprefix("http://")]), secrets=NoSecrets(), clock=SystemClock())
+    with pytest.raises(NodeFailed):
+        await kind.run(node_call(KEYS | {"endpoint": server.url, "table_name": "t", "operation": "get", "key": "a"}))
+    assert server.requests
+    assert arrived == []
+
+
+async def test_answers_have_an_end(server, monkeypatch):
+    """An answer that is larger than DynamoDB's are is not read to its end."""
+    monkeypatch.setattr("flowrunner.tasks.nodes.dynamohttp.MOST_BYTES", 100_000)
+    server.answer = lambda request: web.Response(text='{"Item": {"a": {"S": "' + "x" * 100_000 + '"}}}', content_type="application/x-amz-json-1.0")
+    kind = DynamoKind(policy=EgressPolicy([server.url.removeprefix("http://")]), secrets=NoSecrets(), clock=SystemClock())
+    with pytest.raises(NodeFailed, match="larger than 100000 bytes") as caught:
+        await kind.run(node_call(KEYS | {"endpoint": server.url, "table_name": "t", "operation": "get", "key": "a"}))
+    assert caught.value.error == "FlowRunner.DynamoDbError"
+
+
 async def test_the_servers_own_credentials_are_not_used(monkeypatch):
     """A definition without credentials gets none, whatever the server's environment has."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "operator")

@@ -127,8 +127,28 @@ async def test_a_log_in_is_needed():
 @pytest.mark.parametrize(
     "content",
     [b"", b"\xff\xfe", b"From: =?x?q?\r\n\r\n", b"Date: no\r\nContent-Type: text/plain; charset=none\r\n\r\n\xff", b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n",
+     b"To: " + b"(" * 5000 + b"\r\n\r\nx", b"Content-Type: message/rfc822\r\n\r\n" * 1000, b"Content-Type: text/plain; a*\r\n\r\nx", b"Content-Type: text/html\r\n\r\nbefore <![<![",
      b"To: (((((\r\nContent-Type: multipart/alternative\r\n\r\nx", b"Content-Transfer-Encoding: base64\r\n\r\n!!!", b"Subject: a\r\n b\xff\r\n\r\n<p>"],
 )  # fmt: skip
 def test_broken_mails(content):
     """A broken mail is read as far as it can be."""
     assert read_mail(content, body=True, preview=10)["subject"] is not None
+
+
+def test_parts_within_parts():
+    """Of a mail whose parts are nested without end the headers are read."""
+    parts = b"".join(b'--b%d\r\nContent-Type: multipart/mixed; boundary="b%d"\r\n\r\n' % (level, level + 1) for level in range(1500))
+    found = read_mail(b'Subject: deep\r\nContent-Type: multipart/mixed; boundary="b0"\r\n\r\n' + parts, body=True, preview=10)
+    assert (found["subject"], found["body"], found["attachments"], found["preview"]) == ("deep", "", [], "")
+
+
+def test_html_that_is_none():
+    """What stands before a declaration that cannot be read is shown."""
+    assert read_mail(b"Content-Type: text/html\r\n\r\n<p>before</p><![x<![", body=False, preview=100)["preview"] == "before"
+
+
+def test_headers_are_cut():
+    """A header is read up to a length: reading it takes the square of that."""
+    found = read_mail(b"Subject: " + b"a" * 50_000 + b"\r\nContent-Type: text/plain;" + b" a=b;" * 50_000 + b"\r\n\r\nhi", body=True, preview=0)
+    assert len(found["subject"]) == 4_000
+    assert found["body"] == "hi"

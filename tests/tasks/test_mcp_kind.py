@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import sys
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from aiohttp import web
 from nodes_calls import node_call
 
 from flowrunner.tasks.egress import EgressPolicy
@@ -135,3 +137,46 @@ async def test_without_the_extra(monkeypatch):
     with pytest.raises(NodeFailed, match=r"flowrunner\[mcp\]") as caught:
         await runner(connectionType="http", url="http://127.0.0.1:9/mcp")()
     assert caught.value.error == "FlowRunner.MissingExtra"
+
+
+async def test_a_compressed_answer_is_not_unpacked(stack, server):
+    """Nothing compressed is asked for, and what comes so all the same is refused unread: a few kilobytes could become gigabytes."""
+    packed = gzip.compress(b" " * 1_000_000)
+    server.answer = lambda request: web.Response(body=packed, headers={"Content-Type": "application/json", "Content-Encoding": "gzip"})
+    with pytest.raises(NodeFailed, match="compressed") as caught:
+        await runner(connectionType="http", url=f"{server.url}/mcp")()
+    assert caught.value.error == "FlowRunner.McpFailed"
+    assert server.requests
+    assert {headers["Accept-Encoding"] for _, _, headers, _ in server.requests} == {"identity"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LD_PRELOAD",
+        "BASH_ENV",
+        "BASH_FUNC_ls%%",
+        "ENV",
+        "PATH",
+        "PYTHONSTARTUP",
+        "PYTHONPATH",
+        "PERL5OPT",
+        "NODE_OPTIONS",
+        "JAVA_TOOL_OPTIONS",
+        "RUBYOPT",
+        "dyld_insert_libraries",
+    ],
+)
+async def test_variables_that_would_run_something_else(name):
+    """A definition chooses what an allowed program is told, not what else is run in its place."""
+    with pytest.raises(NodeFailed, match=f"cannot set '{name}'") as caught:
+        await runner(connectionType="cmd", command=sys.executable, args=[SERVER], env={"COLOUR": "red", name: "/tmp/x"})()
+    assert caught.value.error == "FlowRunner.InvalidParameters"
+
+
+@pytest.mark.parametrize("name", ["COLOUR", "API_KEY", "LDAP", "NODENAME", "ENVIRONMENT", "PATH_PREFIX"])
+async def test_other_variables_are_the_programs(name):
+    """What has a similar name is none of those."""
+    run = runner(connectionType="cmd", command=sys.executable, args=[SERVER], env={name: "red"})
+    found = (await run(operation="executeTool", toolName="environment"))["structuredContent"]
+    assert found.get("result", found)[name] == "red"

@@ -343,6 +343,18 @@ async def test_oauth(registry, server):
     assert server.requests[-1][1]["Authorization"] == "Bearer t0k3n-2-abcdef"
 
 
+async def test_a_secret_made_anew_has_a_token_of_its_own(registry, server):
+    """One that was deleted and made again has version 1 as before; the token of the client that it was is not used for it."""
+    fields = {"client_id": "id", "client_secret": "s3cr3t-x", "token_url": f"{server.url}/token"}
+    source = Source({"o": ("oauth", fields)})
+    made = await registry(secrets=source, policy=EgressPolicy([server.place]))
+    asked = {"ApiEndpoint": f"{server.url}/x", "Method": "GET", "Authentication": {"ConnectionArn": f"{NAME}o/1"}}
+    await sent(made, asked)
+    source.secrets["o"] = ("oauth", {**fields, "client_id": "other"})
+    await sent(made, asked)
+    assert server.requests[-1][1]["Authorization"] == "Bearer t0k3n-2-abcdef"
+
+
 @pytest.mark.parametrize(
     ("arn", "value", "error"),
     [

@@ -119,3 +119,14 @@ def test_tracebacks_hold_no_values(restored, form):
         structlog.get_logger("x").exception("failed")
     assert "broken" in stream.getvalue()
     assert "user data value" not in stream.getvalue()
+
+
+def test_lines_of_text_are_one_line_each(restored):
+    """What others have put into an event, or a value, begins no line of its own and steers no terminal."""
+    stream = io.StringIO()
+    logs.configure("info", "text", stream)
+    forged = "x\n2026-11-21 [error] forged \x1b]0;title\x07\x9b2J"
+    structlog.get_logger("x").info("told", path=forged)
+    logging.getLogger("library").warning("function %s said", forged)
+    assert len(stream.getvalue().splitlines()) == 2
+    assert not set("\x1b\x07\x9b") & set(stream.getvalue())

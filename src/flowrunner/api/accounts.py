@@ -14,7 +14,7 @@ from litestar.params import FromPath
 from flowrunner.api.bodies import body_of
 from flowrunner.api.identify import PUBLIC, actor_of, address_of
 from flowrunner.api.page import limit_of
-from flowrunner.errors import AccessDenied, InvalidDocument
+from flowrunner.errors import AccessDenied, InvalidDocument, Unauthenticated
 from flowrunner.identity.entries import Account, User
 from flowrunner.identity.gate import LOGIN
 from flowrunner.identity.permissions import Permission
@@ -104,7 +104,10 @@ def logins(identity: Identity) -> list[HTTPRouteHandler]:
         """Give another token to who has logged in; an API token is no log-in, and may be narrower than its user."""
         if not request.user.credential.startswith(LOGIN):
             raise AccessDenied("Only a log-in is renewed.")
-        return entered(request.user.account, await identity.users.get(request.user.account, request.user.user))
+        user = await identity.users.get(request.user.account, request.user.user)
+        if request.user.credential != f"{LOGIN}{user.logins}":  # it ended a moment ago, and is still remembered here
+            raise Unauthenticated("The log-in has ended.")
+        return entered(request.user.account, user)
 
     @post("/api/v1/logout", permission=Permission.CREDENTIALS_OWN, operation_id="logOut")
     async def log_out(request: Caller) -> Response[bytes]:
@@ -117,8 +120,10 @@ def logins(identity: Identity) -> list[HTTPRouteHandler]:
     async def change_password(request: Caller) -> Response[bytes]:
         """Change the caller's password; its log-ins end."""
         given = await body_of(request, PasswordChange)
-        who = request.user
-        await identity.users.change_password(who.account, who.user, given.new_password, actor_of(request.scope, who), current=given.current_password)
+        who, actor = request.user, actor_of(request.scope, request.user)
+        user = await identity.users.get(who.account, who.user)
+        with gate.guessed(user.username, actor):  # who has only a token is not to find out the password by trying
+            await identity.users.change_password(who.account, who.user, given.new_password, actor, current=given.current_password)
         gate.forget()
         return Response(b"", status_code=204)
 

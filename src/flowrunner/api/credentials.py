@@ -106,6 +106,7 @@ def _tokens(identity: Identity) -> list[HTTPRouteHandler]:
         """Make an API token, which is in this answer only; it can do no more than the caller."""
         number, given = own(request, account), await body_of(request, NewToken)
         _check_scopes(given.scopes)
+        await gate.check(request.user)
         user = await _whose(request, users, number, given.user)
         wanted = given.scopes
         if user == request.user.user:
@@ -140,6 +141,7 @@ def _key_pairs(identity: Identity) -> list[HTTPRouteHandler]:
     async def create_key(request: Caller, account: FromPath[str]) -> Response[bytes]:
         """Make an AWS key pair; its secret is in this answer only. A token with fewer permissions than its user makes none."""
         number, given = own(request, account), await body_of(request, NewAccessKey)
+        await gate.check(request.user)
         user = await _whose(request, users, number, given.user)
         if user == request.user.user and not permissions_of(await users.get(number, user)) <= request.user.permissions:
             raise AccessDenied("A key pair can do all that its user can, and this credential cannot.")

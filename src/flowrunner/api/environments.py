@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from flowrunner.definitions.environments import MASK, Environment, secret_name
 from flowrunner.definitions.records import Stored
 from flowrunner.errors import AccessDenied, InvalidDocument, NotFound
 from flowrunner.identity.permissions import Permission
+from flowrunner.vault.writing import Write
 from flowrunner.views.records import moment
 
 ENVIRONMENTS = "/api/v2/environments"
@@ -144,6 +145,16 @@ async def seal(authoring: Authoring, request: Caller, environment: str, key: str
     return await authoring.environments.set_secret(account, environment, key, value, write)
 
 
+def removal(authoring: Authoring, request: Caller) -> Callable[[str], Write | None]:
+    """How a request removes secrets, by their names."""
+
+    def write_of(secret: str) -> Write | None:
+        audit, account = authoring.audit, request.user.account
+        return None if audit is None else partial(audit.write, account, actor_of(request.scope, request.user), "secret.delete", secret)
+
+    return write_of
+
+
 def routes(authoring: Authoring) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
     environments = authoring.environments
@@ -221,7 +232,7 @@ def routes(authoring: Authoring) -> list[HTTPRouteHandler]:
             after = msgspec.structs.replace(before, **changes)
             return _checked(msgspec.structs.replace(after, secrets=tuple(key for key in after.secrets if key not in gone and key not in after.variables)))
 
-        changed = await environments.change(request.user.account, environment, made, expected=expected_of(request))
+        changed = await environments.change(request.user.account, environment, made, expected=expected_of(request), removal=removal(authoring, request))
         for key, value in asked.items():
             if value is not None and not (value == MASK and key in changed.entry.secrets):
                 changed = await seal(authoring, request, environment, key, value)
@@ -236,7 +247,7 @@ def routes(authoring: Authoring) -> list[HTTPRouteHandler]:
     )
     async def delete_environment(request: Caller, environment: FromPath[str]) -> Response[bytes]:
         """Remove an environment; 409 for the active one, and for one that others inherit from."""
-        await environments.delete(request.user.account, environment, expected=expected_of(request))
+        await environments.delete(request.user.account, environment, expected=expected_of(request), removal=removal(authoring, request))
         return answer(Said("Environment deleted successfully"))
 
     @post(
@@ -292,7 +303,7 @@ def _variables(authoring: Authoring) -> list[HTTPRouteHandler]:
             secrets = tuple(other for other in before.secrets if other != key)
             return _checked(msgspec.structs.replace(before, variables={**before.variables, key: given.value}, secrets=secrets))
 
-        await environments.change(account, environment, made)
+        await environments.change(account, environment, made, removal=removal(authoring, request))
         return answer(Variable(key, given.value))
 
     @delete(VARIABLE, permission=_WRITE, operation_id="deleteVariable", status_code=200, contract=Contract(gives={200: Said}, fails=(404, 409)))
@@ -305,7 +316,7 @@ def _variables(authoring: Authoring) -> list[HTTPRouteHandler]:
             kept = {name: value for name, value in before.variables.items() if name != key}
             return msgspec.structs.replace(before, variables=kept, secrets=tuple(name for name in before.secrets if name != key))
 
-        await environments.change(request.user.account, environment, without)
+        await environments.change(request.user.account, environment, without, removal=removal(authoring, request))
         return answer(Said("Variable deleted successfully"))
 
     return [list_variables, get_variable, set_variable, delete_variable]

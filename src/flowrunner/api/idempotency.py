@@ -27,7 +27,7 @@ from flowrunner.ports.documents import Document, DocumentStore, Put, Remove
 
 KIND = "request"
 PENDING = 60 * SECOND  # a request whose server has died may be sent again after this
-MOST_BYTES = 768 * 1024  # of a body that is kept
+MOST_BYTES = 760 * 1024  # of a body that is kept: in Base64, and with what stands around it, it fits into a document
 SHOWN = frozenset({"content-type", "etag", "location", "link"})
 _KEY = re.compile(r"[!-~]{1,255}")
 REUSED = Problem(status=422, code="idempotency_key_reused", detail="This Idempotency-Key was used for another request.")

@@ -13,6 +13,7 @@ from flowrunner.api.problems import Refused, of_status
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
 _TAG_BYTES = 8
+_NUMBER = re.compile(r"[0-9]{1,15}")
 
 
 def limit_of(text: str | None) -> int:
@@ -39,9 +40,10 @@ def place_of(text: str | None, question: str) -> tuple[int, str] | None:
         tag, place = raw[:_TAG_BYTES], raw[_TAG_BYTES:].decode("ascii")
     except (binascii.Error, ValueError):
         tag, place = b"", ""
-    if not hmac.compare_digest(tag, _tag(place, question)) or ":" not in place:
+    started_at, colon, identity = place.partition(":")
+    # The tag can be computed by anybody, so what it stands for can be anything.
+    if not hmac.compare_digest(tag, _tag(place, question)) or not colon or _NUMBER.fullmatch(started_at) is None:
         raise Refused(of_status(400, "The cursor does not belong to this question; start again without it."))
-    started_at, _, identity = place.partition(":")
     return int(started_at), identity
 
 

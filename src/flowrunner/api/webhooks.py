@@ -174,10 +174,10 @@ def routes(authoring: Authoring) -> list[HTTPRouteHandler]:
     return [*_collection(authoring), *_one(authoring), _deliveries(authoring)]
 
 
-def _noted(authoring: Authoring, request: Caller, webhook: str) -> Write | None:
+def _noted(authoring: Authoring, request: Caller, webhook: str, act: str = "secret.set") -> Write | None:
     """The write of a secret, entered in the audit log."""
     audit = authoring.audit
-    return None if audit is None else partial(audit.write, request.user.account, actor_of(request.scope, request.user), "secret.set", secret_name(webhook))
+    return None if audit is None else partial(audit.write, request.user.account, actor_of(request.scope, request.user), act, secret_name(webhook))
 
 
 async def _check_target(authoring: Authoring, request: Caller, given: WebhookAsked) -> None:
@@ -235,13 +235,13 @@ def _one(authoring: Authoring) -> list[HTTPRouteHandler]:
         """Replace a webhook; what is left out is as in a new one, but for the secret, which stays. What is on its way goes as it was."""
         given, account = await body_of(request, WebhookAsked), request.user.account
         _check_secret(request, given)
-        write = _noted(authoring, request, webhook)
+        write = _noted(authoring, request, webhook, "secret.delete" if given.secret is None else "secret.set")
         return _told(await webhooks.change(account, webhook, given.wanted, given.secret, expected=expected_of(request), write=write))
 
     @delete(WEBHOOK, permission=_WRITE, operation_id="deleteWebhook", status_code=200, contract=Contract(gives={204: None}, fails=(404, 409, 412), tagged=True))
     async def delete_webhook(request: Caller, webhook: FromPath[str]) -> Response[bytes]:
         """Remove a webhook and its secret; what is on its way and was signed fails."""
-        await webhooks.delete(request.user.account, webhook, expected=expected_of(request))
+        await webhooks.delete(request.user.account, webhook, expected=expected_of(request), write=_noted(authoring, request, webhook, "secret.delete"))
         return Response(b"", status_code=204, headers=NO_STORE)
 
     return [get_webhook, replace_webhook, delete_webhook]

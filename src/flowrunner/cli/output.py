@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from enum import StrEnum
@@ -29,6 +30,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (TimeoutError, CLIENT_TIMEOUT),
 )
 _DENIED = ("AccessDenied", "MissingAuthentication", "UnrecognizedClient", "InvalidSignature", "ExpiredToken")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for line breaks and tabs
 COLUMN_GAP = 2  # characters between the columns of a table
 LEAST_COLUMN = 8  # characters; narrower says nothing, and a column goes instead
 CUT_COLUMNS = ("workflowId", "name", "error")  # half a time or an id says nothing at all
@@ -89,9 +91,9 @@ def explain(error: BaseException) -> None:
 
 
 def say(text: str, *, quiet: bool = False) -> None:
-    """Tell people something, on stderr."""
+    """Tell people something, on stderr. What a server or a service says in it cannot steer the terminal."""
     if not quiet:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{_CONTROL.sub(lambda found: repr(found[0])[1:-1], text)}\n")
         sys.stderr.flush()
 
 

@@ -27,6 +27,7 @@ MASK = "***"
 ALIASES = ENVIRONMENT_SECRETS  # the variable of a run, by a name that no author can give: secret variables to names of secrets
 MOST_PARENTS = 8
 _ONLY = "active"  # the id of the one document
+Removal = Callable[[str], Write | None]  # how the secret of this name is removed: with an entry of the audit log in the write
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +46,10 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 def secret_name(environment: str, variable: str) -> str:
     """The name of the secret that a secret variable's value is."""
     return f"{OF_ENVIRONMENTS}{environment}/{variable}"
+
+
+def _unnoted(name: str) -> None:
+    del name
 
 
 class Environments:
@@ -74,13 +79,15 @@ class Environments:
         await self._check_parents(account, environment)
         return await self._records.create(account, environment.id, environment)
 
-    async def change(self, account: str, name: str, make: Callable[[Environment], Environment], *, expected: int | None = None) -> Stored[Environment]:
+    async def change(
+        self, account: str, name: str, make: Callable[[Environment], Environment], *, expected: int | None = None, removal: Removal = _unnoted
+    ) -> Stored[Environment]:
         """Replace one by what `make` makes of it; raises NotFound, PreconditionFailed, InvalidDocument (its parents), Conflict."""
         before = (await self._records.get(account, name)).entry
         await self._check_parents(account, make(before))
         now = self._clock.now()
         kept = await self._records.change(account, name, lambda entry: msgspec.structs.replace(make(entry), updated_at=now), expected=expected)
-        await self._forget(account, name, set(before.secrets) - set(kept.entry.secrets))
+        await self._forget(account, name, set(before.secrets) - set(kept.entry.secrets), removal)
         return kept
 
     async def set_secret(self, account: str, name: str, variable: str, value: str, write: Write | None = None) -> Stored[Environment]:
@@ -96,11 +103,12 @@ class Environments:
 
         return await self.change(account, name, marked)
 
-    async def _forget(self, account: str, name: str, variables: Iterable[str]) -> None:
-        for variable in variables:
+    async def _forget(self, account: str, name: str, variables: Iterable[str], removal: Removal) -> None:
+        for variable in sorted(variables):
             if self._secrets is not None:
+                secret = secret_name(name, variable)
                 with contextlib.suppress(NotFound):
-                    await self._secrets.delete(account, secret_name(name, variable))
+                    await self._secrets.delete(account, secret, write=removal(secret))
 
     async def activate(self, account: str, name: str) -> Stored[Environment]:
         """Make one the active one, in place of what was; raises NotFound, Conflict."""
@@ -116,7 +124,7 @@ class Environments:
             return stored
         raise Conflict("The active environment is changed by others all the time; try again.")
 
-    async def delete(self, account: str, name: str, *, expected: int | None = None) -> None:
+    async def delete(self, account: str, name: str, *, expected: int | None = None, removal: Removal = _unnoted) -> None:
         """Remove one that is not active and that none inherits from; raises NotFound, Conflict, PreconditionFailed."""
         stored = await self._records.get(account, name)
         active = await self._documents.get(account, ACTIVE, _ONLY)
@@ -129,7 +137,7 @@ class Environments:
             )
         same: Change = Unchanged(account=account, kind=ACTIVE, id=_ONLY, version=0 if active is None else active.version)
         await self._records.delete(account, name, expected=expected, also=[same])
-        await self._forget(account, name, stored.entry.secrets)
+        await self._forget(account, name, stored.entry.secrets, removal)
 
     async def variables(self, account: str, name: str) -> dict[str, JSONValue]:
         """The variables of one and of its parents; its own win, secret ones are masked. Raises NotFound."""

@@ -178,6 +178,8 @@ class Webhooks:
     ) -> Stored[Webhook]:
         """Replace one by what `make` makes of it; without `secret` that stays, None removes it. What is being delivered goes on as before.
 
+        `write` makes the write of the secret.
+
         Raises NotFound, PreconditionFailed, InvalidDocument, Conflict.
         """
         sealed = False
@@ -199,15 +201,15 @@ class Webhooks:
             except DocumentConflict:
                 continue
             if secret is None:
-                await self._forget(account, name)
+                await self._forget(account, name, write)
             self.changed()
             return Stored(kept, stored.tag + 1)
         raise Conflict("The webhook is changed by others all the time; try again.")
 
-    async def delete(self, account: str, name: str, *, expected: int | None = None) -> None:
+    async def delete(self, account: str, name: str, *, expected: int | None = None, write: Write | None = None) -> None:
         """Remove one with its secret: what is not delivered yet and is signed fails. Raises NotFound, PreconditionFailed, Conflict."""
         await self.records.delete(account, name, expected=expected)
-        await self._forget(account, name)
+        await self._forget(account, name, write)
         self.changed()
 
     async def erase(self, account: str) -> None:
@@ -243,10 +245,10 @@ class Webhooks:
             raise InvalidDocument("This server keeps no secrets.", pointer="/secret")
         await self._secrets.set(account, secret_name(name), secret, write=write)
 
-    async def _forget(self, account: str, name: str) -> None:
+    async def _forget(self, account: str, name: str, write: Write | None) -> None:
         if self._secrets is not None:
             with contextlib.suppress(NotFound):
-                await self._secrets.delete(account, secret_name(name))
+                await self._secrets.delete(account, secret_name(name), write=write)
 
     async def close(self, account: str, name: str) -> None:
         """Remove what was kept beside a subscription that is gone."""

@@ -15,7 +15,7 @@ from flowrunner.identity.entries import Account, Entries, Kept, User
 from flowrunner.identity.permissions import Role
 from flowrunner.identity.principal import SERVER, Actor
 from flowrunner.identity.tokens import Randomness
-from flowrunner.identity.users import Users, check_email
+from flowrunner.identity.users import Users, check_email, check_label
 from flowrunner.ids import is_account
 from flowrunner.ports.documents import CHANGES, SYSTEM, Change, Remove
 
@@ -70,6 +70,7 @@ class Accounts:
         """
         if account is not None and (not is_account(account) or account == SYSTEM):
             raise InvalidDocument("An account id has 12 digits, not all of them 0.", pointer="/id")
+        check_label(name or username)
         now = self._clock.now()
         owner = await self._users.made(username, password, Role.OWNER, email=email, operator=operator)
         for _ in range(TRIES):
@@ -110,6 +111,7 @@ class Accounts:
     async def change(self, account: str, actor: Actor, *, name: str | None = None, email: str | None = None) -> Account:
         """Another display name or e-mail address; raises NotFound, Conflict, InvalidDocument."""
         check_email(email)
+        check_label(name or "")
         kept = await self._kept(account)
         changed = msgspec.structs.replace(kept.entry, name=name or kept.entry.name, email=email or kept.entry.email, updated_at=self._clock.now())
         try:

@@ -17,7 +17,7 @@ from flowrunner.identity.audit import AuditLog
 from flowrunner.identity.entries import Entries, Kept, Token, User, encode
 from flowrunner.identity.principal import Actor, Principal
 from flowrunner.identity.tokens import ApiToken, Randomness, new_access_key, new_id, new_token
-from flowrunner.identity.users import permissions_of
+from flowrunner.identity.users import check_label, permissions_of
 from flowrunner.ports.documents import Change, Put
 
 TICKET_SECONDS = 60
@@ -88,6 +88,7 @@ class Credentials:
         self, account: str, user: str, actor: Actor, *, name: str = "", scopes: Collection[str] | None = None, seconds: int | None = None
     ) -> Issued:
         """A new token of a user, limited to `scopes` and to this many seconds. Raises NotFound, InvalidDocument (a scope the user does not have)."""
+        check_label(name)
         owner = await self._user(account, user)
         unknown = sorted(set(scopes or ()) - permissions_of(owner.entry))
         if unknown:
@@ -140,7 +141,8 @@ class Credentials:
     # --- AWS key pairs
 
     async def issue_access_key(self, account: str, user: str, actor: Actor, *, name: str = "", seconds: int | None = None) -> Issued:
-        """A new key pair of a user. Raises NotFound."""
+        """A new key pair of a user. Raises NotFound, InvalidDocument (its name)."""
+        check_label(name)
         owner = await self._user(account, user)
         identity, secret = new_access_key(self._randomness)
         now = self._clock.now()

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import hmac
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 from flowrunner.clock import Clock
-from flowrunner.errors import Unauthenticated
+from flowrunner.errors import AccessDenied, Unauthenticated
 from flowrunner.identity.audit import AuditLog
 from flowrunner.identity.backoff import Backoff
 from flowrunner.identity.credentials import AccessKey, Credentials
@@ -25,7 +27,7 @@ from flowrunner.identity.passwords import Passwords
 from flowrunner.identity.permissions import role_permissions
 from flowrunner.identity.principal import Actor, Principal
 from flowrunner.identity.tokens import PREFIX, Randomness, read_token
-from flowrunner.identity.users import Users, permissions_of
+from flowrunner.identity.users import LONGEST_NAME, Users, permissions_of
 from flowrunner.ports.documents import SYSTEM
 
 Key = TypeVar("Key")
@@ -97,15 +99,29 @@ class Gate:
 
     async def password(self, username: str, password: str, actor: Actor) -> Kept[User]:
         """The user of this name and password. Raises Overloaded; failures are counted and noted in the audit log."""
+        if len(username) > LONGEST_NAME:  # nobody's: what is remembered and written down of a stranger's text has an end
+            username = username[: LONGEST_NAME + 1]
+            actor = replace(actor, name=f"user:{username}")
         self._backoff.admit(username, actor.address)
         kept = await self._users.named(username)
         if not await self._passwords.check(None if kept is None else kept.entry.password, password) or kept is None:
             self._backoff.failed(username, actor.address)
-            await self._audit.refused(SYSTEM if kept is None else kept.account, actor, "login", username[:128], result="failed")
+            await self._audit.refused(SYSTEM if kept is None else kept.account, actor, "login", username, result="failed")
             raise Unauthenticated("The user name or the password is wrong.")
         self._backoff.succeeded(username, actor.address)
         await self._users.rehash(kept, password)
         return kept
+
+    @contextlib.contextmanager
+    def guessed(self, username: str, actor: Actor) -> Iterator[None]:
+        """A password is asked for within: AccessDenied counts as a failed log-in. Raises Overloaded after too many."""
+        self._backoff.admit(username, actor.address)
+        try:
+            yield
+        except AccessDenied:
+            self._backoff.failed(username, actor.address)
+            raise
+        self._backoff.succeeded(username, actor.address)
 
     async def ticket(self, text: str) -> Principal:
         """A socket's ticket; it is used up."""
@@ -119,8 +135,10 @@ class Gate:
         now = self._clock.monotonic()
         known = self._keys.get(key)
         if known is None or known[0] <= now:
+            unchanged = self.changed
             known = (now + REMEMBERED_SECONDS, await self._credentials.of_access_key(key))
-            _remember(self._keys, key, known)
+            if self.changed is unchanged:  # what was read before a change must not be remembered after it
+                _remember(self._keys, key, known)
         found = known[1]
         return None if found is None or self._expired(found.principal) else found
 
@@ -132,6 +150,11 @@ class Gate:
             await self._credentials.used_access_key(key)
 
     # --- open sockets
+
+    async def check(self, principal: Principal) -> None:
+        """Ask the store itself before something lasting is issued: what is remembered of a credential may have ended elsewhere. Raises Unauthenticated."""
+        if not await self.still(principal):
+            raise Unauthenticated("The credential is no longer good.")
 
     async def still(self, principal: Principal) -> bool:
         """Whether a caller who was let in would be let in now."""
@@ -193,8 +216,10 @@ class Gate:
         if known is not None and known[0] > now:
             principal = known[1]
         else:
+            unchanged = self.changed
             principal = await find()
-            _remember(self._remembered, key, (now + REMEMBERED_SECONDS, principal))
+            if self.changed is unchanged:  # as above
+                _remember(self._remembered, key, (now + REMEMBERED_SECONDS, principal))
         if self._expired(principal):
             raise Unauthenticated("The credential has expired.")
         return principal

@@ -17,6 +17,7 @@ from flowrunner.identity.tokens import Randomness, new_id
 from flowrunner.ports.documents import Change, Put
 
 LONGEST_NAME = 128
+LONGEST_LABEL = 256
 LONGEST_EMAIL = 254  # RFC 5321: a path has 256 with its angle brackets
 Check = Callable[[User], None]  # raises what keeps somebody from changing this user, as it is when it is changed
 
@@ -159,6 +160,12 @@ def permissions_of(user: User) -> frozenset[Permission]:
 def may_grant(granting: frozenset[str], role: Role) -> bool:
     """Whether who has these permissions may make somebody this: nobody gives more than they have."""
     return role_permissions(role) <= granting
+
+
+def check_label(name: str) -> None:
+    """Raise InvalidDocument for what an account, a token or a key pair is not called."""
+    if len(name) > LONGEST_LABEL:
+        raise InvalidDocument(f"A name has at most {LONGEST_LABEL} characters.", pointer="/name")
 
 
 def check_email(email: str | None) -> None:

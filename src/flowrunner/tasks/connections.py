@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import re
 import weakref
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from urllib.parse import urlencode
 
 from flowrunner.clock import SECOND, Clock
 from flowrunner.errors import ExpressionError, FlowRunnerError, InvalidSecret, NotFound
-from flowrunner.jsonvalue import JSONObject, JSONValue
+from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.lang.moment import parse_timestamp
 from flowrunner.ports.secrets import Revealed, SecretSource
 from flowrunner.tasks.client import GuardedClient
@@ -32,6 +33,9 @@ _ARN = re.compile(r"arn:[\w-]+:events:[\w-]*:(?P<account>\d{12}):connection/(?P<
 _ID = re.compile(r"(?P<name>.+)/[0-9A-Za-z-]+", re.DOTALL)
 
 
+_Key = tuple[str, str, int, bytes]  # account, secret, version, and what its fields are
+
+
 @dataclass(frozen=True, slots=True)
 class _Token:
     text: str = field(repr=False)
@@ -45,8 +49,8 @@ class VaultConnections:
         self._secrets = secrets
         self._client = client
         self._clock = clock
-        self._tokens: dict[tuple[str, str, int], _Token] = {}
-        self._locks: weakref.WeakValueDictionary[tuple[str, str, int], asyncio.Lock] = weakref.WeakValueDictionary()
+        self._tokens: dict[_Key, _Token] = {}
+        self._locks: weakref.WeakValueDictionary[_Key, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def connection(self, account: str, arn: str) -> Connection | None:
         """The connection; None when the account has none of this name. Raises ConnectionFailed when it cannot be used."""
@@ -61,7 +65,7 @@ class VaultConnections:
         if not isinstance(fields, dict):
             raise ConnectionFailed(f"The secret {name!r} of the connection is a simple one; a connection needs a structured one.")
         if secret.type == "oauth":
-            key = (account, name, secret.version)
+            key = (account, name, secret.version, _fingerprint(fields))  # one that was deleted and made anew begins at version 1, too
             token = await self._oauth(key, fields)
             expose([token])
             return Connection(headers=_headers(fields, {"Authorization": f"Bearer {token}"}), renew=lambda: self._tokens.pop(key, None))
@@ -79,7 +83,7 @@ class VaultConnections:
                 raise ConnectionFailed(f"The secret {name!r} of the connection cannot be had now: {error}") from None
         return rest, None
 
-    async def _oauth(self, key: tuple[str, str, int], fields: JSONObject) -> str:
+    async def _oauth(self, key: _Key, fields: JSONObject) -> str:
         if not fields.get("token_url"):
             return _given_token(key[1], fields, self._clock.now())
         lock = self._locks.setdefault(key, asyncio.Lock())  # one request for a token, however many attempts need it
@@ -114,6 +118,10 @@ class VaultConnections:
             raise ConnectionFailed(f"{failed}: its server answered {answer.status}, without an access_token.")
         life = value.get("expires_in")
         return _Token(token, self._clock.now() + (int(life * SECOND) if _is_positive(life) else DEFAULT_LIFE))
+
+
+def _fingerprint(fields: JSONObject) -> bytes:
+    return hashlib.blake2b(dumps(fields).encode(), digest_size=16).digest()
 
 
 def _is_positive(value: JSONValue) -> bool:

@@ -15,7 +15,7 @@ from flowrunner.errors import FlowRunnerError, InvalidSecret, NotFound
 from flowrunner.jsonvalue import JSONValue, dumps, loads
 from flowrunner.lang.dynamic import Place, SecretReference, filled, references_in, whole_reference
 from flowrunner.ports.secrets import SecretSource
-from flowrunner.ports.tasks import AttemptLost, Completed, Failed, Succeeded, TaskCall, TaskHandler, TaskOutcome
+from flowrunner.ports.tasks import AttemptLost, Completed, Failed, Level, Say, Succeeded, TaskCall, TaskHandler, TaskOutcome, say
 from flowrunner.vault.scrub import Scrubber, leaves, scrubber_of
 
 SECRET_NOT_FOUND = "FlowRunner.SecretNotFound"  # noqa: S105 - names of errors
@@ -97,7 +97,7 @@ class Guarded(TaskHandler):
     async def run(self, call: TaskCall) -> TaskOutcome:
         """The handler's outcome; ``FlowRunner.Secret...`` when a secret could not be had."""
         exposure = Exposure()
-        token = _current.set(exposure)
+        token, said = _current.set(exposure), say.set(_discreet(exposure, say.get()))
         try:
             try:
                 given = await self._resolved(call, exposure) if call.secrets else call
@@ -115,6 +115,7 @@ class Guarded(TaskHandler):
                 return await asyncio.to_thread(_scrubbed, exposure, outcome)
             return _scrubbed(exposure, outcome)
         finally:
+            say.reset(said)
             _current.reset(token)
 
     async def _resolved(self, call: TaskCall, exposure: Exposure) -> TaskCall | Failed:
@@ -141,6 +142,18 @@ class Guarded(TaskHandler):
             value = found[whole] if whole is not None and keeps_type else filled(text, lambda reference: _as_text(found[reference]))
             parameters = _put(parameters, place, text, value)
         return replace(call, parameters=dumps(parameters))
+
+
+def _discreet(exposure: Exposure, heard: Say | None) -> Say | None:
+    """What takes the lines of the attempt's log: they show no secrets either."""
+    if heard is None:
+        return None
+
+    def tell(level: Level, message: str, data: str | None) -> None:
+        hide = exposure.scrubber()
+        heard(level, hide.text(message), None if data is None else hide.json(data))
+
+    return tell
 
 
 def names_in(parameters: JSONValue) -> Mapping[str, str]:

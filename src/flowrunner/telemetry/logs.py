@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any, Literal, TextIO
@@ -11,6 +12,7 @@ import orjson
 import structlog
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")  # but for tabs
 _SECRET_WORDS = ("password", "secret", "token", "authorization", "credential", "api_key")
 
 
@@ -29,7 +31,7 @@ def configure(level: str = "info", form: Literal["json", "text"] = "json", strea
         if form == "json"
         else structlog.dev.ConsoleRenderer(colors=output.isatty(), exception_formatter=structlog.dev.plain_traceback)
     )
-    traces: list[structlog.typing.Processor] = [structlog.processors.format_exc_info] if form == "json" else []
+    traces: list[structlog.typing.Processor] = [structlog.processors.format_exc_info if form == "json" else _one_line]
     structlog.configure(
         processors=[*shared, *traces, last],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
@@ -50,6 +52,12 @@ def redact(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> Mutab
     for name in entry:
         if any(word in name.lower() for word in _SECRET_WORDS):
             entry[name] = "***"
+    return entry
+
+
+def _one_line(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """In text, an event is one line that cannot steer a terminal, whatever somebody else has put into it."""
+    entry["event"] = _CONTROL.sub(lambda found: repr(found[0])[1:-1], str(entry["event"]))
     return entry
 
 

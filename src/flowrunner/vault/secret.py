@@ -192,6 +192,13 @@ def check_value(data: JSONValue) -> None:
         raise InvalidSecret(f"The value has more than {MAX_VALUE_BYTES} bytes.", ((pointer, f"has {size} bytes"),))
 
 
+def check_schema(schema: Schema) -> None:
+    """Raise InvalidSecret for a schema that is too long: its patterns are compiled with each change."""
+    size = len(dumps(msgspec.to_builtins(schema)).encode())
+    if size > MAX_VALUE_BYTES:
+        raise InvalidSecret(f"The schema has more than {MAX_VALUE_BYTES} bytes.", (("/schema", f"has {size} bytes"),))
+
+
 def checked_tags(tags: Sequence[str]) -> tuple[str, ...]:
     """Tags, each once, in order. Raises InvalidSecret."""
     if len(tags) > MAX_TAGS or not all(0 < len(tag) <= MAX_TAG_CHARACTERS and tag.isprintable() for tag in tags):

@@ -23,6 +23,7 @@ from flowrunner.vault.secret import (
     SecretInfo,
     SecretType,
     Stored,
+    check_schema,
     check_value,
     checked_description,
     checked_name,
@@ -110,6 +111,8 @@ class Secrets:
         name = checked_name(name)
         if change.data is not UNSET:
             check_value(change.data)
+        if isinstance(change.schema, Schema):
+            check_schema(change.schema)
 
         def edit(stored: Stored | None, plain: Plain | None) -> tuple[Stored, Plain | None]:
             if stored is not None and stored.form != "structured":

@@ -224,5 +224,5 @@ def _message(kind: str, actual: JSONValue | Missing, expected: JSONValue, path: 
 
 
 def _shown(value: JSONValue) -> str:
-    text = hidden(dumps(value))
+    text = hidden(dumps(value))  # before it is cut: half of a secret would not be found
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

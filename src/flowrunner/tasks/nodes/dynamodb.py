@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp.abc import AbstractResolver
 
 from flowrunner.clock import Clock
+from flowrunner.errors import LimitExceeded
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.kinds import BUILT_IN
 from flowrunner.ports.secrets import SecretSource
@@ -75,13 +76,15 @@ class DynamoKind(NodeKind):
             from aiobotocore.config import AioConfig  # noqa: PLC0415 - an extra
             from aiobotocore.session import AioSession  # noqa: PLC0415
             from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+            from flowrunner.tasks.nodes.dynamohttp import GuardedSession  # noqa: PLC0415
         except ImportError:
             raise NodeFailed("DynamoDB needs the extra 'dynamodb': pip install 'flowrunner[dynamodb]'.", error="FlowRunner.MissingExtra") from None
         endpoint = optional_text(params, "endpoint", "endpoint_url")
         resolver = GuardedResolver(self._policy, self._names)
         config = AioConfig(
             connect_timeout=5, read_timeout=20, max_pool_connections=4, retries={"total_max_attempts": 3}, proxies={},
-            ignore_configured_endpoint_urls=True, connector_args={"resolver": resolver, "use_dns_cache": False},
+            ignore_configured_endpoint_urls=True, http_session_cls=GuardedSession, connector_args={"resolver": resolver, "use_dns_cache": False},
         )  # fmt: skip
         try:
             if endpoint is not None and (there := destination(endpoint)).address is not None:
@@ -103,20 +106,24 @@ class DynamoKind(NodeKind):
             told = error.response.get("Error", {})
             raise NodeFailed(f"{told.get('Code')}: {told.get('Message')}", error=ERROR) from None
         except (BotoCoreError, ValueError) as error:
-            refused = _refusal(error)
-            raise NodeFailed(refused or f"DynamoDB cannot be reached: {type(error).__name__}.", error=EGRESS_REFUSED if refused else UNREACHABLE) from None
+            match _ours(error):
+                case EgressRefused() as refused:
+                    raise NodeFailed(str(refused), error=EGRESS_REFUSED) from None
+                case LimitExceeded() as exceeded:
+                    raise NodeFailed(exceeded.message, error=ERROR) from None
+            raise NodeFailed(f"DynamoDB cannot be reached: {type(error).__name__}.", error=UNREACHABLE) from None
         finally:
             await resolver.close()
 
 
-def _refusal(error: BaseException) -> str | None:
-    """What the policy said, somewhere behind an error of the library."""
+def _ours(error: BaseException) -> EgressRefused | LimitExceeded | None:
+    """What we have said ourselves, somewhere behind an error of the library."""
     seen: BaseException | None = error
     for _ in range(10):
         if seen is None:
             return None
-        if isinstance(seen, EgressRefused):
-            return str(seen)
+        if isinstance(seen, EgressRefused | LimitExceeded):
+            return seen
         seen = seen.__cause__ or seen.__context__ or getattr(seen, "kwargs", {}).get("error")
     return None
 

@@ -4,21 +4,55 @@ from __future__ import annotations
 
 import base64
 import email
+import email.parser
 import email.policy
 import re
+from contextlib import suppress
 from email.message import EmailMessage, Message
 from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
 
 from flowrunner.jsonvalue import JSONObject
 
+MOST_HEADER = 4_000  # characters of one header,
+MOST_OF_PARTS = 1_000  # and of those of which each part has its own
 _BLANKS = re.compile(r"\s+")
 _SILENT = frozenset({"script", "style", "head", "title"})
 
 
+class _Policy(email.policy.EmailPolicy):
+    """Headers are cut: the library's readers of them take the square of their length, and hold up everybody meanwhile."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        """A header as it stands in a mail, cut."""
+        name, value = super().header_source_parse(sourcelines)
+        return name, value[: MOST_OF_PARTS if name.lower().startswith("content-") else MOST_HEADER]
+
+
+class _Plain(_Policy):
+    """As a mail without parts."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        """A header; those that describe parts are empty."""
+        name, value = super().header_source_parse(sourcelines)
+        return name, "" if name.lower().startswith("content-") else value
+
+
+_POLICY, _PLAIN = _Policy(), _Plain()
+_BROKEN = (RecursionError, ValueError, LookupError, AttributeError, TypeError, AssertionError)  # what the library meets in hostile mails
+
+
 def read_mail(content: bytes, *, body: bool, preview: int) -> JSONObject:
     """What the mail says of itself; with `preview` characters of its text, with `body` all of it and its files. Never raises for a broken mail."""
-    message = email.message_from_bytes(content, policy=email.policy.default)
+    try:
+        return _read(email.message_from_bytes(content, policy=_POLICY), body=body, preview=preview)
+    except _BROKEN:  # parts in parts in parts, or a media type that their reader cannot follow: there are headers, at least
+        message = email.parser.BytesHeaderParser(policy=_PLAIN).parsebytes(content)
+        message.set_payload("")
+        return _read(message, body=body, preview=preview)
+
+
+def _read(message: Message, *, body: bool, preview: int) -> JSONObject:
     found: JSONObject = {name.replace("-", "_"): _header(message, name) for name in ("message-id", "from", "to", "cc", "subject", "reply-to")}
     found["date"] = _moment(_header(message, "date"))
     if not body and not preview:
@@ -34,7 +68,7 @@ def read_mail(content: bytes, *, body: bool, preview: int) -> JSONObject:
 def _header(message: Message, name: str) -> str:
     try:
         value = str(message.get(name, ""))
-    except (ValueError, IndexError, AttributeError, TypeError):  # what the parser of headers meets in hostile ones
+    except _BROKEN:
         return ""
     return value.encode("utf-8", "replace").decode()
 
@@ -50,7 +84,7 @@ def _part(message: Message, kind: str) -> str | None:
     try:
         part = message.get_body((kind,)) if isinstance(message, EmailMessage) else None
         return None if part is None else _text(part)
-    except (ValueError, KeyError, AttributeError, LookupError, TypeError):
+    except _BROKEN:
         return None
 
 
@@ -98,5 +132,6 @@ class _Reader(HTMLParser):
 
 def _shown(html: str) -> str:
     reader = _Reader()
-    reader.feed(html)
+    with suppress(AssertionError):  # the library's word for a declaration that is none; what came before it is shown
+        reader.feed(html)
     return " ".join(reader.texts)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,6 +30,14 @@ SECONDS = 60.0
 MOST_PAGES = 50
 _CONNECTIONS = {"cmd": "cmd", "stdio": "cmd", "http": "http", "sse": "sse"}
 _OPERATIONS = {name: name for name in ("listTools", "executeTool", "listResources", "readResource", "listPrompts", "getPrompt")}
+# The library logs what servers answer, which may repeat a secret. What matters of it is in the failure.
+for _name in ("mcp", "client"):  # the latter is what its sessions call themselves
+    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
+# By these the loader, a shell or an interpreter runs what the operator has not allowed.
+_STEERING = re.compile(
+    r"(?:LD|DYLD|BASH|GLIBC|MALLOC|NODE|JAVA|JDK|_JAVA)_.*|(?:PYTHON|PERL|RUBY).*|PATH|IFS|ENV|PS4|BASHOPTS|SHELLOPTS|GCONV_PATH|LOCPATH|NLSPATH",
+    re.ASCII | re.IGNORECASE | re.DOTALL,
+)
 _REFUSED_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 
 
@@ -97,6 +107,8 @@ class McpKind(NodeKind):
             "=" in name or "\0" in name for name in environment
         ):
             raise bad("The parameters 'args' and 'env' hold texts only.")
+        if (steering := next(filter(_STEERING.fullmatch, environment), None)) is not None:
+            raise bad(f"The parameter 'env' cannot set {steering[:80]!r}: with it, the program could be made to run another one.")
         return program, arguments, environment
 
 

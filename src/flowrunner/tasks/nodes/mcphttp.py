@@ -37,15 +37,20 @@ class _Guarded(httpx2.AsyncBaseTransport):
             if not found:
                 raise httpx2.ConnectError(f"{there.host} has no address")
             address = found[0]["host"]
-        # The connection goes to the address; the header Host and TLS keep the name.
+        # The connection goes to the address; the header Host and TLS keep the name. Nothing may come packed: the library unpacks without a bound.
+        headers = request.headers.copy()
+        headers["accept-encoding"] = "identity"
         sent = httpx2.Request(
             request.method,
             request.url.copy_with(host=address),
-            headers=request.headers,
+            headers=headers,
             stream=request.stream,
             extensions={**request.extensions, "sni_hostname": there.host},
         )
         answer = await self._inner.handle_async_request(sent)
+        if answer.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            await answer.aclose()
+            raise httpx2.ReadError("The response is compressed, which was not asked for.")
         answer.stream = _Bounded(answer.stream)
         return answer
 
