@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -13,7 +15,7 @@ import httpx
 import orjson
 
 from flowrunner.clock import Clock, SystemClock
-from flowrunner.errors import Fault, FlowRunnerError
+from flowrunner.errors import ConfigurationError, Fault, FlowRunnerError
 
 RUNS = "/api/v2/workflows/runs"
 CONNECT_SECONDS = 5.0
@@ -69,7 +71,13 @@ class Client:
         plain = self.server.startswith("http://")  # then no certificates are loaded, which would take longer than most commands; redirects are not followed
         headers = {"authorization": credential}
         self._http = httpx.AsyncClient(
-            base_url=self.server, transport=transport, timeout=timeout, headers=headers, trust_env=False, follow_redirects=False, verify=not plain
+            base_url=self.server,
+            transport=transport,
+            timeout=timeout,
+            headers=headers,
+            trust_env=False,
+            follow_redirects=False,
+            verify=False if plain else _trusted(),
         )
 
     async def __aenter__(self) -> Self:
@@ -179,9 +187,9 @@ class Client:
                 answer = await stack.enter_async_context(
                     self._http.stream("GET", url, params={"after": after, **({"history": 1} if history else {})}, headers=headers)
                 )
-            except (httpx.ConnectError, httpx.ConnectTimeout):
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 if after == 0:
-                    raise self._unreachable() from None
+                    raise self._unreachable(str(error)) from None
                 raise
             if answer.status_code != 200:
                 await answer.aread()
@@ -240,7 +248,18 @@ class Client:
 
     def _unreachable(self, reason: str = "") -> ServerUnreachable:
         why = f" ({reason})" if reason else ""
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            return ServerUnreachable(f"The certificate of {self.server} is not trusted{why}.", remedy="Name the certificates to trust: SSL_CERT_FILE=FILE")
         return ServerUnreachable(f"No FlowRunner server answers at {self.server}{why}.", remedy="Start one with: flowrunner serve --dev")
+
+
+def _trusted() -> ssl.SSLContext:
+    """The certificates that ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names, as for other programs; else the public authorities'. Raises ConfigurationError."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:  # also what is no certificate
+        named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
+        raise ConfigurationError(f"The certificates of {named} cannot be read: {error.strerror or error}.", remedy="SSL_CERT_FILE names a PEM file.") from None
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:
