@@ -15,7 +15,7 @@ import httpx
 import orjson
 
 from flowrunner.clock import Clock, SystemClock
-from flowrunner.errors import ConfigurationError, Fault, FlowRunnerError
+from flowrunner.errors import ConfigurationError, Fault, FlowRunnerError, InvalidDocument
 
 RUNS = "/api/v2/workflows/runs"
 CONNECT_SECONDS = 5.0
@@ -94,7 +94,7 @@ class Client:
         """Call an operation of Step Functions. Raises ServerRefused with AWS's error code, ServerUnreachable."""
         headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": f"AWSStepFunctions.{operation}"}
         given = {name: value for name, value in parameters.items() if value is not None}
-        answer = await self._send("POST", "/", content=orjson.dumps(given), headers=headers)
+        answer = await self._send("POST", "/", content=_encoded(given), headers=headers)
         body = _json(answer)
         if answer.status_code == 200:
             return body
@@ -205,7 +205,7 @@ class Client:
 
         With a `key` (Idempotency-Key) the request may be sent again, and is carried out once.
         """
-        content = {} if body is None else {"content": orjson.dumps({name: value for name, value in body.items() if value is not None})}
+        content = {} if body is None else {"content": _encoded({name: value for name, value in body.items() if value is not None})}
         headers = ({} if body is None else {"content-type": "application/json"}) | ({} if key is None else {"idempotency-key": key})
         given = {name: value for name, value in (params or {}).items() if value is not None}
         answer = await self._send(method, path, params=given, headers=headers, **content)
@@ -260,6 +260,13 @@ def _trusted() -> ssl.SSLContext:
     except OSError as error:  # also what is no certificate
         named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
         raise ConfigurationError(f"The certificates of {named} cannot be read: {error.strerror or error}.", remedy="SSL_CERT_FILE names a PEM file.") from None
+
+
+def _encoded(given: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(given)
+    except TypeError as error:  # a word of the command line that was no UTF-8
+        raise InvalidDocument(f"What is to be sent is no text of JSON: {error}.") from None
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:
