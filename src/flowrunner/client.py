@@ -139,7 +139,7 @@ class Client:
 
     async def run(self, name: str) -> dict[str, Any]:
         """One run by id or execution ARN."""
-        return await self._get(f"{RUNS}/{quote(name, safe='')}")
+        return await self._get(f"{RUNS}/{segment(name)}")
 
     async def runs(self, *, workflow: str | None = None, status: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """The newest runs, at most `limit`."""
@@ -181,7 +181,7 @@ class Client:
             await self._clock.sleep(RECONNECT_SECONDS)
 
     async def _events(self, run: str, after: int, *, history: bool) -> AsyncGenerator[dict[str, Any], None]:
-        url, headers = f"{RUNS}/{quote(run, safe='')}/stream", {"accept": "text/event-stream"}
+        url, headers = f"{RUNS}/{segment(run)}/stream", {"accept": "text/event-stream"}
         async with contextlib.AsyncExitStack() as stack:
             try:
                 answer = await stack.enter_async_context(
@@ -260,6 +260,13 @@ def _trusted() -> ssl.SSLContext:
     except OSError as error:  # also what is no certificate
         named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
         raise ConfigurationError(f"The certificates of {named} cannot be read: {error.strerror or error}.", remedy="SSL_CERT_FILE names a PEM file.") from None
+
+
+def segment(name: str) -> str:
+    """A name as one segment of a path. Raises ConfigurationError for an empty one, which would be the path of something else."""
+    if not name:
+        raise ConfigurationError("An empty text names nothing.", remedy="Is a variable of the shell not set?")
+    return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")  # dots alone would be taken as steps of the path
 
 
 def _encoded(given: Mapping[str, Any]) -> bytes:
