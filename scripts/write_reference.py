@@ -211,6 +211,8 @@ def settings() -> str:
                 ("`FLOWRUNNER_USERNAME`", "The user that `flowrunner login` takes without asking."),
                 ("`FLOWRUNNER_TRACEBACK`", "Set: an unexpected failure of a command shows where it happened."),
                 ("`NO_COLOR`", "Set: no colours."),
+                ("`SSL_CERT_FILE`, `SSL_CERT_DIR`", "The certificates that client commands trust, instead of the public authorities'."),
+                ("`XDG_CONFIG_HOME`", "The folder with `flowrunner/config.toml`, where log-ins are kept; `~/.config` unless set."),
             ),
         )
     )

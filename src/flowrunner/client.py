@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -13,7 +15,7 @@ import httpx
 import orjson
 
 from flowrunner.clock import Clock, SystemClock
-from flowrunner.errors import Fault, FlowRunnerError
+from flowrunner.errors import ConfigurationError, Fault, FlowRunnerError, InvalidDocument
 
 RUNS = "/api/v2/workflows/runs"
 CONNECT_SECONDS = 5.0
@@ -69,7 +71,13 @@ class Client:
         plain = self.server.startswith("http://")  # then no certificates are loaded, which would take longer than most commands; redirects are not followed
         headers = {"authorization": credential}
         self._http = httpx.AsyncClient(
-            base_url=self.server, transport=transport, timeout=timeout, headers=headers, trust_env=False, follow_redirects=False, verify=not plain
+            base_url=self.server,
+            transport=transport,
+            timeout=timeout,
+            headers=headers,
+            trust_env=False,
+            follow_redirects=False,
+            verify=False if plain else _trusted(),
         )
 
     async def __aenter__(self) -> Self:
@@ -86,7 +94,7 @@ class Client:
         """Call an operation of Step Functions. Raises ServerRefused with AWS's error code, ServerUnreachable."""
         headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": f"AWSStepFunctions.{operation}"}
         given = {name: value for name, value in parameters.items() if value is not None}
-        answer = await self._send("POST", "/", content=orjson.dumps(given), headers=headers)
+        answer = await self._send("POST", "/", content=_encoded(given), headers=headers)
         body = _json(answer)
         if answer.status_code == 200:
             return body
@@ -131,7 +139,7 @@ class Client:
 
     async def run(self, name: str) -> dict[str, Any]:
         """One run by id or execution ARN."""
-        return await self._get(f"{RUNS}/{quote(name, safe='')}")
+        return await self._get(f"{RUNS}/{segment(name)}")
 
     async def runs(self, *, workflow: str | None = None, status: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """The newest runs, at most `limit`."""
@@ -173,15 +181,15 @@ class Client:
             await self._clock.sleep(RECONNECT_SECONDS)
 
     async def _events(self, run: str, after: int, *, history: bool) -> AsyncGenerator[dict[str, Any], None]:
-        url, headers = f"{RUNS}/{quote(run, safe='')}/stream", {"accept": "text/event-stream"}
+        url, headers = f"{RUNS}/{segment(run)}/stream", {"accept": "text/event-stream"}
         async with contextlib.AsyncExitStack() as stack:
             try:
                 answer = await stack.enter_async_context(
                     self._http.stream("GET", url, params={"after": after, **({"history": 1} if history else {})}, headers=headers)
                 )
-            except (httpx.ConnectError, httpx.ConnectTimeout):
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 if after == 0:
-                    raise self._unreachable() from None
+                    raise self._unreachable(str(error)) from None
                 raise
             if answer.status_code != 200:
                 await answer.aread()
@@ -197,7 +205,7 @@ class Client:
 
         With a `key` (Idempotency-Key) the request may be sent again, and is carried out once.
         """
-        content = {} if body is None else {"content": orjson.dumps({name: value for name, value in body.items() if value is not None})}
+        content = {} if body is None else {"content": _encoded({name: value for name, value in body.items() if value is not None})}
         headers = ({} if body is None else {"content-type": "application/json"}) | ({} if key is None else {"idempotency-key": key})
         given = {name: value for name, value in (params or {}).items() if value is not None}
         answer = await self._send(method, path, params=given, headers=headers, **content)
@@ -240,7 +248,32 @@ class Client:
 
     def _unreachable(self, reason: str = "") -> ServerUnreachable:
         why = f" ({reason})" if reason else ""
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            return ServerUnreachable(f"The certificate of {self.server} is not trusted{why}.", remedy="Name the certificates to trust: SSL_CERT_FILE=FILE")
         return ServerUnreachable(f"No FlowRunner server answers at {self.server}{why}.", remedy="Start one with: flowrunner serve --dev")
+
+
+def _trusted() -> ssl.SSLContext:
+    """The certificates that ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names, as for other programs; else the public authorities'. Raises ConfigurationError."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:  # also what is no certificate
+        named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
+        raise ConfigurationError(f"The certificates of {named} cannot be read: {error.strerror or error}.", remedy="SSL_CERT_FILE names a PEM file.") from None
+
+
+def segment(name: str) -> str:
+    """A name as one segment of a path. Raises ConfigurationError for an empty one, which would be the path of something else."""
+    if not name:
+        raise ConfigurationError("An empty text names nothing.", remedy="Is a variable of the shell not set?")
+    return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")  # dots alone would be taken as steps of the path
+
+
+def _encoded(given: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(given)
+    except TypeError as error:  # a word of the command line that was no UTF-8
+        raise InvalidDocument(f"What is to be sent is no text of JSON: {error}.") from None
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from flowrunner.api.openings import Openings
 from flowrunner.api.proxies import Proxies
 from flowrunner.api.ratelimits import Buckets, RateLimiter
 from flowrunner.clock import Clock, SystemClock
-from flowrunner.config import DEFAULT_STORE, Settings
+from flowrunner.config import Settings, make_folder
 from flowrunner.definitions.entries import Format
 from flowrunner.definitions.hookevents import HookEvents
 from flowrunner.definitions.scheduler import Scheduler
@@ -192,8 +192,7 @@ class Application:
 
         Raises StoreRefused, StoreUnavailable, ConfigurationError.
         """
-        if self.settings.store == DEFAULT_STORE:
-            os.makedirs(".flowrunner", mode=0o700, exist_ok=True)  # noqa: PTH103 - once, before anything is served
+        make_folder(self.settings.store)
         for store in (self.store, self._express_store):
             store.on_fatal(self._fatal)
             await store.start(stack)

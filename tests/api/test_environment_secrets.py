@@ -2,13 +2,10 @@
 
 import asyncio
 import json
-from contextlib import AsyncExitStack
 
-import httpx
 import pytest
 
-from flowrunner import config
-from flowrunner.wiring import build
+from applications import serving
 
 VALUE = "k-8f3a-71c0-secret"
 STEPS = {
@@ -32,12 +29,7 @@ STEPS = {
 
 @pytest.fixture
 async def served(tmp_path):
-    settings = config.load(environment={}, folder=tmp_path, flags={"store": f"sqlite:///{tmp_path}/flow.db", "dev": True})
-    application = build(settings)
-    async with AsyncExitStack() as stack:
-        await application.start(stack)
-        transport = httpx.ASGITransport(application.asgi)
-        client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://localhost/api/v2"))
+    async with serving(tmp_path, "http://localhost/api/v2") as (application, client):
         yield application, client, tmp_path
 
 

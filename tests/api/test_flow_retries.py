@@ -2,13 +2,10 @@
 
 import asyncio
 import json
-from contextlib import AsyncExitStack
 
-import httpx
 import pytest
 
-from flowrunner import config
-from flowrunner.wiring import build
+from applications import serving
 
 
 class Moody:
@@ -30,12 +27,7 @@ class Moody:
 @pytest.fixture
 async def ask(tmp_path):
     """Runs a flow whose first node asks a server, and gives the execution with its logs."""
-    settings = config.load(environment={}, folder=tmp_path, flags={"store": "memory:", "dev": True})
-    application = build(settings)
-    async with AsyncExitStack() as stack:
-        await application.start(stack)
-        transport = httpx.ASGITransport(application.asgi)
-        client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://localhost/api/v1"))
+    async with serving(tmp_path, "http://localhost/api/v1", store="memory:") as (application, client):
 
         async def run(moody, node):
             listening = await asyncio.start_server(moody.answer, "127.0.0.1", 0)

@@ -2,25 +2,18 @@
 
 import asyncio
 import json
-from contextlib import AsyncExitStack
 
-import httpx
 import pytest
 
-from flowrunner import config
-from flowrunner.wiring import build
+from applications import serving
 
 ONE = {"metadata": {"name": "Tagged", "tags": ["uniq"], "category": "etl", "custom": {"k": 1, "gone": None}}, "nodes": {"a": {"type": "transform"}}}
 
 
 @pytest.fixture
 async def client(tmp_path):
-    settings = config.load(environment={}, folder=tmp_path, flags={"store": "memory:", "dev": True})
-    application = build(settings)
-    async with AsyncExitStack() as stack:
-        await application.start(stack)
-        transport = httpx.ASGITransport(application.asgi)
-        yield await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://localhost/api/v1"))
+    async with serving(tmp_path, "http://localhost/api/v1", store="memory:") as (_, client):
+        yield client
 
 
 def with_metadata(**changes):

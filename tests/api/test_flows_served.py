@@ -4,13 +4,10 @@ import asyncio
 import json
 import textwrap
 import time
-from contextlib import AsyncExitStack
 
-import httpx
 import pytest
 
-from flowrunner import config
-from flowrunner.wiring import build
+from applications import serving
 
 FLOW = textwrap.dedent("""\
     metadata: {name: Two delays, description: One after the other, version: "2.1.0"}
@@ -50,13 +47,8 @@ STEPS = {
 
 @pytest.fixture
 async def served(tmp_path):
-    settings = config.load(environment={}, folder=tmp_path, flags={"store": f"sqlite:///{tmp_path}/flow.db", "dev": True})
-    application = build(settings)
-    async with AsyncExitStack() as stack:
-        await application.start(stack)
-        transport = httpx.ASGITransport(application.asgi)
-        client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://localhost/api/v1"))
-        yield application, client
+    async with serving(tmp_path, "http://localhost/api/v1") as served:
+        yield served
 
 
 async def test_a_flow(served):

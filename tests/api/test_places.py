@@ -1,12 +1,8 @@
 """Where problems say that something is wrong: places in the body as it was sent."""
 
-from contextlib import AsyncExitStack
-
-import httpx
 import pytest
 
-from flowrunner import config
-from flowrunner.wiring import build
+from applications import serving
 
 STEPS = '{\n      "a": {\n        "type": "transfrom"\n      }\n    }'
 WORKFLOW = f'{{\n  "workflowId": "w",\n  "definition": {{\n    "name": "w",\n    "steps": {STEPS}\n  }}\n}}'
@@ -15,10 +11,7 @@ TEST = f'{{\n  "testId": "t",\n  "groupId": "g",\n  "name": "t",\n  "type": "ste
 
 @pytest.fixture
 async def send(tmp_path):
-    application = build(config.load(environment={}, folder=tmp_path, flags={"store": f"sqlite:///{tmp_path}/flow.db", "dev": True}))
-    async with AsyncExitStack() as stack:
-        await application.start(stack)
-        client = await stack.enter_async_context(httpx.AsyncClient(transport=httpx.ASGITransport(application.asgi), base_url="http://localhost"))
+    async with serving(tmp_path) as (_, client):
 
         async def sent(path, body, status=400, method="POST"):
             answer = await client.request(method, path, content=body, headers={"content-type": "application/json"})

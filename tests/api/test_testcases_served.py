@@ -2,16 +2,13 @@
 
 import asyncio
 import threading
-from contextlib import AsyncExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import httpx
 import msgspec
 import pytest
 
-from flowrunner import config
+from applications import asking, serving
 from flowrunner.api import testcases
-from flowrunner.wiring import build
 
 
 class Shop(BaseHTTPRequestHandler):
@@ -40,23 +37,13 @@ def shop():
 
 @pytest.fixture
 async def served(tmp_path):
-    settings = config.load(environment={}, folder=tmp_path, flags={"store": f"sqlite:///{tmp_path}/flow.db", "dev": True})
-    application = build(settings)
-    async with AsyncExitStack() as stack:
-        await application.start(stack)
-        transport = httpx.ASGITransport(application.asgi)
-        client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://localhost/api/v2"))
-        yield application, client
+    async with serving(tmp_path, "http://localhost/api/v2") as served:
+        yield served
 
 
 @pytest.fixture
 def ask(served):
-    async def ask(method, path, body=None, status=200):
-        answer = await served[1].request(method, path, json=body)
-        assert answer.status_code == status, answer.text
-        return answer.json()
-
-    return ask
+    return asking(served[1])
 
 
 @pytest.fixture

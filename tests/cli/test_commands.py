@@ -310,3 +310,28 @@ def test_server_stops_on_sigterm(folder):
     assert (folder / "runs.db").exists()
     with serving("serve", "--dev", folder=folder) as server:
         assert json.loads(flowrunner("describe", run, "--server", server.url, "--json", folder=folder).stdout)["executionStatus"] == "RUNNING"
+
+
+NAMELESS = [
+    *(("describe",), ("history",), ("watch",), ("stop",), ("account", "info"), ("account", "delete", "--yes"), ("key", "revoke", "--yes")),
+    *(
+        ("schedule", "show"),
+        ("schedule", "pause"),
+        ("schedule", "delete", "--yes"),
+        ("secret", "get"),
+        ("secret", "get", "--reveal"),
+        ("secret", "delete", "--yes"),
+    ),
+]
+
+
+def test_an_empty_name_is_a_usage_error(folder):
+    """A variable of the shell that is not set names nothing: neither a list nor something above it; steps of a path are names like any other."""
+    with serving(folder=folder) as server:
+        for words in NAMELESS:
+            shown = flowrunner(*words, "", "--server", server.url, folder=folder)
+            assert (shown.returncode, shown.stdout) == (2, ""), (words, shown)
+            assert "An empty text names nothing." in shown.stderr
+            if words[-1] != "--yes":
+                shown = flowrunner(*words, "..", "--server", server.url, folder=folder)
+                assert (shown.returncode, shown.stdout, "There is no" in shown.stderr) == (4, "", True), (words, shown)

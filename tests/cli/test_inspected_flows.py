@@ -2,27 +2,17 @@
 
 import json
 import sqlite3
-from contextlib import AsyncExitStack, asynccontextmanager
 
-import httpx
-
-from flowrunner import config
+from applications import serving
 from flowrunner.cli.inspection import Inspection
 from flowrunner.limits import AWS
-from flowrunner.wiring import build
 
 FLOW = {"metadata": {"name": "Waits"}, "nodes": {"a": {"type": "delay", "params": {"duration": "60s"}}}}
 STEPS = {"name": "Waits", "steps": {"a": {"type": "delay", "config": {"duration": 60}}}}
 
 
-@asynccontextmanager
-async def served(folder):
-    settings = config.load(environment={}, folder=folder, flags={"store": f"sqlite:///{folder}/flow.db", "dev": True})
-    application = build(settings)
-    async with AsyncExitStack() as stack:
-        await application.start(stack)
-        transport = httpx.ASGITransport(application.asgi)
-        yield application, await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://localhost/api"))
+def served(folder):
+    return serving(folder, "http://localhost/api")
 
 
 async def begin(client):

@@ -10,6 +10,7 @@ import pytest
 from processes import flowrunner
 
 from flowrunner.config import DEFAULT_STORE, SETTINGS, Settings, load, redacted
+from flowrunner.config.variables import dotenv
 from flowrunner.errors import ConfigurationError
 
 
@@ -37,6 +38,25 @@ def test_precedence(tmp_path):
     assert found.port == 4
     assert found.origins["port"] == "flag"
     assert settings(tmp_path, {"FLOWRUNNER_PORT": "3"}, port=None).origins["port"] == "environment FLOWRUNNER_PORT"
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("ab#cd", "ab#cd"), ("#ab", "#ab"), ("ab #cd", "ab"), ("ab\t# cd # ef", "ab"), ("ab# cd", "ab# cd"), (" # ab", ""), ("", ""), ("a b # c", "a b"),
+        ('"ab #cd" # ef', "ab #cd"), ("'ab#cd'#ef", "ab#cd"), ('"ab', '"ab'),
+    ],
+)  # fmt: skip
+def test_a_hash_within_a_value_of_dotenv_is_no_comment(tmp_path, written, value):
+    """Passwords have them: as in shells, a comment begins after a blank."""
+    (tmp_path / ".env").write_text(f"FIRST={written}\n SECOND = x\n")
+    assert dotenv(tmp_path / ".env") == {"FIRST": value, "SECOND": "x"}
+
+
+def test_a_folder_called_dotenv_is_no_file_of_settings(tmp_path):
+    """Many call their virtual environment so."""
+    (tmp_path / ".env").mkdir()
+    assert settings(tmp_path).port == 8080
 
 
 def test_paths_of_a_file_are_relative_to_it(tmp_path):

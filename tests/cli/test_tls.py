@@ -100,3 +100,31 @@ def test_insecure_listens_for_the_network(tmp_path):
         assert "strict-transport-security" not in answer.headers
     shown = flowrunner("serve", "--dev", "--insecure", "--host", "0.0.0.0", "--store", "memory:", folder=tmp_path)
     assert shown.returncode == 2
+
+
+def test_commands_reach_the_server_of_their_settings(tmp_path):
+    """In TLS, where the settings say so; a certificate that nobody knows is told as that, with what helps."""
+    certificate, key = written(tmp_path)
+    configured(tmp_path, certificate, key)
+    with serving("serve", "--dev", folder=tmp_path) as server:
+        here = {"folder": tmp_path, "FLOWRUNNER_PORT": server.url.rpartition(":")[2]}
+        listed = flowrunner("ls", **here, SSL_CERT_FILE=str(certificate))
+        assert (listed.returncode, listed.stdout.split()[:2]) == (0, ["RUN", "WORKFLOW"]), listed
+        assert f"AWS_ENDPOINT_URL_SFN={server.url}\n" in flowrunner("env", **here).stdout
+        for words in (("ls",), ("watch", "x")):
+            refused = flowrunner(*words, **here)
+            assert refused.returncode == 6
+            assert f"The certificate of {server.url} is not trusted" in refused.stderr
+            assert "SSL_CERT_FILE" in refused.stderr
+        found = flowrunner("doctor", **here, FLOWRUNNER_STORE="sqlite:///flow.db")
+        assert (found.returncode, "a FlowRunner server answers there" in found.stdout) == (0, True), found
+
+
+@pytest.mark.parametrize("named", ["nothing.pem", "empty.pem", "flowrunner.toml"])
+def test_certificates_to_trust_that_cannot_be_read(tmp_path, named):
+    """A slip in SSL_CERT_FILE is a usage error with its name."""
+    (tmp_path / "empty.pem").write_text("")
+    configured(tmp_path, *written(tmp_path))
+    shown = flowrunner("ls", "--server", "https://127.0.0.1:9", folder=tmp_path, SSL_CERT_FILE=named)
+    assert shown.returncode == 2, shown
+    assert f"The certificates of {named} cannot be read" in shown.stderr

@@ -132,3 +132,23 @@ def own_server(postgres_server):
     """A server that the tests of a module may kill, durable, with few connections."""
     with PostgresServer({"max_connections": "12"}, binaries=postgres_server.binaries) as server:
         yield server
+
+
+@pytest.fixture
+def sent(store, monkeypatch):
+    """A function: the actions of each transaction of a DynamoDB store since it was last asked, and the other requests."""
+    seen = []
+    call = store.session.call
+
+    async def seeing(operation, **arguments):
+        seen.append([*(next(iter(action)) for action in arguments["TransactItems"])] if operation == "TransactWriteItems" else operation)
+        return await call(operation, **arguments)
+
+    monkeypatch.setattr(store.session, "call", seeing)
+
+    def since():
+        found = list(seen)
+        seen.clear()
+        return found
+
+    return since

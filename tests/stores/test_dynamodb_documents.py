@@ -31,26 +31,6 @@ async def store(dynamodb_url, clock):
 
 
 @pytest.fixture
-def sent(store, monkeypatch):
-    """A function: the actions of each transaction since it was last asked, and the other requests."""
-    seen = []
-    call = store.session.call
-
-    async def seeing(operation, **arguments):
-        seen.append([*(next(iter(action)) for action in arguments["TransactItems"])] if operation == "TransactWriteItems" else operation)
-        return await call(operation, **arguments)
-
-    monkeypatch.setattr(store.session, "call", seeing)
-
-    def since():
-        found = list(seen)
-        seen.clear()
-        return found
-
-    return since
-
-
-@pytest.fixture
 def proxied(dynamodb_url, clock):
     """A function: a store behind a proxy with these faults."""
 

@@ -29,26 +29,6 @@ async def other(store, dynamodb_url):
         yield other
 
 
-@pytest.fixture
-def sent(store, monkeypatch):
-    """A function: the actions of each transaction since it was last asked, and the other requests."""
-    seen = []
-    call = store.session.call
-
-    async def seeing(operation, **arguments):
-        seen.append([*(next(iter(action)) for action in arguments["TransactItems"])] if operation == "TransactWriteItems" else operation)
-        return await call(operation, **arguments)
-
-    monkeypatch.setattr(store.session, "call", seeing)
-
-    def since():
-        found = list(seen)
-        seen.clear()
-        return found
-
-    return since
-
-
 async def swept(store):
     """Wait until nothing is left to sweep."""
     await store._sweeper._idle.wait()

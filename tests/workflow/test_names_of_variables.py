@@ -2,16 +2,13 @@
 
 import asyncio
 import json
-from contextlib import AsyncExitStack
 
-import httpx
 import pytest
 from workflowplay import Player
 
-from flowrunner import config
+from applications import asking, serving
 from flowrunner.kinds import BUILT_IN
 from flowrunner.ports.definitions import Machine, Revision
-from flowrunner.wiring import build
 from flowrunner.workflow.parse import parse_workflow
 from flowrunner.workflow.testcase import parse_testcase
 
@@ -24,22 +21,13 @@ MEASURES = {"type": "script", "config": {"script": "return { length: secrets.pub
 
 @pytest.fixture
 async def served(tmp_path):
-    settings = config.load(environment={}, folder=tmp_path, flags={"store": f"sqlite:///{tmp_path}/flow.db", "dev": True})
-    application = build(settings)
-    async with AsyncExitStack() as stack:
-        await application.start(stack)
-        transport = httpx.ASGITransport(application.asgi)
-        yield application, await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://localhost"))
+    async with serving(tmp_path) as served:
+        yield served
 
 
 @pytest.fixture
 def ask(served):
-    async def ask(method, path, body=None, status=200):
-        answer = await served[1].request(method, path, json=body)
-        assert answer.status_code == status, answer.text
-        return answer.json()
-
-    return ask
+    return asking(served[1])
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from flowrunner.views.records import ended_by, failure_text, moment, shown_defin
 
 EXECUTIONS = "/api/v1/executions"
 EXECUTION = f"{EXECUTIONS}/{{execution:str}}"
-SHOWN_STATUSES = tuple(dict.fromkeys(V1_STATUS.values()))
 LEVELS = tuple(dict.fromkeys(V1_LEVELS.values()))
 _READ = Permission.EXECUTIONS_READ
 

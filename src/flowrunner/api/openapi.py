@@ -183,7 +183,7 @@ def routes(handlers: Iterable[BaseRouteHandler]) -> list[HTTPRouteHandler]:
         """The routes as a page; it loads nothing from anywhere, and what is typed into its console may call this server."""
         return Response(
             as_page(),
-            media_type=f"{HTML}; charset=utf-8",
+            media_type=HTML,
             headers={"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'"},
         )
 

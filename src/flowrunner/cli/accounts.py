@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 ACCOUNTS = "/api/v1/accounts"
 COLUMNS = {"id": "ACCOUNT", "name": "NAME", "email": "E-MAIL", "created_at": "CREATED"}
-PAGE = 1000  # the most that a list gives at once
 PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 
 
@@ -149,10 +148,10 @@ async def _recovered(settings: Settings) -> dict[str, str]:
 
 
 def segment(text: str) -> str:
-    """A text as one segment of a path."""
-    from urllib.parse import quote  # noqa: PLC0415  # --help does not pay for it
+    """A text as one segment of a path. Raises ConfigurationError for an empty one."""
+    from flowrunner.client import segment as of_path  # noqa: PLC0415  # --help does not pay for it
 
-    return quote(text, safe="")
+    return of_path(text)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"create": create, "info": info, "list": listing, "delete": delete, "recover": recover}

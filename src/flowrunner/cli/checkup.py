@@ -7,6 +7,7 @@ import platform
 import resource
 import shutil
 import socket
+import ssl
 import stat
 import statistics
 import time
@@ -149,12 +150,21 @@ def port(settings: Settings) -> Finding:
 def _is_ours(settings: Settings) -> bool:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # compared, not listened on
     try:
-        with socket.create_connection((host, settings.port), timeout=PROBE_SECONDS) as probe:
+        with socket.create_connection((host, settings.port), timeout=PROBE_SECONDS) as plain, _wrapped(plain, settings) as probe:
             probe.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             answer = probe.recv(4096)
     except OSError:
         return False
     return answer.startswith(b"HTTP/1.1 200") and b"x-request-id:" in answer
+
+
+def _wrapped(plain: socket.socket, settings: Settings) -> socket.socket:
+    """The connection as a client of these settings has it: in TLS where they have a certificate, whoever it is from: nothing is told to it."""
+    if settings.tls_cert_file is None:
+        return plain
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(plain)
 
 
 async def _store(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:

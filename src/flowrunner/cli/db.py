@@ -39,7 +39,8 @@ def upgrade(
 
     Example: flowrunner db upgrade --store sqlite:///orders.db
     """
-    from flowrunner.cli.dbstore import make_folder, upkeep_of  # noqa: PLC0415  # --help does not pay for it
+    from flowrunner.cli.dbstore import upkeep_of  # noqa: PLC0415  # --help does not pay for it
+    from flowrunner.config import make_folder  # noqa: PLC0415  # as above
 
     settings = settings_of(config, store=store)
     upkeep = upkeep_of(settings.store)
@@ -213,16 +214,20 @@ async def _remove(documents: DocumentStore, key: tuple[str, str, str]) -> bool:
 
 def moment_of(text: str, now: int) -> int:
     """A time in milliseconds since 1970 UTC; raises ConfigurationError for what is none."""
-    age = re.fullmatch(r"(\d{1,9})([smhdw])", text)
+    age = re.fullmatch(r"([0-9]{1,9})([smhdw])", text)
     if age is not None:
-        return now - int(age[1]) * UNITS[age[2]] * 1000
-    try:
-        given = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(
-            f"--ended-before {text!r} is neither an age nor a time.", remedy="Write 30d, 12h, 90m, 2026-01-31 or 2026-01-31T12:00:00Z."
-        ) from None
-    return round((given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp() * 1000)
+        moment = now - int(age[1]) * UNITS[age[2]] * 1000
+    else:
+        try:
+            given = datetime.fromisoformat(text)
+        except ValueError:
+            raise ConfigurationError(
+                f"--ended-before {text!r} is neither an age nor a time.", remedy="Write 30d, 12h, 90m, 2026-01-31 or 2026-01-31T12:00:00Z."
+            ) from None
+        moment = round((given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp() * 1000)
+    if moment < 0:
+        raise ConfigurationError(f"--ended-before {text!r} is before 1970, when nothing had run.")
+    return moment
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"upgrade": upgrade, "current": current, "check": check, "size": size, "prune": prune}

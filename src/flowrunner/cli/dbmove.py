@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 from urllib.parse import quote
@@ -34,19 +35,20 @@ def backup(file: New, *, store: Database = None, config: Config = None, output: 
 
     Example: flowrunner db backup backup.db --store sqlite:///orders.db
     """
-    from flowrunner.cli.dbstore import refuse_existing, upkeep_of  # noqa: PLC0415  # --help does not pay for it
+    from flowrunner.cli.dbstore import new_file, upkeep_of  # noqa: PLC0415  # --help does not pay for it
     from flowrunner.ports.upkeep import FileUpkeep  # noqa: PLC0415  # as above
 
     settings = settings_of(config, store=store)
-    refuse_existing(file)
     upkeep = upkeep_of(settings.store)
-    if isinstance(upkeep, FileUpkeep):
-        wait_for(upkeep.back_up(file))
-        show_document({"file": str(file), "bytes": file.stat().st_size}, form_of(output, json))
-    else:
-        counts, whole = wait_for(_export(settings.store, str(file)))
-        _warn(whole=whole)
-        show_document({"file": str(file), "bytes": file.stat().st_size, **counts}, form_of(output, json))
+    counts: Counter[str] = Counter()
+    with new_file(file):
+        if isinstance(upkeep, FileUpkeep):
+            wait_for(upkeep.back_up(file))
+        else:
+            counts, whole = wait_for(_export(settings.store, str(file)))
+            _warn(whole=whole)
+        size = file.stat().st_size
+    show_document({"file": str(file), "bytes": size, **counts}, form_of(output, json))
     say(f"Restore it with: flowrunner db restore {file} --store URL", quiet=quiet)
 
 
@@ -66,8 +68,8 @@ def restore(
 
     Example: flowrunner db restore backup.db --store sqlite:///restored.db
     """
-    from flowrunner.cli.dbstore import is_sqlite, make_folder, upkeep_of  # noqa: PLC0415  # as above
-    from flowrunner.config import redacted  # noqa: PLC0415  # as above
+    from flowrunner.cli.dbstore import is_sqlite, upkeep_of  # noqa: PLC0415  # as above
+    from flowrunner.config import make_folder, redacted  # noqa: PLC0415  # as above
     from flowrunner.ports.upkeep import FileUpkeep  # noqa: PLC0415  # as above
 
     settings = settings_of(config, store=store)
@@ -96,12 +98,11 @@ def export(
 
     Example: flowrunner db export orders.jsonl --store sqlite:///orders.db
     """
-    from flowrunner.cli.dbstore import refuse_existing  # noqa: PLC0415  # as above
+    from flowrunner.cli.dbstore import new_file  # noqa: PLC0415  # as above
 
     settings = settings_of(config, store=store)
-    if file != STANDARD:
-        refuse_existing(Path(file))
-    counts, whole = wait_for(_export(settings.store, file))
+    with nullcontext() if file == STANDARD else new_file(Path(file)):
+        counts, whole = wait_for(_export(settings.store, file))
     _warn(whole=whole)
     say(f"Exported {_told(counts)}. Take it in with: flowrunner db import {file} --store URL", quiet=quiet)
 
@@ -123,8 +124,8 @@ def import_(
     Example: flowrunner db import orders.jsonl --store sqlite:///other.db
     """
     settings = settings_of(config, store=store)
-    if file != STANDARD and not Path(file).is_file():
-        raise ConfigurationError(f"There is no file {file}.")
+    if file != STANDARD:
+        _look_at(Path(file))
 
     async def work() -> tuple[Counter[str], Counter[str]]:
         from flowrunner.cli.dbstore import writing  # noqa: PLC0415  # as above
@@ -172,6 +173,18 @@ def _output(file: str) -> Iterator[BinaryIO]:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _look_at(file: Path) -> None:
+    """Whether there is such a file, before a store is made for it; a pipe will do, such as the shell's ``<(...)``. Raises ConfigurationError."""
+    try:
+        mode = file.stat().st_mode
+    except FileNotFoundError:
+        raise ConfigurationError(f"There is no file {file}.") from None
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror or error}.") from None
+    if stat.S_ISDIR(mode):
+        raise ConfigurationError(f"{file} is a folder.", remedy="Name the file that db export wrote.")
 
 
 def _lines(file: str) -> BinaryIO:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,8 @@ async def reading(url: str) -> AsyncIterator[Store]:
 @asynccontextmanager
 async def writing(url: str, why: str) -> AsyncIterator[Store]:
     """A store to write to, made if it is not there; raises StoreInUse, saying `why` no server may be using it."""
+    from flowrunner.config import make_folder  # noqa: PLC0415  # --help does not pay for it
+
     make_folder(url)
     try:
         async with _open(url, readonly=False) as store:
@@ -59,14 +60,6 @@ def refuse_memory(url: str) -> None:
         raise ConfigurationError("A memory: store is inside its server and gone with it.", remedy="Name another: --store sqlite:///PATH")
 
 
-def make_folder(url: str) -> None:
-    """The folder of the default store, as a server makes it."""
-    from flowrunner.config import DEFAULT_STORE  # noqa: PLC0415  # as above
-
-    if url == DEFAULT_STORE:
-        os.makedirs(".flowrunner", mode=0o700, exist_ok=True)  # noqa: PTH103  # once, before anything runs
-
-
 def is_sqlite(path: Path) -> bool:
     """Whether a file is an SQLite database, by its first bytes; raises ConfigurationError if it cannot be read."""
     try:
@@ -76,9 +69,14 @@ def is_sqlite(path: Path) -> bool:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}.") from None
 
 
-def refuse_existing(path: Path) -> None:
-    """A file that is there is never written over; raises ConfigurationError."""
-    if path.exists() or path.is_symlink():
-        raise ConfigurationError(f"{path} exists.", remedy="Name a new file.")
-    if not path.parent.is_dir():
-        raise ConfigurationError(f"There is no folder {path.parent}.", remedy="Create it first.")
+@contextmanager
+def new_file(path: Path) -> Iterator[None]:
+    """Make a file within this block; raises ConfigurationError for one that is there, which is never written over, and where none can be made."""
+    try:
+        if path.exists() or path.is_symlink():
+            raise ConfigurationError(f"{path} exists.", remedy="Name a new file.")
+        if not path.parent.is_dir():
+            raise ConfigurationError(f"There is no folder {path.parent}.", remedy="Create it first.")
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}.") from None

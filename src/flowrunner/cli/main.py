@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -29,7 +28,7 @@ from flowrunner.cli import (
     serving,
     users,
 )
-from flowrunner.cli.output import USAGE, Ended, code_of, complain, explain
+from flowrunner.cli.output import INTERRUPTED, USAGE, Ended, code_of, complain, explain, let_go, prepare_streams
 
 EXAMPLES = """\b
   flowrunner serve --dev                    a server on this machine that lets you in
@@ -92,9 +91,12 @@ def run(arguments: Sequence[str]) -> int:
         return ended.code
     except (typer.Abort, KeyboardInterrupt):
         complain("Interrupted.")
-        return 130
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERRUPTED
+    except SystemExit as leaving:
+        if not isinstance(leaving.__context__, BrokenPipeError):
+            raise
+        for stream in (sys.stdout, sys.stderr):  # the reader of a pipe has seen enough; Typer makes an end of its own of that
+            let_go(stream)
         return 0
     except typer.Exit as leaving:
         return leaving.exit_code
@@ -104,9 +106,12 @@ def run(arguments: Sequence[str]) -> int:
             return USAGE
         explain(error)
         return code_of(error)
+    if result == INTERRUPTED:  # what Typer makes of Ctrl-C
+        complain("Interrupted.")
     return result if isinstance(result, int) else 0
 
 
 def main() -> None:
     """Be the process."""
+    prepare_streams()
     sys.exit(run(sys.argv[1:]))

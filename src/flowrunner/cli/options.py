@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flowrunner.config import Settings
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Read settings from this file instead of flowrunner.toml.")]
-Store = Annotated[str | None, typer.Option("--store", metavar="URL", help="Where runs are kept: sqlite:///PATH or memory:.")]
+Store = Annotated[str | None, typer.Option("--store", metavar="URL", help="Where runs are kept: sqlite:///PATH, memory:, postgresql://... or dynamodb://...")]
 Database = Annotated[str | None, typer.Option("--store", metavar="URL", help="The store; without it the one that the settings name.")]
 Server = Annotated[str | None, typer.Option("--server", metavar="URL", help="The server to talk to (FLOWRUNNER_SERVER).")]
 Output = Annotated[Form, typer.Option("--output", "-o", help="How data looks.")]
@@ -72,4 +72,5 @@ def server_url(settings: Settings) -> str:
     if "host" not in settings.origins and "port" not in settings.origins and (profile := profile_for(None)) is not None:
         return profile.server
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104  # compared, not listened on
-    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"
+    scheme = "http" if settings.tls_cert_file is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+import io
+import json
 import os
 import re
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import orjson
 
@@ -31,6 +34,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 )
 _DENIED = ("AccessDenied", "MissingAuthentication", "UnrecognizedClient", "InvalidSignature", "ExpiredToken")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for line breaks and tabs
+ESCAPED = "flowrunner.escaped"  # of a text, what its stream has no letters for
 COLUMN_GAP = 2  # characters between the columns of a table
 LEAST_COLUMN = 8  # characters; narrower says nothing, and a column goes instead
 CUT_COLUMNS = ("workflowId", "name", "error")  # half a time or an id says nothing at all
@@ -86,15 +90,45 @@ def explain(error: BaseException) -> None:
         complain("The time of --timeout has passed; the run goes on.")
     elif os.environ.get("FLOWRUNNER_TRACEBACK"):
         raise error
+    elif isinstance(error, OSError) and error.strerror:  # a full disk, a file that is not ours to use
+        complain(f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}.")
     else:
         complain(f"Something unexpected went wrong: {type(error).__name__}: {error}", remedy="Set FLOWRUNNER_TRACEBACK=1 to see where, and please report it.")
 
 
 def say(text: str, *, quiet: bool = False) -> None:
     """Tell people something, on stderr. What a server or a service says in it cannot steer the terminal."""
-    if not quiet:
+    if quiet:
+        return
+    try:
         sys.stderr.write(f"{_CONTROL.sub(lambda found: repr(found[0])[1:-1], text)}\n")
         sys.stderr.flush()
+    except BrokenPipeError:  # nobody listens any more; the exit code says it still
+        let_go(sys.stderr)
+
+
+def prepare_streams() -> None:
+    """Let the streams take every text: what an encoding does not have is written as JSON writes it; a stream that is closed takes all and shows nothing."""
+    codecs.register_error(ESCAPED, _escaped)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # a descriptor that is free would become that of the next file that is opened
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - the lowest free descriptor, to the end of the process
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPED)
+
+
+def _escaped(error: UnicodeError) -> tuple[bytes, int]:
+    """What stands for some letters: the byte that a file's name had there (PEP 383), else JSON's escape."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return b"".join(bytes([ord(one) - 0xDC00]) if "\udc80" <= one <= "\udcff" else json.dumps(one)[1:-1].encode() for one in letters), error.end
+
+
+def let_go(stream: TextIO) -> None:
+    """Write no more to a pipe whose reader has gone, not even at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def colour(*, stream: Any, disabled: bool = False) -> bool:
@@ -118,16 +152,12 @@ def as_json(value: Any, *, indent: bool = True) -> str:
     try:
         return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else 0, default=str).decode()
     except TypeError:
-        import json  # noqa: PLC0415  # hardly ever
-
         return json.dumps(value, indent=2 if indent else None, ensure_ascii=False, default=str)
 
 
 def as_yaml(value: Any) -> str:
     """A JSON value as YAML."""
-    import io  # noqa: PLC0415  # only this form pays for it
-
-    from ruamel.yaml import YAML  # noqa: PLC0415  # as above
+    from ruamel.yaml import YAML  # noqa: PLC0415  # only this form pays for it
 
     text = io.StringIO()
     writer = YAML(typ="safe", pure=True)

@@ -56,7 +56,10 @@ def read_profiles(path: Path) -> dict[str, Profile]:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not a file of profiles: {error}.", remedy="Repair it, or remove it and log in again.") from None
-    return {name: _profile(name, table, path) for name, table in document.get("profiles", {}).items()}
+    profiles = document.get("profiles", {})
+    if not isinstance(profiles, dict):
+        raise ConfigurationError(f"{path} is not a file of profiles: profiles is no table.", remedy="Repair it, or remove it and log in again.")
+    return {name: _profile(name, table, path) for name, table in profiles.items()}
 
 
 def _profile(name: str, table: object, path: Path) -> Profile:

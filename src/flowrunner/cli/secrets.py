@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flowrunner.cli.accounts import ACCOUNTS
+from flowrunner.cli.accounts import ACCOUNTS, segment
 from flowrunner.cli.options import Config, Json, NoColor, Output, Quiet, Server, Yes, client_of, confirm, form_of, settings_of
 from flowrunner.cli.output import Form, print_text, say, show_document, show_rows, wait_for
 from flowrunner.errors import ConfigurationError, InvalidDocument
@@ -180,9 +180,7 @@ def rotate(
 
 
 def _path(base: str, name: str) -> str:
-    from urllib.parse import quote  # noqa: PLC0415  # --help does not pay for it
-
-    return f"{base}/{quote(name, safe='')}"
+    return f"{base}/{segment(name)}"
 
 
 def _value(name: str, file: Path | None) -> str:

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit, urlunsplit
 from flowrunner.config.files import checked, from_file
 from flowrunner.config.settings import DEFAULT_STORE, FUNCTION_KEYS, SETTINGS, Function, Setting, Settings
 from flowrunner.config.variables import composed_store, dotenv, from_variables
+from flowrunner.errors import StoreRefused
 
-__all__ = ["DEFAULT_STORE", "FUNCTION_KEYS", "SETTINGS", "Function", "Setting", "Settings", "load", "masked", "redacted"]
+__all__ = ["DEFAULT_STORE", "FUNCTION_KEYS", "SETTINGS", "Function", "Setting", "Settings", "load", "make_folder", "masked", "redacted"]
 
 _STORES = ("postgresql", "postgres")
 
@@ -50,6 +51,18 @@ def load(
         if value is not None:
             values[name], origins[name] = checked(rows[name], value, f"--{name.replace('_', '-')}"), "flag"
     return Settings(**values, origins=origins)  # type: ignore[arg-type]  # each value went through its row's reader
+
+
+def make_folder(store: str) -> None:
+    """The folder of the default store, where that is the store; every other folder is there already. Raises StoreRefused."""
+    if store != DEFAULT_STORE:
+        return
+    try:
+        os.makedirs(".flowrunner", mode=0o700, exist_ok=True)  # noqa: PTH103 - once, before anything runs
+    except OSError as error:
+        raise StoreRefused(
+            f"The folder .flowrunner cannot be made here ({error.strerror}).", remedy="Start where FlowRunner may write, or name a --store."
+        ) from None
 
 
 def redacted(url: str) -> str:

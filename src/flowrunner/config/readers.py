@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 def read_text(value: object) -> str:
@@ -96,9 +97,13 @@ def read_region(value: object) -> str:
 
 def read_url(value: object) -> str:
     """An ``http(s)`` URL."""
-    if not isinstance(value, str) or not re.match(r"https?://[^/\s]", value):
+    try:
+        fits = isinstance(value, str) and re.fullmatch(r"https?://[^/\s]\S*", value) is not None and urlsplit(value).port != 0
+    except ValueError:  # a port that is none, a bracket that is not closed
+        fits = False
+    if not fits:
         raise ValueError("must be an http:// or https:// URL")
-    return value
+    return str(value)
 
 
 def read_store(value: object) -> str:

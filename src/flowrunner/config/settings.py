@@ -140,7 +140,7 @@ SETTINGS = (
     Setting(name="store", read=read_store, help="Where everything is kept, a URL.", environment=("FLOWRUNNER_STORE", "FLOWRUNNER_DATABASE_URL"), is_path=True, secret=True),
     Setting(name="dev", read=read_boolean, help="Accept any credential, on loopback only."),
     Setting(name="region", read=read_region, help="The region in ARNs."),
-    Setting(name="account", read=read_account, help="The account id in ARNs while there are no accounts."),
+    Setting(name="account", read=read_account, help="The id of the first account of a new store; with --dev, of callers who name none."),
     Setting(name="limits", read=read_choice(get_args(LimitProfile)), help="The limit profile: aws as Step Functions, open with larger sizes."),
     Setting(name="request_rates", read=read_choice(get_args(RequestRates)), help="How often an account may call: off, or aws, the buckets of Step Functions."),
     Setting(name="requests_per_second", read=read_whole(0, 1_000_000), help="Requests of an account, all operations; twice as many at once. 0: no limit."),

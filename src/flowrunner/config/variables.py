@@ -28,6 +28,8 @@ _FAMILIES = {
 }
 # A Kubernetes service called "flowrunner" sets FLOWRUNNER_SERVICE_HOST, _SERVICE_PORT and _SERVICE_PORT_HTTP in every pod beside it.
 _KUBERNETES = re.compile(r"FLOWRUNNER_(\w+_)?SERVICE_(HOST|PORT(_\w+)?)")
+# A value ends at a "#" only after a blank: one within it, as passwords have, belongs to it.
+_LINE = re.compile(r"""\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?:"([^"]*)"\s*(?:#.*)?|'([^']*)'\s*(?:#.*)?|((?:[^#]|(?<!\s)#)*?)\s*(?:(?<=\s)#.*)?)""")
 _STORE = next(row for row in SETTINGS if row.name == "store")
 _OTHERS = (
     *("FLOWRUNNER_CONFIG", "FLOWRUNNER_TRACEBACK", "FLOWRUNNER_CRASH_AT", "FLOWRUNNER_IDEMPOTENCY_KEY"),
@@ -39,13 +41,13 @@ def dotenv(path: Path) -> Mapping[str, str]:
     """``NAME=value`` lines; ``export``, quotes and comments as shells have them, nothing is expanded."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):  # a folder of this name is often a virtual environment
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}.") from None
     found: dict[str, str] = {}
     for line in lines:
-        match = re.fullmatch(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^#]*?))\s*(?:#.*)?", line)
+        match = _LINE.fullmatch(line)
         if match:
             name, *values = match.groups()
             found[name] = next((value for value in values if value is not None), "")

@@ -85,11 +85,6 @@ class Machine:
         run = self._run
         return run.outcome is None and bool(run.ready or run.ended or attempts.next_overdue(run))
 
-    @property
-    def has_attempts(self) -> bool:
-        """Whether any attempt is not over."""
-        return bool(self._run.attempts)
-
     def open_attempts(self) -> Iterator[OpenAttempt]:
         """Attempts that are not over, oldest first."""
         for number in sorted(self._run.attempts):

@@ -32,11 +32,6 @@ class Resource:
         return f"{self.action}.{self.pattern}" if self.pattern else self.action
 
     @property
-    def has_token(self) -> bool:
-        """Whether the work ends by a task token."""
-        return self.pattern == "waitForTaskToken"
-
-    @property
     def is_submitted(self) -> bool:
         """Whether a first answer comes before the result (TaskSubmitted)."""
         return self.pattern != ""

@@ -22,7 +22,6 @@ from flowrunner.ports.documents import Change, Put
 
 TICKET_SECONDS = 60
 TRIES = 10  # of a write that meets rotations
-TICKET_KIND = "ticket"
 
 
 class Sealer(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric as PrometheusMetric
 from prometheus_client.registry import Collector
 
@@ -13,7 +13,6 @@ from flowrunner.ports.executions import Head
 from flowrunner.ports.observe import SOCKET_ERRORS
 from flowrunner.telemetry.names import METRICS, PREFIX, Metric
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 _STATUSES = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 _OPERATIONS = ("create", "commit", "load")
 _ERRORS = ("States.Timeout", "States.HeartbeatTimeout", "States.TaskFailed", "States.Permissions", "FlowRunner.OutcomeUnknown", "other")

@@ -26,7 +26,6 @@ KEY_BYTES = 32
 KEPT_KEYS = 100  # in a file of our own: older ones open only backups of their time
 ID_CHARACTERS = 16  # hex digits: 64 bits
 MAX_FILE_BYTES = 64 * 1024  # a key file is some lines; nothing longer is read
-DEFAULT_FILE = Path(".flowrunner/master.key")
 _ID_PREFIX = b"flowrunner master key id\0"
 _CHECK_TEXT = b"flowrunner master key check\0"
 _SPLIT = re.compile(r"[\s,]+")

@@ -217,14 +217,6 @@ def change(record: Record) -> dict[str, Any]:
     }
 
 
-async def read_variable_changes(executions: ExecutionStore, head: Head) -> list[dict[str, Any]]:
-    """The changes of variables in the stored log. Raises StoreUnavailable."""
-    found: list[dict[str, Any]] = []
-    async for page in entries(executions, head.id):
-        found += variable_changes(head, (record for _, record in page))
-    return found
-
-
 async def read_context(executions: ExecutionStore, head: Head, variables: Mapping[str, JSONValue]) -> dict[str, Any]:
     """What a run knows so far: `variables`, which it began with and which changed since, and what each step has given. Raises StoreUnavailable."""
     values, outputs = dict(variables), {}
