@@ -6,6 +6,7 @@ limits keep it small, a progress handler ends it in time, and what it reads of a
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TypeVar
 
 import apsw
 
+from flowrunner.errors import StoreUnavailable
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.limits import MIB
 from flowrunner.ports.tasks import begin
@@ -65,6 +67,16 @@ def file_below(folder: Path | None, account: str, name: str) -> Path:
     if "\0" in name or path == home or not path.is_relative_to(home):
         raise bad("The database's file must be named by a path below the folder for databases, such as orders.db.")
     return path
+
+
+def erase_files(folder: Path, account: str) -> None:
+    """Remove the databases of an account. Raises StoreUnavailable."""
+    home = folder.resolve() / account
+    try:
+        if home.is_dir():
+            shutil.rmtree(home)
+    except OSError as error:
+        raise StoreUnavailable(f"The databases in {home} cannot be removed: {error.strerror or error}.") from None
 
 
 class SqliteFile:
