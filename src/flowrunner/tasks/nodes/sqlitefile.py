@@ -21,6 +21,7 @@ from flowrunner.limits import MIB
 from flowrunner.ports.tasks import begin
 from flowrunner.tasks.nodes.kind import NodeFailed
 from flowrunner.tasks.nodes.reading import bad
+from flowrunner.tasks.nodes.sqlitefunctions import guard
 from flowrunner.tasks.nodes.statements import (
     CONSTRAINT_VIOLATED,
     DATABASE_CONFLICT,
@@ -50,7 +51,7 @@ _LIMITS = {
     apsw.SQLITE_LIMIT_EXPR_DEPTH: 200,
     apsw.SQLITE_LIMIT_COMPOUND_SELECT: 100,
     apsw.SQLITE_LIMIT_TRIGGER_DEPTH: 50,
-    apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 10_000,
+    apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 500,  # a text is compared with all of it at each of its places, and nothing can stop that
     apsw.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
 
@@ -141,6 +142,7 @@ def _transaction(connection: apsw.Connection, work: Callable[[apsw.Connection], 
     connection.set_busy_timeout(int(min(bounds.seconds, 5.0) * 1000))
     for limit, value in _LIMITS.items():
         connection.limit(limit, value)
+    guard(connection, most_bytes=_LIMITS[apsw.SQLITE_LIMIT_LENGTH])
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
     pages = MEMORY_PAGES if connection.filename == "" else FILE_PAGES
