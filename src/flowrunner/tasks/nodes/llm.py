@@ -164,7 +164,7 @@ def structured_output(content: str, schema: JSONObject | None) -> JSONValue:
         fault = next(iter(_validator(schema).iter_errors(value)), None)
         if fault is not None:
             place = "".join(f"/{part}" for part in fault.instance_path)
-            raise NodeFailed(f"The answer is not of the schema at {place or '/'}: {hidden(fault.message)}"[:2000], error=MALFORMED)
+            raise NodeFailed(hidden(f"The answer is not of the schema at {place or '/'}: {fault.message}")[:2000], error=MALFORMED)
     return value
 
 
