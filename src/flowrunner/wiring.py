@@ -56,6 +56,7 @@ from flowrunner.tasks.functions import Function
 from flowrunner.tasks.javascript.calls import ScriptLimits
 from flowrunner.tasks.mocks import read_mocks
 from flowrunner.tasks.nodes.command import Programs
+from flowrunner.tasks.nodes.sqlitefile import erase_files
 from flowrunner.tasks.registry import Registry
 from flowrunner.telemetry.metrics import Metrics
 from flowrunner.vault.derive import derived_key
@@ -236,6 +237,8 @@ class Application:
     async def _erase(self, account: str) -> None:
         await self.webhooks.erase(account)
         await Eraser(self.engine, self.store, self.engine.clock).erase(account)
+        if self.settings.database_folder is not None:
+            await asyncio.to_thread(erase_files, self.settings.database_folder, account)
 
     def _fatal(self, failure: StoreUnavailable) -> None:
         """The store is broken: nothing more is acknowledged, and `stopping` asks whoever serves to end the process."""

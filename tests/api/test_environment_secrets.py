@@ -169,3 +169,18 @@ async def test_what_becomes_of_secrets_is_in_the_log(served, ask):
         *[("secret.set", f"environments/dev/{name}") for name in "abcd"], *[("secret.delete", f"environments/dev/{name}") for name in "abcd"],
         ("secret.set", f"webhooks/{one}"), ("secret.set", f"webhooks/{two}"), ("secret.delete", f"webhooks/{one}"), ("secret.delete", f"webhooks/{two}"),
     ]  # fmt: skip
+
+
+async def test_nobody_keeps_what_a_run_has(served, ask):
+    """Inputs and results of runs are in no cache: every answer about one says so."""
+    _, client, _ = served
+    await ask("POST", "/workflows", {"workflowId": "w", "definition": {"name": "n", "steps": {"s": {"type": "delay", "config": {"duration": "1h"}}}}}, 201)
+    begun = await client.post("/workflows/w/execute", json={"variables": {"given": "private"}})
+    path = f"/workflows/runs/{begun.json()['runId']}"
+    told = [
+        begun,
+        *[await client.get(f"{path}{part}") for part in ("", "/steps", "/logs")],
+        await client.get("/workflows/runs"),
+        await client.post(f"{path}/cancel"),
+    ]
+    assert [(answer.status_code, answer.headers.get("cache-control")) for answer in told] == [(202, "no-store"), *[(200, "no-store")] * 5]

@@ -1,4 +1,4 @@
-"""What somebody may try who has little: passwords behind a token, cursors of their own making, answers as large as may be."""
+"""What somebody may try who has little: passwords behind a token, cursors of their own making, answers and names as large as may be."""
 
 import pytest
 from accountsworld import ONE, PASSWORD, accounts_world
@@ -40,6 +40,12 @@ async def test_cursors_of_ones_own_making(world, place):
     made = cursor(place, "x", f"{ONE}\nworkflow\nNone\n")
     answer = await world("GET", f"http://localhost/api/v2/workflows/runs?cursor={made}", token=VIEWER)
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+
+
+async def test_nothing_is_taken_for_a_page(world):
+    """Every answer says that its kind is the one that it names."""
+    for path in ("http://localhost/healthz", "http://localhost/docs", "/accounts/me", "/nothing"):
+        assert (await world("GET", path, token=VIEWER)).headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize("size", [idempotency.MOST_BYTES, idempotency.MOST_BYTES + 1])

@@ -50,6 +50,26 @@ async def test_list_in_pages(aws):
     assert [activity["name"] for activity in page["activities"] + rest["activities"]] == ["a", "b", "c"]
 
 
+async def test_workers_get_no_tasks_of_other_accounts(aws, started):
+    """A task for the activity of another account waits like one that nobody works on: the workers there are not given it, before or after their own."""
+    other = "111111111111"
+    aws.headers["authorization"] = f"AWS4-HMAC-SHA256 Credential={other}/20261121/{REGION}/states/aws4_request"
+    machine = await aws.machine(definition=TASK)
+    foreign = [(await aws("StartExecution", stateMachineArn=machine, input='{"for":"others"}'))["executionArn"] for _ in range(2)]
+    del aws.headers["authorization"]
+    task = await aws("GetActivityTask", activityArn=ARN)
+    assert task["input"] == '{"a":1}'
+    assert await aws("GetActivityTask", activityArn=ARN) == {"taskToken": None}
+    await aws("SendTaskSuccess", taskToken=task["taskToken"], output="1")
+    await aws.ended(started)
+    aws.headers["authorization"] = f"AWS4-HMAC-SHA256 Credential={other}/20261121/{REGION}/states/aws4_request"
+    for execution in foreign:
+        events = (await aws("GetExecutionHistory", executionArn=execution))["events"]
+        assert [event["type"] for event in events] == ["ExecutionStarted", "TaskStateEntered", "ActivityScheduled"]
+        await aws("StopExecution", executionArn=execution)
+        assert (await aws("DescribeExecution", executionArn=execution))["status"] == "ABORTED"
+
+
 async def test_worker_succeeds(aws, started):
     """A worker gets the input and a token; its output is the execution's."""
     task = await aws("GetActivityTask", activityArn=ARN, workerName="w")

@@ -63,6 +63,7 @@ MAX_BODY_BYTES = 1024 * 1024
 UNKNOWN_CALLER = of_status(401, "This needs a credential.", headers={"www-authenticate": "Bearer"})
 TOO_LARGE = of_status(413, f"The body is larger than {MAX_BODY_BYTES} bytes.", headers={"connection": "close"})
 COMPRESSED = of_status(415, "Compressed requests are not taken.", headers={"connection": "close", "accept-encoding": "identity"})
+_NO_GUESSES = (b"x-content-type-options", b"nosniff")  # a flow's text, or what a run gave, is never taken for a page
 _STRICT_TRANSPORT = ((b"strict-transport-security", b"max-age=31536000"),)
 _DETAILS = {404: "There is nothing at this path.", 405: "This path does not answer this method."}
 CLIENT_GONE = "client disconnected prematurely"  # how the framework says that a body ended before it was whole
@@ -225,7 +226,7 @@ class Edge:
         scope["trace_id"] = trace_id
         self._proxies.resolve(scope)
         scope["path"] = in_one_piece(scope["path"])
-        added = [(b"x-request-id", trace_id.encode()), *(_STRICT_TRANSPORT if scope["scheme"] in ("https", "wss") else ())]
+        added = [(b"x-request-id", trace_id.encode()), _NO_GUESSES, *(_STRICT_TRANSPORT if scope["scheme"] in ("https", "wss") else ())]
         started = False
 
         async def answer(message: Any) -> None:

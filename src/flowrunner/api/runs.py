@@ -10,6 +10,7 @@ from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from flowrunner.api.accounts import answer
 from flowrunner.api.arnpaths import arn_in
 from flowrunner.api.authoring import Authoring, Caller, by_of, lines_of, listed, page_answer, page_of
 from flowrunner.api.contract import CURSOR, LIMIT, PAGED, Contract, Parameter
@@ -157,7 +158,7 @@ def routes(
         shown = run_of(head, region, whole=True)
         if has_notes(head):
             shown = msgspec.structs.replace(shown, context=await read_context(executions, head, await _first_variables(definitions, head)))
-        return Response(msgspec.json.encode(shown), media_type="application/json")
+        return answer(shown)
 
     @get(
         f"{RUN}/steps",
@@ -207,7 +208,7 @@ def _cancel(authoring: Authoring) -> HTTPRouteHandler:
     async def cancel_run(request: Caller, run: FromPath[str]) -> Response[bytes]:
         """Cancel a run; 409 for one that has ended."""
         head = await authoring.cancel(await locate(authoring.executions, request.user, run), by_of(request.user))
-        return Response(msgspec.json.encode(run_of(head, authoring.region, whole=False)), media_type="application/json")
+        return answer(run_of(head, authoring.region, whole=False))
 
     return cancel_run
 

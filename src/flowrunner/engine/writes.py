@@ -11,6 +11,7 @@ from flowrunner.core.commands import CancelAttempt, RunAttempt, Step
 from flowrunner.core.facts import AttemptStarted, Fact
 from flowrunner.engine.live import Live
 from flowrunner.engine.ownership import extra_at_end, owner_and_extra
+from flowrunner.ids import parse_arn
 from flowrunner.ports.executions import ActivityTask, Chunk, Delivery, Head, StepWrite
 
 # A snapshot replaces the facts before it. It is taken when replaying them would cost about as much as reading it: after
@@ -72,8 +73,14 @@ def _opened(live: Live, step: Step) -> tuple[ActivityTask, ...]:
     return tuple(
         ActivityTask(activity=command.resource.arn, execution=live.id, attempt=command.attempt, input=command.parameters, scheduled_at=step_time(step))
         for command in step.commands
-        if isinstance(command, RunAttempt) and command.resource.family == "activity"
+        if isinstance(command, RunAttempt) and command.resource.family == "activity" and _is_own(command.resource.arn, live.head.account)
     )
+
+
+def _is_own(activity: str, account: str) -> bool:
+    """Whether an activity is the account's: a task for another one's workers is opened to nobody, and waits as if there were none."""
+    arn = parse_arn(activity)
+    return arn is not None and arn.account == account
 
 
 def step_time(step: Step) -> int:

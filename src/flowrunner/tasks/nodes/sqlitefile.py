@@ -6,6 +6,7 @@ limits keep it small, a progress handler ends it in time, and what it reads of a
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import TypeVar
 
 import apsw
 
+from flowrunner.errors import StoreUnavailable
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.limits import MIB
 from flowrunner.ports.tasks import begin
 from flowrunner.tasks.nodes.kind import NodeFailed
 from flowrunner.tasks.nodes.reading import bad
+from flowrunner.tasks.nodes.sqlitefunctions import guard
 from flowrunner.tasks.nodes.statements import (
     CONSTRAINT_VIOLATED,
     DATABASE_CONFLICT,
@@ -48,7 +51,7 @@ _LIMITS = {
     apsw.SQLITE_LIMIT_EXPR_DEPTH: 200,
     apsw.SQLITE_LIMIT_COMPOUND_SELECT: 100,
     apsw.SQLITE_LIMIT_TRIGGER_DEPTH: 50,
-    apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 10_000,
+    apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 500,  # a text is compared with all of it at each of its places, and nothing can stop that
     apsw.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
 
@@ -65,6 +68,16 @@ def file_below(folder: Path | None, account: str, name: str) -> Path:
     if "\0" in name or path == home or not path.is_relative_to(home):
         raise bad("The database's file must be named by a path below the folder for databases, such as orders.db.")
     return path
+
+
+def erase_files(folder: Path, account: str) -> None:
+    """Remove the databases of an account. Raises StoreUnavailable."""
+    home = folder.resolve() / account
+    try:
+        if home.is_dir():
+            shutil.rmtree(home)
+    except OSError as error:
+        raise StoreUnavailable(f"The databases in {home} cannot be removed: {error.strerror or error}.") from None
 
 
 class SqliteFile:
@@ -129,6 +142,7 @@ def _transaction(connection: apsw.Connection, work: Callable[[apsw.Connection], 
     connection.set_busy_timeout(int(min(bounds.seconds, 5.0) * 1000))
     for limit, value in _LIMITS.items():
         connection.limit(limit, value)
+    guard(connection, most_bytes=_LIMITS[apsw.SQLITE_LIMIT_LENGTH])
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
     pages = MEMORY_PAGES if connection.filename == "" else FILE_PAGES
