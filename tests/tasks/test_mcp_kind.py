@@ -14,6 +14,7 @@ from nodes_calls import node_call
 
 from flowrunner.tasks.egress import EgressPolicy
 from flowrunner.tasks.nodes import mcp as kind_module
+from flowrunner.tasks.nodes.children import MARK
 from flowrunner.tasks.nodes.command import Programs
 from flowrunner.tasks.nodes.kind import NodeFailed
 
@@ -94,7 +95,7 @@ async def test_a_program_has_no_environment_of_the_servers(monkeypatch):
     found = (await run(operation="executeTool", toolName="environment"))["structuredContent"]
     found = found.get("result", found)
     assert found["COLOUR"] == "red"
-    assert set(found) <= {"COLOUR", "HOME", "PATH", "LOGNAME", "USER", "SHELL", "TERM", "LC_CTYPE"}
+    assert set(found) <= {"COLOUR", "HOME", "PATH", "LOGNAME", "USER", "SHELL", "TERM", "LC_CTYPE", MARK}
     assert os.environ["HOME"] != found["HOME"]
 
 
@@ -129,6 +130,16 @@ async def test_a_silent_program(tmp_path):
         await runner(connectionType="cmd", command=sys.executable, args=[str(script)])(timeout=1500)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+async def test_what_a_program_leaves_behind(tmp_path):
+    """It ended, and so the library kills nothing: a program that it had started went on for ever."""
+    kept = tmp_path / "pid"
+    source = f"import subprocess, pathlib; pathlib.Path({str(kept)!r}).write_text(str(subprocess.Popen(['sleep', '600'], start_new_session=True).pid))"
+    with pytest.raises((NodeFailed, TimeoutError)):
+        await runner(connectionType="cmd", command=sys.executable, args=["-c", source])(timeout=3000)
+    process = Path("/proc") / kept.read_text()
+    assert not process.exists() or (process / "cmdline").read_bytes() == b""  # nobody may have waited for it yet
 
 
 async def test_without_the_extra(monkeypatch):

@@ -108,3 +108,20 @@ async def test_half_of_a_character(scripts):
         with pytest.raises(ScriptFailed, match="half of a character") as failed:
             await scripts.run(script(source))
         assert failed.value.error == "FlowRunner.ScriptOutput"
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "said"),
+    [
+        (r"throw new Error('a\ud800b')", "FlowRunner.ScriptError", "a\ufffdb (line 1"),
+        (r"throw 'a\udc00'", "FlowRunner.ScriptError", "a\ufffd"),
+        (r"throw new Error('x'.repeat(8191) + '\u{1F600}')", "FlowRunner.ScriptError", f"{'x' * 8191}\ufffd (line 1"),
+        (r"return secrets['\ud800']", "FlowRunner.SecretNotFound", "There is no secret '\ufffd'."),
+    ],
+)
+async def test_half_of_a_character_in_what_a_script_throws(scripts, source, error, said):
+    """The error stays what it is, also where its message was cut in the middle of a character."""
+    with pytest.raises(ScriptFailed) as failed:
+        await scripts.run(script(source))
+    assert failed.value.error == error
+    assert failed.value.cause.startswith(said)

@@ -9,6 +9,9 @@ from nodes_calls import Secrets, node_call
 from task_calls import call
 
 from flowrunner.core.resource import parse_resource
+from flowrunner.flow.parse import parse_flow
+from flowrunner.kinds import BUILT_IN
+from flowrunner.lang.environment import Environment
 from flowrunner.ports.tasks import Succeeded, say
 from flowrunner.tasks.functions import read_functions
 from flowrunner.tasks.javascript.scripts import Scripts
@@ -16,6 +19,8 @@ from flowrunner.tasks.nodes.condition import ConditionKind
 from flowrunner.tasks.nodes.kind import NodeFailed
 from flowrunner.tasks.nodes.script import ScriptKind
 from flowrunner.tasks.nodes.scripting import Scripting
+from flowrunner.tasks.nodes.table import NodeTable
+from flowrunner.tasks.nodes.task import NodeTask
 from flowrunner.tasks.nodes.transform import TransformKind
 
 
@@ -160,3 +165,28 @@ async def test_a_registry_runs_scripts_of_flows(resolve):
 
 def test_kinds_with_dots_and_without_are_resources():
     assert parse_resource("arn:aws:states:::flowrunner:transform").action == "transform"
+
+
+@pytest.mark.parametrize(
+    ("hooks", "action"),
+    [
+        ({"exec": "return 'low'"}, "low"),
+        ({"exec": "return {n: 1}"}, "success"),
+        ({"post": "return 'success'"}, "success"),
+        ({"post": "return {branch: true}"}, "true"),
+        ({"exec": "return 'low'", "post": "return action + 'er'"}, "lower"),
+        ({"post": "return null"}, "high"),
+    ],
+)
+async def test_hooks_of_a_condition_have_the_last_word(scripting, hooks, action):
+    """Of a condition the result is the action, and so is what `exec` made of it; what `post` says is the action, `success` as well."""
+    task = NodeTask(NodeTable([ConditionKind(scripting)], []), scripting)
+    made = await task.run(call("arn:aws:states:::flowrunner:condition", {"params": {"condition_script": "return 'high'"}, "hooks": hooks, "language": "flow"}))
+    assert isinstance(made, Succeeded)
+    result = json.loads(made.output)
+    assert result["action"] == action
+    nodes = {"c": {"type": "condition", "params": {"condition_script": "1"}, "next": {"default": "d", action: "x"}}}
+    text = json.dumps({"metadata": {"name": "t"}, "nodes": nodes | {name: {"type": "transform"} for name in "dx"}})
+    program = parse_flow(text, BUILT_IN).program
+    picked = program.root.states["c"].route.action.evaluate(Environment(document=None, states={"result": result, "input": {}}))
+    assert picked == action

@@ -182,7 +182,7 @@ class Action:
         action = result.get("action", SUCCESS)
         if not isinstance(action, str):
             raise ExpressionError(f"The action of a node must be a text, but was: {action!r}")
-        return decided(result["output"]) if self.decides and action == SUCCESS else action
+        return decided(result["output"]) if self.decides and action == SUCCESS and not result.get("named") else action
 
 
 def decided(value: JSONValue) -> str:

@@ -92,7 +92,7 @@ WEBHOOK = KindInfo(
     name="webhook",
     title="Webhook",
     description=(
-        "Posts an event as JSON, signed as Standard Webhooks are: `webhook-id` (the attempt's idempotency key, the same when a crash makes it run again), `webhook-timestamp` and "
+        "Posts an event as JSON, signed as Standard Webhooks are: `webhook-id` (`id`, or else the attempt's idempotency key: each retry has another one), `webhook-timestamp` and "
         "`webhook-signature: v1,BASE64` over `ID.TIMESTAMP.BODY` with HMAC-SHA256. A status outside 200-299 fails the node, whose `retry` tries again."
     ),
     parameters=fields(

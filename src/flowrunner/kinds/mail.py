@@ -17,7 +17,7 @@ _ATTACHMENT = fields(
 SEND = KindInfo(
     name="email.send",
     title="Send mail",
-    description="Sends a mail over SMTP. The message id is made of the attempt's idempotency key, so a receiver can tell a repeated one.",
+    description="Sends a mail over SMTP. The message id is made of the attempt's idempotency key: each retry has another one.",
     parameters=fields(
         {
             "smtp_host": text("The server."),

@@ -2,11 +2,13 @@
   "use strict";
   /* The inside of one run. Everything it needs is taken here, before a script can change it. Lines are joined when it is loaded:
      its own frames stand in line 1, a script's begin in line 2. */
-  const run = eval, parse = JSON.parse, stringify = JSON.stringify, text = String, apply = Reflect.apply, slice = String.prototype.slice;
+  const run = eval, parse = JSON.parse, stringify = JSON.stringify, text = String, apply = Reflect.apply, slice = String.prototype.slice, mend = String.prototype.toWellFormed;
   const keys = Object.keys, now = Date.now, whole_number = parseInt, fraction = parseFloat;
   const Refusal = Error, Forbidden = TypeError;
   const MOST_MESSAGE = 8192;
   const cut = (words, most) => words.length > most ? apply(slice, words, [0, most]) : words;
+  /* Half of a character, as a cut may leave it, is no JSON that anybody reads. */
+  const sound = (words) => apply(mend, words, []);
   /* What was joined from long pieces is not one piece within the engine, and cannot leave it like that. */
   const whole = (words) => apply(slice, words, [0]);
 
@@ -16,7 +18,7 @@
   const names = () => list || (list = parse(ask("names", "")));
   const reveal = (name) => {
     if (name in read) return read[name];
-    const answer = parse(ask("secret", stringify(cut(name, 1024))));
+    const answer = parse(ask("secret", stringify(sound(cut(name, 1024)))));
     if ("refused" in answer) {
       refused = answer.refused;
       throw refusal = new Refusal(refused.message);
@@ -121,7 +123,7 @@
       } else message = show(error);
     } catch { name = ""; message = "The script threw something that cannot be shown."; }
     return stringify({
-      failed: { name: cut(name, 256), message: cut(message, MOST_MESSAGE), stack: cut(stack, MOST_MESSAGE), part, empty: error === null, refused: error === refusal ? refused : undefined },
+      failed: { name: sound(cut(name, 256)), message: sound(cut(message, MOST_MESSAGE)), stack: sound(cut(stack, MOST_MESSAGE)), part, empty: error === null, refused: error === refusal ? refused : undefined },
     });
   };
   const compile = (part, parameters) => {

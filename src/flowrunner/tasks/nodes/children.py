@@ -139,6 +139,11 @@ async def _kill(pid: int, mark: str) -> None:
     await asyncio.to_thread(_kill_marked, f"{MARK}={mark}".encode())
 
 
+async def end_marked(mark: str) -> None:
+    """Kill every program that has MARK with this value in its environment: what others started and left behind."""
+    await asyncio.shield(asyncio.to_thread(_kill_marked, f"{MARK}={mark}".encode()))
+
+
 def _kill_marked(mark: bytes) -> None:
     if not _PROCESSES.is_dir():
         return

@@ -52,11 +52,12 @@ class NodeCall:
 
 @dataclass(frozen=True, slots=True)
 class NodeResult:
-    """What a node gave, and the edge it picks. `shared` is the flow's shared object if the node changed it."""
+    """What a node gave, and the edge it picks. `shared` is the flow's shared object if the node changed it. `named`: a hook said that it is ``success``."""
 
     output: JSONValue
     action: str = "success"
     shared: JSONObject | None = None
+    named: bool = False
 
 
 class NodeKind(ABC):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import secrets
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,7 +19,7 @@ from flowrunner.jsonvalue import JSONObject, JSONValue, dumps
 from flowrunner.kinds import BUILT_IN
 from flowrunner.ports.tasks import AttemptLost, begin
 from flowrunner.tasks.egress import EgressPolicy, EgressRefused
-from flowrunner.tasks.nodes.children import SEARCHED
+from flowrunner.tasks.nodes.children import MARK, SEARCHED, end_marked
 from flowrunner.tasks.nodes.command import Programs
 from flowrunner.tasks.nodes.kind import NodeCall, NodeFailed, NodeKind, NodeResult
 from flowrunner.tasks.nodes.reach import EGRESS_REFUSED
@@ -85,7 +86,10 @@ class McpKind(NodeKind):
                 program, arguments, environment = self._program(params)
                 home = stack.enter_context(tempfile.TemporaryDirectory(prefix="flowrunner-mcp-"))
                 silent = stack.enter_context(Path("/dev/null").open("w"))  # noqa: ASYNC230, SIM115 - it opens at once, and the stack closes it
-                server = StdioServerParameters(command=program, args=arguments, env=_own_environment(home) | environment, cwd=home)
+                mark = secrets.token_hex(16)
+                stack.push_async_callback(end_marked, mark)  # the library ends the program itself, not what a program that has ended left behind
+                own = _own_environment(home) | environment | {MARK: mark}
+                server = StdioServerParameters(command=program, args=arguments, env=own, cwd=home)
                 await begin()
                 transport: Any = stdio_client(server, errlog=silent)
             else:

@@ -1,7 +1,7 @@
 """``arn:aws:states:::flowrunner:KIND``: the handler of every node and step that acts outside.
 
 Parameters: ``{"params", "input", "results", "shared", "variables", "execution", "hooks", "language"}``; the result is
-``{"output", "action"}``, and ``"shared"`` when a script changed it. Actions that are listed in ``"failing"`` fail the attempt, those in
+``{"output", "action"}``, ``"shared"`` when a script changed it, and ``"named"`` when the hook ``post`` said ``success``, whatever the result says. Actions that are listed in ``"failing"`` fail the attempt, those in
 ``"again": {"actions", "retries"}`` all but the last one, where the kind itself picks them and no hook; so does a change of ``"shared"`` with
 ``"reads_shared"``, and a secret in the output with ``"openly"``, where it would be used as stars. With ``"made"``, a
 result that there is already, only the hooks run.
@@ -25,6 +25,7 @@ from flowrunner.tasks.nodes.scripting import Scripting
 from flowrunner.tasks.nodes.table import NodeTable
 from flowrunner.tasks.secrecy import SECRET_NOT_ALLOWED, hidden
 
+SUCCESS = "success"
 UNKNOWN_KIND = "FlowRunner.UnknownKind"
 UNSHARED = "Workflows have no 'shared': what the script put there is gone. Return it, and map it to a variable with 'output'."
 
@@ -56,7 +57,8 @@ class NodeTask(TaskHandler):
                 log("warn", UNSHARED)
                 result = replace(result, shared=None)
             shared = {} if result.shared is None else {"shared": result.shared}
-            return Succeeded(dumps({"output": result.output, "action": result.action, **shared}))
+            named = {"named": True} if result.named else {}
+            return Succeeded(dumps({"output": result.output, "action": result.action, **shared, **named}))
         except NodeFailed as error:
             return failed(error.error, error.cause)
         except TimeoutError:
@@ -81,11 +83,14 @@ class NodeTask(TaskHandler):
         if hooks.get("exec") is not None:
             made = await self._hook("exec", hooks["exec"], call, output=output)
             call, shared = _with_shared(call, made.shared, shared)
-            output = made.value if made.defined else output
+            if made.defined:
+                output = made.value
+                action = action if kind.info.actions else action_of(output) or SUCCESS  # of a condition the result is the action
         if hooks.get("post") is not None:
             said = await self._hook("post", hooks["post"], call, output=output, action=action)
             call, shared = _with_shared(call, said.shared, shared)
-            action = action_of(said.value) or action
+            named = action_of(said.value)
+            return NodeResult(output, named or action, shared, named=named == SUCCESS)
         return NodeResult(output, action, shared)
 
     async def _hook(self, name: str, source: JSONValue, call: NodeCall, **more: JSONValue) -> ScriptOutcome:
@@ -136,15 +141,15 @@ def _with_shared(call: NodeCall, changed: JSONObject | None, before: JSONObject 
 
 
 def action_of(value: JSONValue) -> str | None:
-    """The edge that a value names: a text, a boolean's word, an object's ``branch`` or ``branch_decision``; None for none."""
+    """The edge that a value names: a text, a boolean's word, either as an object's ``branch`` or ``branch_decision``; None for none."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
         for name in ("branch", "branch_decision"):
-            if isinstance(value.get(name), str):
-                return str(value[name])
+            if isinstance(value.get(name), str | bool):
+                return action_of(value[name])
     return None
 
 
