@@ -32,3 +32,19 @@ def test_the_input_of_a_run_is_known_everywhere():
     loop = {"id": "l", "type": "loop", "loop": {"type": "count", "count": 1, "children": [inner]}}
     played = Player({"name": "w", "steps": {"g": {"type": "group", "children": [loop]}}}, {"n": 7})
     assert json.loads(played.machine.outcome.output)["variables"] == {"n": 7, "seen": 7}
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_what_scripts_see_is_not_written_at_each_of_them(restored):
+    """A script is given all variables and outputs each time; the log has them from when they came about."""
+    text = "x" * 5_000
+    script = {"type": "script", "config": {"script": "return variables.text.length"}, "input": {"n": "{{$loopIndex}}"}}
+    steps = {"l": {"type": "loop", "loop": {"type": "count", "count": 20, "children": [{"id": "s", **script}]}}}
+    played = Player({"name": "w", "steps": steps}, {"text": text}, restored=restored)
+    for _ in range(20):
+        assert played.called("s")["variables"]["text"] == text
+        played.answer("s", 1)
+    assert played.machine.outcome.status == "SUCCEEDED"
+    assert str(played.records).count(text) <= 5
+    scheduled = [json.loads(record["taskScheduledEventDetails"]["parameters"]) for record in played.records if record["type"] == "TaskScheduled"]
+    assert [told["input"]["n"] for told in scheduled] == list(range(20))

@@ -34,6 +34,7 @@ from flowrunner.jsonvalue import JSONObject, JSONValue, Payload, dumps
 from flowrunner.lang.moment import parse_timestamp
 
 EVENT_PREFIX = {"lambda": "LambdaFunction", "activity": "Activity", "service": "Task"}
+KNOWN_OF_RUN = frozenset({"variables", "results"})
 MILLISECONDS = "Milliseconds"
 LONGEST_WAIT_SECONDS = 99_999_999  # AWS: Seconds and TimeoutSeconds go up to 99999999
 
@@ -226,11 +227,9 @@ def _task(run: Run, scope: Scope) -> None:
     run.attempts[number] = scope
     if attempt.due is not None:
         run.set_timer(attempt.due, scope.id, "timeout", number)
-    run.advance(
-        scope,
-        f"{EVENT_PREFIX[resource.family]}Scheduled",
-        *_scheduled(run, resource, attempt, None if timeout is None else math.ceil(timeout / 1000), credentials),
-    )
+    seconds = None if timeout is None else math.ceil(timeout / 1000)
+    detail = _scheduled(run, resource, attempt, told=_told(run, parameters), timeout=seconds, credentials=credentials)
+    run.advance(scope, f"{EVENT_PREFIX[resource.family]}Scheduled", *detail)
     run.command(attempt_command(run, scope, resource, attempt))
 
 
@@ -253,11 +252,19 @@ def attempt_command(run: Run, scope: Scope, resource: Resource, attempt: Attempt
     )
 
 
-def _scheduled(run: Run, resource: Resource, attempt: Attempt, timeout: int | None, credentials: str | None) -> tuple[str, dict[str, JSONValue]]:
+def _told(run: Run, parameters: Payload) -> str:
+    """The parameters of a task as its event has them: without the variables and outputs of the run, which a script is given each time and the log has."""
+    value = parameters.value if run.program.shares_variables else None
+    if not isinstance(value, dict) or KNOWN_OF_RUN.isdisjoint(value):
+        return parameters.text
+    return dumps({name: part for name, part in value.items() if name not in KNOWN_OF_RUN})
+
+
+def _scheduled(run: Run, resource: Resource, attempt: Attempt, *, told: str, timeout: int | None, credentials: str | None) -> tuple[str, dict[str, JSONValue]]:
     detail: dict[str, JSONValue] = {}
     if resource.family == "service":
         key = "taskScheduledEventDetails"
-        detail |= {"parameters": attempt.parameters, "region": run.identity.region, "resource": resource.name, "resourceType": resource.service}
+        detail |= {"parameters": told, "region": run.identity.region, "resource": resource.name, "resourceType": resource.service}
     else:
         key = "lambdaFunctionScheduledEventDetails" if resource.family == "lambda" else "activityScheduledEventDetails"
         detail |= {**text_detail("input", attempt.parameters), "resource": resource.arn}

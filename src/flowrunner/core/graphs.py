@@ -13,7 +13,7 @@ from flowrunner.jsonvalue import Payload
 def open_graph(run: Run, scope: Scope, work: GraphWork, given: Payload) -> None:
     """Start every node that needs no other; all of them get the same input."""
     count = len(work.nodes)
-    _open_group(run, scope, Group(total=count, limit=work.max_concurrency or count, results=[None] * count, next_index=count))
+    _open_group(run, scope, Group(total=count, limit=min(work.max_concurrency or count, count), results=[None] * count, next_index=count))
     open_ready(run, scope, work, given)
 
 

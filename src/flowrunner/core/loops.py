@@ -18,6 +18,7 @@ from flowrunner.errors import FlowRunnerError
 from flowrunner.jsonvalue import JSONValue, Payload, dumps
 from flowrunner.lang.braces.values import number_of
 
+MOST_COUNTED = (1 << 53) - 1  # iterations: what every reader of JSON has as a whole number
 BROKEN_OFF = "break"
 MOST = "maxIterations"
 FAILED = "error"
@@ -66,6 +67,8 @@ def _whole(scope: Scope, field: Field, value: JSONValue) -> int:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise query_failed(scope, f"The {field.name} of a loop must be a whole number from 0 on, but was: {_short(value)}", field.name, evaluated=False)
+    if value > MOST_COUNTED:
+        raise query_failed(scope, f"The {field.name} of a loop must be at most {MOST_COUNTED}, but was: {_short(value)}", field.name, evaluated=False)
     return value
 
 

@@ -28,6 +28,7 @@ class _Step:
     error: str | None = None
     attempts: int = 1
     events: list[int] = field(default_factory=list)  # of the history, while the step is open
+    around: _Step | None = None  # the step that it runs within
 
 
 class StepsFold:
@@ -41,8 +42,9 @@ class StepsFold:
         self.seq = 0
         self._steps: list[_Step] = []
         self._open: dict[tuple[str, int | None], list[_Step]] = {}
-        self._events: dict[int, _Step] = {}  # history events of open steps
+        self._events: dict[int, tuple[_Step, bool]] = {}  # history events of open steps; whether of the step's own state, or of one within
         self._entered: Record | None = None  # the event right before
+        self._last: _Step | None = None  # whose the last history event was
 
     def take(self, seq: int, record: Record) -> bool:
         """Take the next record; whether a step has changed."""
@@ -54,6 +56,8 @@ class StepsFold:
         match kind:
             case "StepStarted":
                 self._start(record, entered)
+            case "StepCompleted" if entered is not None and record["note"]["status"] == "skipped":
+                self._skip(record)  # it never started, though one of its name may run in an iteration beside
             case "StepCompleted":
                 self._complete(record)
             case "StepRetried":
@@ -84,11 +88,13 @@ class StepsFold:
         self._steps.append(step)
         self._open.setdefault((step.id, step.iteration), []).append(step)
         if entered is not None:
+            step.around, _ = self._owner(entered)
             self._own(entered["id"], step)
 
     def _of(self, told: dict[str, Any]) -> _Step | None:
-        found = self._open.get((told["stepId"], told.get("iteration")))
-        return found[0] if found else None
+        """The open step that a note tells of: of several, in loops that run at once, the one to which the last event belongs."""
+        found = self._open.get((told["stepId"], told.get("iteration")), [])
+        return next((step for step in found if step is self._last), found[0] if found else None)
 
     def _complete(self, record: Record) -> None:
         told = record["note"]
@@ -98,11 +104,15 @@ class StepsFold:
                 self._skip(record)
             return
         key = (step.id, step.iteration)
-        self._open[key].pop(0)
+        self._open[key] = [other for other in self._open[key] if other is not step]
         if not self._open[key]:
             del self._open[key]
         for number in step.events:
-            del self._events[number]
+            owner = self._events.get(number)
+            if owner is not None and owner[0] is step:  # what a step within was entered by is its own
+                del self._events[number]
+        if step.events and step.around is not None and step.around.status == "running":
+            self._own(step.events[-1], step.around, within=True)  # what follows belongs to the step around
         step.events.clear()
         step.status, step.duration, step.ended = told["status"], told["duration"], at(record)
         step.output = loads(told["output"]) if "output" in told else None
@@ -117,7 +127,7 @@ class StepsFold:
     def _scheduled(self, record: Record) -> bool:
         step = self._chain(record)
         parameters = details(record).get("parameters")
-        if step is None or parameters is None:
+        if step is None or parameters is None or not self._events[record["id"]][1]:
             return False
         given = loads(parameters)
         step.given = given["params"] if isinstance(given, dict) and "params" in given else given
@@ -125,13 +135,19 @@ class StepsFold:
 
     def _chain(self, record: Record) -> _Step | None:
         """The open step that a history event belongs to, by the event before it."""
-        step = self._events.get(record.get("previousEventId", 0))
-        if step is not None and "id" in record and not record["type"].endswith("StateEntered"):  # a state within has work of its own
-            self._own(record["id"], step)
+        if "id" not in record:
+            return None
+        step, own = self._owner(record)
+        self._last = step
+        if step is not None:  # a state within has work of its own
+            self._own(record["id"], step, within=not own or record["type"].endswith("StateEntered"))
         return step
 
-    def _own(self, event: int, step: _Step) -> None:
-        self._events[event] = step
+    def _owner(self, record: Record) -> tuple[_Step | None, bool]:
+        return self._events.get(record.get("previousEventId", 0), (None, False))
+
+    def _own(self, event: int, step: _Step, *, within: bool = False) -> None:
+        self._events[event] = (step, not within)
         step.events.append(event)
 
     def _end(self, now: int) -> None:

@@ -15,7 +15,7 @@ from flowrunner.core.records import Record
 from flowrunner.ports.executions import Head
 from flowrunner.views.records import ENDS, TURNS, at, details, has_notes
 from flowrunner.views.statevisits import StateVisits
-from flowrunner.views.steptable import StepTable
+from flowrunner.views.steptable import SKIPPED, StepTable
 from flowrunner.views.stream import Message, note_message, reached
 
 SNAPSHOT = "snapshot"
@@ -33,6 +33,7 @@ class Standing:
         self._visits = StateVisits(self._steps)
         self._begun: Counter[_Place] = Counter()  # of steps that are open
         self._variables: dict[str, orjson.Fragment] = {}
+        self._entered = False  # whether the record right before is that of a state that was entered
         self.seq = 0
         self.at = head.started_at
 
@@ -40,10 +41,11 @@ class Standing:
         """Take the next record of the log, from its beginning."""
         self.seq, self.at = seq, at(record)
         kind: str = record["type"]
+        entered, self._entered = self._entered, kind.endswith("StateEntered")
         if kind in TURNS:
             self._turn(kind, record)
         if "note" in record:
-            self._note(kind, record)
+            self._note(kind, record, entered=entered)
         elif not self._noted:
             self._event(record)
 
@@ -72,7 +74,7 @@ class Standing:
         if kind in ENDS:
             self._visits.close(self.at)
 
-    def _note(self, kind: str, record: Record) -> None:
+    def _note(self, kind: str, record: Record, *, entered: bool) -> None:
         told: dict[str, Any] = record["note"]
         match kind:
             case "StepStarted":
@@ -81,15 +83,15 @@ class Standing:
                 if (made := reached(record)) is not None:
                     self._progress = made.payload["progress"]
             case "StepCompleted":
-                self._completed(told)
+                self._completed(told, never_started=entered and told["status"] == SKIPPED)
             case "VariableChanged" if told["changeType"] == "delete":
                 self._variables.pop(told["name"], None)
             case "VariableChanged":  # as JSON at once: so the snapshot is made of many small pieces of work
                 self._variables[told["name"]] = orjson.Fragment(orjson.dumps(told.get("newValue")))
 
-    def _completed(self, told: dict[str, Any]) -> None:
+    def _completed(self, told: dict[str, Any], *, never_started: bool) -> None:
         place = _place(told)
-        if place in self._begun:
+        if place in self._begun and not never_started:  # one of its name may run in an iteration beside
             self._begun[place] -= 1
             if not self._begun[place]:
                 del self._begun[place]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from flowrunner.core.loops import MOST_COUNTED
 from flowrunner.core.program import Branch, Case, Field, LoopWork, State, SwitchWork, Template
 from flowrunner.jsonvalue import JSONObject, JSONValue
 from flowrunner.lang.braces import has_braces
@@ -137,6 +138,8 @@ def loop(compiling: Compiling, step: Step) -> State:
     for name, number in (("concurrency", at_once), ("maxIterations", most)):
         if number < 1:
             compiling.found.error((*place, name), f"'{name}' must be 1 or more; {shown(number)} stands there.", INVALID_VALUE)
+        elif number > MOST_COUNTED:
+            compiling.found.refuse((*place, name), f"'{name}' must be at most {MOST_COUNTED}; {shown(number)} stands there.", INVALID_VALUE)
     work = LoopWork(
         kind=kind,
         body=body,
@@ -145,8 +148,8 @@ def loop(compiling: Compiling, step: Step) -> State:
         condition=own.condition(given["condition"], (*place, "condition")) if kind == "while" and "condition" in given else None,
         skip_when=own.condition(given["continueCondition"], (*place, "continueCondition")) if "continueCondition" in given else None,
         break_when=own.condition(given["breakCondition"], (*place, "breakCondition")) if "breakCondition" in given else None,
-        max_iterations=max(1, most),
-        concurrency=max(1, at_once),
+        max_iterations=min(max(1, most), MOST_COUNTED),
+        concurrency=min(max(1, at_once), MOST_COUNTED),
         item_variable=given.get("itemVar", "item"),
         index_variable=given.get("indexVar", "index"),
         keeps_going=step.goes_on,
@@ -194,7 +197,7 @@ def _is_list(value: JSONValue) -> tuple[bool, str, str]:
 
 def _is_count(value: JSONValue) -> tuple[bool, str, str]:
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    return whole and value >= 0, "a whole number from 0 on, or an expression that gives one", "Write how often, such as 3 or {{times}}."
+    return whole and 0 <= value <= MOST_COUNTED, "a whole number from 0 on, or an expression that gives one", "Write how often, such as 3 or {{times}}."
 
 
 def _check_names(compiling: Compiling, given: JSONObject, place: Place) -> None:

@@ -89,7 +89,7 @@ class _Parser:
                     raise syntax(self._source, word.column, f"{word.text[:40]} is beyond all numbers")
                 return Literal(value)
             case "text":
-                return Literal(literal(word.text))
+                return Literal(self._literal(word))
             case "name":
                 return self._named(word)
             case "operator" if word.text == "(" or (word.text == "{{" and self._braces):
@@ -97,6 +97,12 @@ class _Parser:
                 self._expect(_CLOSING[word.text])
                 return inner
         raise self._refusal(word)
+
+    def _literal(self, word: Word) -> str:
+        try:
+            return literal(word.text)
+        except ValueError:
+            raise syntax(self._source, word.column, "its text has half of a character (a surrogate without its other half)") from None
 
     def _named(self, word: Word) -> Node:
         if word.text in _WORDS:

@@ -44,8 +44,9 @@ def words_of(source: str) -> list[Word]:
 
 
 def literal(text: str) -> str:
-    """A quoted text without its quotes and escapes."""
-    return _ESCAPE.sub(lambda found: chr(int(found[1][1:], 16)) if len(found[1]) == 5 else _ESCAPES.get(found[1], found[1]), text[1:-1])
+    """A quoted text without its quotes and escapes; raises ValueError for half of a character (a surrogate without its other half)."""
+    made = _ESCAPE.sub(lambda found: chr(int(found[1][1:], 16)) if len(found[1]) == 5 else _ESCAPES.get(found[1], found[1]), text[1:-1])
+    return made.encode("utf-16", "surrogatepass").decode("utf-16")
 
 
 def syntax(source: str, column: int, problem: str) -> ExpressionSyntaxError:
