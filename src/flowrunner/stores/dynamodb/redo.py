@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from flowrunner.ports.executions import Head
     from flowrunner.stores.dynamodb.keys import Key
     from flowrunner.stores.dynamodb.session import Session
-    from flowrunner.stores.dynamodb.values import Plain
 
 Encoded = list[list[tuple[str, dict[str, Any], int]]]
 
@@ -136,9 +135,3 @@ def _pages(groups: list[Group]) -> list[list[Group]]:
         actions += len(group.actions)
         size += more
     return pages
-
-
-def is_noted(found: Plain) -> bool:
-    """Whether this item of an execution is something left to do."""
-    sk: str = found["sk"]
-    return sk.startswith(LEFT)
