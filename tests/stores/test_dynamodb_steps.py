@@ -184,10 +184,42 @@ async def test_a_large_step_whose_rest_fails_goes_before_the_next_one(store, oth
         await store.executions.commit(large)
     two = await store.executions.head(one.id)
     await stepped(store, two, write={"closed": tuple(range(299))})
-    await other.executions.beat("n")
+    await other._redo.finish_all()
     assert [task.attempt for task in await other.executions.activity_tasks("a", limit=1000)] == [299]
     assert [delivery.id for delivery in await other.executions.undelivered(9)] == ["d"]
     assert await store.session.query(REDO) == []
+
+
+async def test_beats_do_not_wait_for_what_is_left(store, other, monkeypatch):
+    """However long it takes to do what a node that died has left, and though it fails, the others show that they live; a later beat does it."""
+    import asyncio
+
+    async def die(*_):
+        raise ConnectionError
+
+    async def failing(*_):
+        raise StoreError("it cannot be done")
+
+    held = asyncio.Event()
+    with monkeypatch.context() as patched:
+        patched.setattr(store._redo, "finish", die)
+        with pytest.raises(ConnectionError):
+            await created(store, 1, write={"opened": crowd()})
+    with monkeypatch.context() as patched:
+        patched.setattr(other._redo, "finish", lambda *_: held.wait())
+        async with asyncio.timeout(20):
+            assert [await other.executions.beat("n") for _ in range(3)] == [{"n": 0}, {"n": 1}, {"n": 2}]
+        patched.setattr(other._redo, "finish_all", failing)
+        await other._redo.stop()
+        assert await other.executions.beat("n") == {"n": 3}
+        async with asyncio.timeout(20):
+            while other._redo.failure is None:
+                await asyncio.sleep(0)
+    assert await other.executions.beat("n") == {"n": 4}
+    async with asyncio.timeout(60):
+        while await store.session.query(REDO):
+            await asyncio.sleep(0.01)
+    assert len(await store.executions.activity_tasks("a", limit=1000)) == 300
 
 
 async def test_redo_by_two_at_once(store, other, monkeypatch):

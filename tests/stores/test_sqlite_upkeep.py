@@ -341,6 +341,25 @@ async def test_shrunk(path, upkeep, open_sqlite):
     assert folder_of(path) == ["flow.db"]
 
 
+@pytest.mark.parametrize("planted", ["file", "link"])
+async def test_a_copy_is_never_made_in_what_somebody_put_there(path, upkeep, open_sqlite, planted):
+    """A file with wider rights, or a link to another file, that lies where the copy is made is replaced, not written to."""
+    async with open_sqlite(path) as store:
+        await created(store, 1)
+    copy, partial, victim = (path.with_name(name) for name in ("copy.db", "copy.db.partial", "victim"))
+    victim.write_text("mine")
+    if planted == "link":
+        partial.symlink_to(victim)
+    else:
+        partial.touch(mode=0o666)
+        partial.chmod(0o666)
+    await upkeep.back_up(copy)
+    assert not copy.is_symlink()
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert victim.read_text() == "mine"
+    assert await SqliteUpkeep(copy).findings() == []
+
+
 COUNT = "SELECT entered(), (WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 30000000) SELECT count(*) FROM c)"
 
 

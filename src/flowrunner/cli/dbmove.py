@@ -166,7 +166,8 @@ def _output(file: str) -> Iterator[BinaryIO]:
         return
     partial = Path(f"{file}.partial")
     try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        partial.unlink(missing_ok=True)  # of an export that was killed, or somebody else's: what is opened must be new and ours
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
             yield out
             out.flush()
             os.fsync(out.fileno())

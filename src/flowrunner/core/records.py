@@ -6,6 +6,8 @@ number. Records of later features that Step Functions does not know have no ``id
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +15,7 @@ import orjson
 
 Record = dict[str, Any]
 
-LEAST, MOST = -(1 << 63), (1 << 64) - 1  # the whole numbers that orjson writes
+MOST = int(sys.float_info.max)
 NOT_TRUNCATED = {"truncated": False}
 # Types whose details keep another name than the type's own.
 _DETAILS = {"StateEntered": "stateEnteredEventDetails", "StateExited": "stateExitedEventDetails"}
@@ -43,25 +45,17 @@ def failure_detail(error: str | None, cause: str | None) -> dict[str, Any]:
 
 
 def encode(records: Sequence[Record]) -> bytes:
-    """Records as one JSON array, ready for a log chunk.
-
-    The values in notes are an author's own; their whole numbers beyond 64 bits are written as most readers of JSON take them.
-    """
+    """Records as one JSON array, ready for a log chunk; of what an author's notes hold, whole numbers that few readers know are texts."""
     try:
         return orjson.dumps(records)
-    except TypeError:
-        return orjson.dumps(_rounded(records))
+    except TypeError:  # whole numbers beyond 64 bits
+        return json.dumps(_readable(records), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def _rounded(value: Any) -> Any:
-    """The value with its whole numbers beyond 64 bits as the nearest double; as text where there is none."""
+def _readable(value: Any) -> Any:
+    """The value with its whole numbers beyond those of a double as texts: orjson and browsers refuse to read them, or take them for infinity."""
     if isinstance(value, dict):
-        return {name: _rounded(part) for name, part in value.items()}
+        return {name: _readable(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(part) for part in value]
-    if isinstance(value, int) and not LEAST <= value <= MOST:
-        try:
-            return float(value)
-        except OverflowError:
-            return str(value)
-    return value
+        return [_readable(part) for part in value]
+    return str(value) if isinstance(value, int) and abs(value) > MOST else value

@@ -11,10 +11,11 @@ from flowrunner.clock import Clock
 from flowrunner.core import facts
 from flowrunner.core.facts import Fact
 from flowrunner.core.machine import Machine
-from flowrunner.errors import Conflict, NotFound
+from flowrunner.errors import Conflict, InvalidDefinition, NotFound, ReplayMismatch
 from flowrunner.ports.executions import ActivityTask, ExecutionStore, Head
 
 ASK_SECONDS = 1.0  # how often to look for tasks that other nodes opened
+ASIDE_SECONDS = 60.0  # for a task whose execution cannot be loaded
 
 
 class Send(Protocol):
@@ -37,6 +38,7 @@ class Activities:
         self._clock = clock
         self._send = send
         self._longest_wait = ASK_SECONDS if shared else float("inf")
+        self._aside: dict[str, dict[tuple[str, int], float]] = {}  # by activity: tasks of executions that cannot be loaded; until when, monotonic
         self._news: dict[str, asyncio.Event] = {}
         self._waiting: dict[str, int] = {}
         self._offered: set[tuple[str, int]] = set()
@@ -74,9 +76,10 @@ class Activities:
             return taken
         while True:
             # One more than others are taking right now: a free one is among them, and no more inputs are read than needed.
-            limit = len(self._offered) + 1
+            aside = self._set_aside(activity)
+            limit = len(self._offered) + len(aside) + 1
             tasks = await self._executions.activity_tasks(activity, limit=limit)
-            free = next((task for task in tasks if (task.execution, task.attempt) not in self._offered), None)
+            free = next((task for task in tasks if (task.execution, task.attempt) not in self._offered | aside.keys()), None)
             if free is None and len(tasks) < limit:
                 return None
             if free is None:  # others took them while the store was asked
@@ -85,10 +88,20 @@ class Activities:
             self._offered.add(key)
             try:
                 return await self._start(free, worker), free.input
-            except (_Gone, NotFound):
+            except _Gone:
                 continue
+            except (NotFound, ReplayMismatch, InvalidDefinition):  # it keeps nobody else waiting
+                self._aside.setdefault(activity, {})[key] = self._clock.monotonic() + ASIDE_SECONDS
             finally:
                 self._offered.discard(key)
+
+    def _set_aside(self, activity: str) -> dict[tuple[str, int], float]:
+        """What is left alone still."""
+        now = self._clock.monotonic()
+        left = {key: until for key, until in self._aside.pop(activity, {}).items() if until > now}
+        if left:
+            self._aside[activity] = left
+        return left
 
     async def _start(self, task: ActivityTask, worker: str | None) -> str:
         token = ""

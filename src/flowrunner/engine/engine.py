@@ -23,7 +23,7 @@ from flowrunner.engine.feed import ENDED, Feed
 from flowrunner.engine.live import ExecutionAlreadyExists, Live, Message, arn_of, identity_of
 from flowrunner.engine.membership import LEASE_SECONDS, Membership
 from flowrunner.engine.ownership import NOBODY
-from flowrunner.engine.patience import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS
+from flowrunner.engine.patience import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, for_ever
 from flowrunner.engine.points import Point, no_point
 from flowrunner.engine.programs import Compiler, Programs
 from flowrunner.engine.recovery import Recovery, tick
@@ -115,11 +115,11 @@ class Engine:
         """Take over what nobody owns and begin to fire timers; clean-up goes on `stack`. Raises StoreUnavailable."""
         gone = await self._members.beat()
         stack.push_async_callback(self._stop)
-        services = [self._timers.run()]
+        services = [self._timers.run]
         if self._members.shared:  # from now on: recovery may take longer than a lease
-            services += [self._recovery.run(), self.feed.watch()]
+            services += [self._recovery.run, self.feed.watch]
         for service in services:
-            task = asyncio.get_running_loop().create_task(service)
+            task = asyncio.get_running_loop().create_task(for_ever(service, self.clock, self._report))
             stack.push_async_callback(_cancelled, task)
         await self._recovery.recover(gone, deliveries=True)
 

@@ -24,3 +24,13 @@ async def surely(ask: Callable[[], Awaitable[Answer]], clock: Clock, report: Cal
             report("store_unavailable", {"error": str(error)})
             await clock.sleep(delay * (0.5 + random.random() / 2))  # noqa: S311 - spreads retries, guards nothing
             delay = min(delay * 2, LONGEST_RETRY_SECONDS)
+
+
+async def for_ever(run: Callable[[], Awaitable[None]], clock: Clock, report: Callable[[str, dict[str, Any]], None]) -> None:
+    """Run what a node cannot do without, until cancelled: whatever it fails with is told, and it begins anew."""
+    while True:
+        try:
+            await run()
+        except Exception as error:  # noqa: BLE001 - without its timers or its beats a node would only seem to live
+            report("service_failed", {"error": repr(error)})
+        await clock.sleep(LONGEST_RETRY_SECONDS)

@@ -29,6 +29,8 @@ class Redo:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.failure: Exception | None = None  # why the last look left something
+        self._looking: asyncio.Task[None] | None = None
         self._open: set[str] = set()  # executions of whose large steps, noted here, not all may be done
 
     async def note(self, head: Head, groups: list[Group]) -> list[Action]:
@@ -52,6 +54,23 @@ class Redo:
             for item in await self._session.query(partition(execution), "begins_with(sk, :left)", {"left": LEFT}, names=("epoch",)):
                 await self.finish(execution, item["epoch"])
             self.settled(execution)
+
+    def look(self) -> None:
+        """Begin to do what processes that died have left, unless that is under way: who beats does not wait for it, however much it is."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+
+    async def _look(self) -> None:
+        try:
+            await self.finish_all()
+        except Exception as error:  # noqa: BLE001 - it lies until the next look
+            self.failure = error
+
+    async def stop(self) -> None:
+        """Look no more; what is left others do."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
 
     async def finish_all(self) -> None:
         """Do what processes that died have left."""

@@ -65,6 +65,7 @@ class DynamoStore:
             return
         self._shards.count = await open_table(self.session)
         await self._sweeper.start(stack)
+        stack.push_async_callback(self._redo.stop)
         await self._redo.finish_all()
 
     async def check(self) -> None:

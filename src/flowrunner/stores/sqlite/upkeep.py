@@ -154,7 +154,8 @@ def _schema(connection: apsw.Connection) -> Schema:
 def _copy(source: apsw.Connection, file: Path) -> None:
     """All pages of `source` to a new file, which has its name only when it is complete and on the disk."""
     partial = Path(f"{file}.partial")
-    handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    partial.unlink(missing_ok=True)  # of a copy that was killed, or somebody else's: what is opened must be new and ours
+    handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with closing(apsw.Connection(str(partial))) as target:
             target.execute("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")  # nobody else sees it; it is synced as a whole below
