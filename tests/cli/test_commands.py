@@ -57,6 +57,15 @@ def test_usage_error(folder):
         assert "Traceback" not in shown.stderr
 
 
+@pytest.mark.parametrize("words", [(), ("db",)])
+def test_no_command_is_answered_with_the_help(folder, words):
+    """As it is, on standard error: nothing was done."""
+    shown = flowrunner(*words, folder=folder)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert shown.stderr.startswith("Usage: ")
+    assert shown.stderr.rstrip("\n") == flowrunner(*words, "--help", folder=folder).stdout.rstrip("\n")
+
+
 def test_unknown_status_is_a_usage_error(folder):
     """A status that no run can have is told with those that are, without asking a server."""
     shown = flowrunner("ls", "--status", "nope", "--server", "http://127.0.0.1:9", folder=folder)
