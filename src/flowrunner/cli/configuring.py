@@ -30,7 +30,7 @@ def show(
     found = {row.name: (row.file_key, _plain(masked(row, getattr(settings, row.name)))) for row in sorted(SETTINGS, key=lambda one: one.file_key)}
     rows: list[dict[str, Any]] = [{"key": key, "value": value, "origin": settings.origins.get(name, "default")} for name, (key, value) in found.items()]
     rows += [{"key": f"functions.{name}", "value": redacted(one.target), "origin": settings.origins["functions"]} for name, one in settings.functions.items()]
-    show_rows(rows, COLUMNS | ({"origin": "ORIGIN"} if origin else {}), form_of(output, json), no_color=no_color)
+    show_rows(rows, COLUMNS | ({"origin": "ORIGIN"} if origin else {}), form_of(output, json), no_color=no_color, folded=("value", "origin"))
 
 
 def check(*, config: Config = None) -> None:
