@@ -62,6 +62,9 @@ from flowrunner.core import enter, faults, groups
 from flowrunner.core.records import details_key
 from flowrunner.definitions import records
 from flowrunner.definitions.hookevents import MOST_DATA_BYTES
+from flowrunner.definitions.schedules import MOST_SCHEDULES
+from flowrunner.definitions.service import MOST_VERSIONS
+from flowrunner.definitions.webhooks import MOST as MOST_WEBHOOKS
 from flowrunner.errors import FlowRunnerError
 from flowrunner.flow import batches
 from flowrunner.flow import fields as fields_of_flows
@@ -77,6 +80,7 @@ from flowrunner.tasks.javascript import calls, pool
 from flowrunner.tasks.nodes import kind as node_kind
 from flowrunner.tasks.nodes import task
 from flowrunner.telemetry.names import METRICS, PREFIX
+from flowrunner.vault.secret import MAX_VALUE_BYTES
 from flowrunner.views.shapes import StandingStep, members
 from flowrunner.views.standing import SNAPSHOT
 from flowrunner.views.stream import V2_STATUS
@@ -478,6 +482,11 @@ def limits() -> str:
         ("Bytes of a message to `/api/v1/ws`", _size(socket_v1.LARGEST_BYTES)),
         ("`data` of an event of a webhook, as JSON", _size(MOST_DATA_BYTES)),
         ("Executions that one socket at `/api/v1/ws` follows", f"{socket_v1.MOST_SUBSCRIPTIONS:,}"),
+        ("Versions of a flow, a workflow or a test case", f"{MOST_VERSIONS:,}"),
+        ("Test cases that one request to run a group begins", testgroups.MOST_TESTS),
+        ("Schedules of an account", f"{MOST_SCHEDULES:,}"),
+        ("Webhooks of an account", MOST_WEBHOOKS),
+        ("Bytes of a secret's value", _size(MAX_VALUE_BYTES)),
     )
     return (
         "# Limits\n\nThe setting `limits` chooses one of two profiles. Flows and workflows are no format of AWS and have wider limits.\n\n"

@@ -57,6 +57,15 @@ def test_usage_error(folder):
         assert "Traceback" not in shown.stderr
 
 
+@pytest.mark.parametrize("words", [(), ("db",)])
+def test_no_command_is_answered_with_the_help(folder, words):
+    """As it is, on standard error: nothing was done."""
+    shown = flowrunner(*words, folder=folder)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert shown.stderr.startswith("Usage: ")
+    assert shown.stderr.rstrip("\n") == flowrunner(*words, "--help", folder=folder).stdout.rstrip("\n")
+
+
 def test_unknown_status_is_a_usage_error(folder):
     """A status that no run can have is told with those that are, without asking a server."""
     shown = flowrunner("ls", "--status", "nope", "--server", "http://127.0.0.1:9", folder=folder)
@@ -205,10 +214,7 @@ def test_a_narrow_terminal_never_cuts_what_is_copied(monkeypatch, width, heading
     """The run's id is whole at any width; names are cut, then columns are left out."""
     run, started = "01890a5d1c2b7f3e8a4b5c6d7e8f9012", "2026-11-21T10:15:02.123Z"
     row = {"runId": run, "workflowId": "order_processing", "executionStatus": "TIMED_OUT", "startTime": started, "duration": 12345, "error": "E" * 40}
-    monkeypatch.setattr(sys, "stdout", Terminal())
-    monkeypatch.setenv("COLUMNS", str(width))
-    show_rows([row, row], RUN_COLUMNS, Form.table, no_color=True)
-    lines = re.sub(r"\x1b\[\d+m", "", sys.stdout.getvalue()).splitlines()
+    lines = shown_at(width, monkeypatch, [row, row], RUN_COLUMNS)
     assert lines[0].split() == headings.split()
     assert len(lines) == 3
     assert all(line.startswith(run) and len(line) <= max(width, len(run)) for line in lines[1:])
@@ -223,6 +229,24 @@ def test_what_others_say_does_not_steer_the_terminal(folder):
     assert shown.returncode == 1
     assert "The run failed: Broken: see\\x1b]0;title\\x07\\x9b2J\\rnothing\nhere" in shown.stderr
     assert not set("\x1b\x07\x9b\r") & set(shown.stderr + shown.stdout)
+
+
+def shown_at(width, monkeypatch, *arguments, **options):
+    """The lines of a table on a terminal of this width."""
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", str(width))
+    show_rows(*arguments, Form.table, no_color=True, **options)
+    return re.sub(r"\x1b\[\d+m", "", sys.stdout.getvalue()).splitlines()
+
+
+@pytest.mark.parametrize("width", [200, 80, 40])
+def test_what_is_found_is_whole_on_a_narrow_terminal(monkeypatch, width):
+    """What a check has found goes on in the next line, and is never left out."""
+    found = {"check": "configuration", "verdict": "fail", "detail": "The key for log-in tokens has 5 bytes; HS256 needs 32. Set another one of that length."}
+    lines = shown_at(width, monkeypatch, [found], {"check": "CHECK", "verdict": "VERDICT", "detail": "DETAIL"}, folded=("detail",))
+    assert lines[0].split() == ["CHECK", "VERDICT", "DETAIL"]
+    assert " ".join(line[24:].strip() for line in lines[1:]) == found["detail"]
+    assert all(len(line) <= width for line in lines)
 
 
 def test_run_gives_up_after_its_time(folder):

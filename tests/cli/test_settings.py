@@ -370,3 +370,21 @@ def test_config_check(tmp_path):
     refused = flowrunner("config", "check", folder=tmp_path)
     assert refused.returncode == 2
     assert "Did you mean 'port'?" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('host = "0.0.0.0"', "in the clear"), ("socket_pong_seconds = 5", "longer than a ping"), ('[auth]\njwt_secret = "short"', "32 random bytes"),
+        ('master_key = "short"', "is not 32 bytes"), ('[server.tls]\ncert_file = "a.crt"\nkey_file = "a.key"', "There is no file"),
+        ('[http]\nallow = ["a b"]', "a b"),
+    ],
+)  # fmt: skip
+def test_config_check_says_what_the_server_would(tmp_path, text, said):
+    """What a start would be refused for is found before it, and in the same words; nothing is made."""
+    (tmp_path / "flowrunner.toml").write_text(text)
+    checked = flowrunner("config", "check", folder=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["flowrunner.toml"]
+    started = flowrunner("serve", folder=tmp_path)
+    assert (checked.returncode, checked.stderr) == (started.returncode, started.stderr) == (2, started.stderr)
+    assert said in checked.stderr

@@ -12,7 +12,7 @@ import stat
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -24,17 +24,16 @@ from flowrunner import __version__
 from flowrunner.api.identify import check_bind
 from flowrunner.cli.dbstore import reading, upkeep_of
 from flowrunner.cli.door import Door
+from flowrunner.cli.heartbeat import Heartbeat
 from flowrunner.cli.hosting import tls_context
 from flowrunner.clock import Clock
 from flowrunner.config import Settings, redacted
 from flowrunner.errors import FlowRunnerError, StoreRefused
 from flowrunner.ports.store import Store
 from flowrunner.stores.open import open_store
-from flowrunner.tasks.egress import EgressPolicy
-from flowrunner.tasks.mocks import read_mocks
 from flowrunner.vault.keyring import Keyring
 from flowrunner.vault.keys import KeySource
-from flowrunner.wiring import key_source
+from flowrunner.wiring import build, key_source
 
 Verdict = Literal["ok", "warn", "fail"]
 MIB = 1024 * 1024
@@ -93,9 +92,10 @@ def configuration(settings: Settings) -> Finding:
     """Whether a server would start with these settings. Raises what the server would."""
     check_bind(settings.host, dev=settings.dev, tls=settings.tls_cert_file is not None, insecure=settings.insecure)
     Door.of(settings)
-    EgressPolicy(settings.http_allow)
-    if settings.mock_config is not None:
-        read_mocks(settings.mock_config)
+    Heartbeat.of(settings)
+    logins = build(replace(settings, store="memory:")).identity.logins  # the store has a check of its own
+    if settings.jwt_secret is not None:
+        logins.use(settings.jwt_secret.encode())
     sources = sorted({origin.split(" ")[0] for origin in settings.origins.values()})
     told = f"{len(settings.origins)} settings from {', '.join(sources)}" if sources else "all settings are the defaults"
     if settings.dev:

@@ -87,7 +87,7 @@ def check(
     """
     settings = settings_of(config, store=store)
     found, looked_at = wait_for(_check(settings))
-    show_rows(found, {"where": "WHERE", "finding": "FINDING"}, form_of(output, json), no_color=no_color)
+    show_rows(found, {"where": "WHERE", "finding": "FINDING"}, form_of(output, json), no_color=no_color, folded=("finding",))
     if found:
         say(f"{len(found)} findings. Restore a backup, or ask before you change anything.", quiet=quiet)
         raise Ended(FAILED)

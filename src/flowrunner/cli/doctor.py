@@ -34,7 +34,7 @@ def doctor(
         found = [versions(), failed("configuration", error)]
     else:
         found = wait_for(_findings(settings))
-    show_rows([asdict(one) for one in found], COLUMNS, form_of(output, json), no_color=no_color)
+    show_rows([asdict(one) for one in found], COLUMNS, form_of(output, json), no_color=no_color, folded=("detail",))
     for one in found:
         if one.remedy:
             say(f"{one.check}: {one.remedy}", quiet=quiet)

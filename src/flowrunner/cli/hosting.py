@@ -32,7 +32,8 @@ _M_MMAP_THRESHOLD = -3  # malloc.h
 async def host(settings: Settings, announce: Callable[[Application, str], None], beside: Callable[[Application], Awaitable[None]] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then stop accepting, let the engine hand over, and return.
 
-    `announce` is called once the server accepts, with its URL; `beside` runs along and is cancelled at the end.
+    `announce` is called once the server accepts, with its URL; `beside` runs along and is cancelled at the end. Where it fails, the server
+    stops in good order, and its error is raised.
     """
     secure, heartbeat = tls_context(settings), Heartbeat.of(settings)
     check_bind(settings.host, dev=settings.dev, tls=secure is not None, insecure=settings.insecure)
@@ -58,6 +59,7 @@ async def host(settings: Settings, announce: Callable[[Application, str], None],
             await asyncio.wait({serving, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             # The port stays open while what runs may finish: readiness says so, and workers can still answer.
             application.stopping.set()
+            ended = [task for task in tasks if task.done()]
             drained = stack.enter_context(_cancelled(asyncio.create_task(application.engine.drain())))
             await asyncio.wait({serving, drained}, return_when=asyncio.FIRST_COMPLETED)
             server.should_exit = True
@@ -66,6 +68,8 @@ async def host(settings: Settings, announce: Callable[[Application, str], None],
             application.stopping.set()
     if application.failure is not None:
         raise application.failure
+    for task in ended:
+        task.result()
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

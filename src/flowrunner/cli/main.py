@@ -28,7 +28,7 @@ from flowrunner.cli import (
     serving,
     users,
 )
-from flowrunner.cli.output import INTERRUPTED, USAGE, Ended, code_of, complain, explain, let_go, prepare_streams
+from flowrunner.cli.output import INTERRUPTED, USAGE, Ended, code_of, complain, explain, let_go, prepare_streams, say
 
 EXAMPLES = """\b
   flowrunner serve --dev                    a server on this machine that lets you in
@@ -102,7 +102,11 @@ def run(arguments: Sequence[str]) -> int:
         return leaving.exit_code
     except Exception as error:  # noqa: BLE001  # the last line of defence, so that nobody sees a traceback
         if hasattr(error, "format_message"):  # Typer's own complaints about a command line
-            complain(error.format_message(), remedy="See: flowrunner --help")
+            complaint = str(error.format_message())
+            if complaint.startswith("Usage:"):  # the help of a command line that names no command
+                say(complaint)
+            else:
+                complain(complaint, remedy="See: flowrunner --help")
             return USAGE
         explain(error)
         return code_of(error)

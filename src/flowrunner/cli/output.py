@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TextIO, TypeVar
 
@@ -167,10 +167,11 @@ def as_yaml(value: Any) -> str:
     return text.getvalue()
 
 
-def show_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], form: Form, *, no_color: bool = False) -> None:
+def show_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], form: Form, *, no_color: bool = False, folded: Collection[str] = ()) -> None:
     """Print a list; `columns` maps keys to the headings of the table.
 
-    A narrow terminal cuts only `CUT_COLUMNS` and leaves out the last columns; the first column is what people copy and stays whole.
+    A narrow terminal cuts only `CUT_COLUMNS`, goes on in further lines within the columns of the keys `folded`, and leaves out the last
+    columns if that is not enough; the first column is what people copy and stays whole.
     """
     match form:
         case Form.json:
@@ -180,10 +181,10 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], for
         case Form.yaml:
             print_text(as_yaml([dict(row) for row in rows]))
         case _:
-            _table(rows, columns, no_color=no_color)
+            _table(rows, columns, no_color=no_color, folded=folded)
 
 
-def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, no_color: bool) -> None:
+def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, no_color: bool, folded: Collection[str]) -> None:
     cells = [[_cell(row.get(key)) for key in columns] for row in rows]
     if not sys.stdout.isatty():  # for other programs: columns between tabs, no widths to guess
         print_text("".join("\t".join(line) + "\n" for line in [list(columns.values()), *cells]))
@@ -194,11 +195,11 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, no_
     from rich.text import Text  # noqa: PLC0415  # as above
 
     console = Console(no_color=not colour(stream=sys.stdout, disabled=no_color))
-    cut = [place for place, key in enumerate(columns) if key in CUT_COLUMNS]
+    cut = [place for place, key in enumerate(columns) if key in CUT_COLUMNS or key in folded]
     widths = _fitted([max(map(cell_len, texts)) for texts in zip(columns.values(), *cells, strict=True)], cut, console.width)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, COLUMN_GAP, 0, 0))
-    for heading, width in zip(columns.values(), widths, strict=False):
-        table.add_column(heading, width=width, no_wrap=True, overflow="ellipsis")
+    for (key, heading), width in zip(columns.items(), widths, strict=False):
+        table.add_column(heading, width=width, no_wrap=key not in folded, overflow="fold" if key in folded else "ellipsis")
     for line in cells:
         table.add_row(*(Text(cell) for cell in line[: len(widths)]))
     console.width = max(console.width, widths[0])
