@@ -264,6 +264,7 @@ class Engine:
     ) -> Head:
         """Post a message and wait until it is stored; raises what `make` raised. `then` is called in any case, once its fact is stored."""
         done: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
+        done.add_done_callback(lambda _: done.cancelled() or done.exception())  # an answer that nobody waits for any more is no mishap
         self.post(execution, Message(make=make, done=done, heir_of=heir_of, then=then))
         answered, _ = await asyncio.wait((done,), timeout=ANSWER_SECONDS)
         if not answered:
