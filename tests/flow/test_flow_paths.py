@@ -43,3 +43,15 @@ def test_what_is_computed_for_the_machine_is_kept_openly(kind, params):
     """So the task that computes it refuses secrets, which would come out of it as stars."""
     played = play(flow(kind, **params), {}, default=lambda call: {"input": {}, "flow_id": "f", "items": []})
     assert played.called("a (parameters)")[0]["openly"] is True
+
+
+@pytest.mark.parametrize("beside", ["${input.n}", "${input.n + 0}"])
+def test_what_is_not_there_within_another_flows_input(beside):
+    """It is null, whether all expressions are paths or one of them is JavaScript; what has no members at all is a failure."""
+    given = {"maybe": "${input.maybe}", "list": ["${results.none}", "${input.n.none}"], "n": beside}
+    played = play(
+        flow("flow", flow_id="f", input=given), {"n": 1}, {"a": lambda call: {"Output": {}}, "a (start)": lambda call: {"Output": {}}}, default=JavaScript()
+    )
+    [started] = played.called("a") or played.called("a (start)")
+    assert started["Input"] == {"maybe": None, "list": [None, None], "n": 1}
+    assert play(flow("flow", flow_id="f", input={"a": "${input.no.such}", "n": beside}), {"n": 1}, default=JavaScript()).path == ["a", "e"]

@@ -200,6 +200,23 @@ async def test_postgres(postgres, table):
     assert (await failure(postgres(query="SELECT $1::date", args=["yesterday"]))).error == "FlowRunner.InvalidParameters"
 
 
+@pytest.mark.parametrize("sql", ["commit", "ROLLBACK;", " -- so\n/* there */ begin", "Savepoint a", "END", "prepare transaction 'x'"])
+async def test_transactions_are_the_nodes_own_on_postgres(postgres, table, sql):
+    """A COMMIT within would keep what came before, whatever fails behind it; a ROLLBACK would lose it, and the node would succeed."""
+    await postgres(op="execute", query=f"CREATE TABLE {table} (a int)")
+    refused = await failure(postgres(op="transaction", statements=[f"INSERT INTO {table} VALUES (1)", sql, f"INSERT INTO {table} VALUES (2)"]))
+    assert (refused.error, "several statements belong into a transaction" in refused.cause) == ("FlowRunner.DatabaseError", True)
+    assert (await postgres(query=f"SELECT count(*) AS n FROM {table}"))["rows"] == [{"n": 0}]
+
+
+async def test_values_of_postgres_that_cannot_be_read(postgres):
+    """What Python has no value for is told with a remedy; JSON that is none elsewhere is its text."""
+    for sql in ("SELECT time '24:00'", "SELECT timestamp '100000-01-01'"):
+        refused = await failure(postgres(query=sql))
+        assert (refused.error, "CAST" in refused.cause) == ("FlowRunner.DatabaseError", True)
+    assert (await postgres(query="""SELECT '{"a": 1e400}'::json AS j, '[1]'::jsonb AS k"""))["rows"] == [{"j": '{"a": 1e400}', "k": [1]}]
+
+
 async def test_postgres_values_by_key(server):
     """The table's operations keep JSON values by key."""
     kind = DatabaseKind(reach=Reach(EgressPolicy([server["host"]])), secrets=NoSecrets())

@@ -98,20 +98,23 @@ class KeepFollowed:
         return {COMPUTED: self.followed.evaluate(environment)}
 
 
-def _followed(value: JSONValue, environment: Environment) -> JSONValue:
+def _followed(value: JSONValue, environment: Environment, *, within: bool = False) -> JSONValue:
+    """The value of each path. `within` a parameter what is not there is null; a parameter itself must be there, for the machine needs it."""
     if isinstance(value, dict):
-        return {name: _followed(part, environment) for name, part in value.items()}
+        return {name: _followed(part, environment, within=True) for name, part in value.items()}
     if isinstance(value, list):
-        return [_followed(part, environment) for part in value]
+        return [_followed(part, environment, within=True) for part in value]
     found = _path_in(value) if isinstance(value, str) and has_expression(value) else None
     if found is None:
         return value
-    current = _root(found["root"], environment)
-    for step in _STEPS.finditer(found["steps"]):
+    current, steps = _root(found["root"], environment), list(_STEPS.finditer(found["steps"]))
+    for step in steps:
         key: str | int = int(step["index"]) if step["index"] is not None else step["name"] or step["key"] or ""
         try:
             current = current[key]
         except (KeyError, IndexError, TypeError):
+            if within and step is steps[-1] and current is not None:
+                return None  # as JavaScript, which would say the same beside an expression that is no path
             raise ExpressionError(f"{value.strip()} leads to nothing: there is no {key!r}.") from None
     return current
 

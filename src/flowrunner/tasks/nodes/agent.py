@@ -48,7 +48,7 @@ _TOGETHER = (
     frozenset(
         {
             "secret", "connection", "driver", "type", "dsn", "path", "host", "port", "user", "username", "password", "database", "dbname", "region",
-            "endpoint", "endpoint_url", "access_key", "access_key_id", "secret_key", "secret_access_key", "session_token", "table", "table_name",
+            "endpoint", "endpoint_url", "access_key", "access_key_id", "secret_key", "secret_access_key", "session_token",
             "smtp_host", "smtp_port", "imap_host", "imap_port", "security", "tls_ca", "sslmode", "ssl_mode", "sslrootcert", "ssl_ca",
             "provider", "api_key", "base_url", "options",
         }

@@ -13,6 +13,7 @@ from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, TypeVar
 
+from flowrunner.errors import InvalidDocument
 from flowrunner.jsonvalue import JSONObject, JSONValue, dumps, loads
 from flowrunner.ports.tasks import begin
 from flowrunner.tasks.nodes.kind import NodeFailed
@@ -39,6 +40,10 @@ MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: serialization_failure, deadlock_detected, lock_not_available
 _CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 _RETURNING = re.compile(r"\breturning\b", re.IGNORECASE)
+# Statements about transactions, behind blanks and comments: those are the node's own.
+_OF_TRANSACTIONS = re.compile(
+    r"(?>\s+|--[^\n]*\n|/\*.*?\*/)*+(?:begin|start|commit|end|rollback|abort|savepoint|release|prepare\s+transaction)\b", re.IGNORECASE | re.DOTALL
+)
 _CANCELED = "57014"  # query_canceled, as statement_timeout ends a statement
 
 
@@ -91,6 +96,8 @@ class PostgresServer:
             raise NodeFailed(f"The database did not answer in {bounds.seconds:g} s.", error=TIMEOUT) from None
         except (driver.PostgresError, driver.InterfaceError, OSError) as error:
             raise _failure(error, self._server) from None
+        except (ValueError, OverflowError) as error:  # what the driver cannot hold: 24:00, the year 100000
+            raise NodeFailed(f"A value cannot be read: {error}. Ask for it as a text: CAST(... AS text).", error=DATABASE_ERROR) from None
 
     @asynccontextmanager
     async def _connection(self, driver: Any, bounds: Bounds) -> AsyncIterator[Any]:
@@ -138,6 +145,8 @@ def _driver() -> Any:
 async def _answer(connection: Any, statement: Statement, taken: Taken) -> Answer:
     if isinstance(statement.arguments, dict):
         raise bad("PostgreSQL's parameters are $1, $2, ...: the arguments must be a list.")
+    if _OF_TRANSACTIONS.match(statement.sql):
+        raise NodeFailed("Transactions of its own are not for a statement; several statements belong into a transaction.", error=DATABASE_ERROR)
     prepared = await connection.prepare(statement.sql)
     answer = Answer(columns=distinct([one.name for one in prepared.get_attributes()]))
     types = [one.name for one in prepared.get_parameters()]
@@ -158,7 +167,13 @@ async def _answer(connection: Any, statement: Statement, taken: Taken) -> Answer
 
 
 def _read(value: Any, kind: str) -> Any:
-    return loads(value) if kind in ("json", "jsonb") and isinstance(value, str) else value
+    """A value as its column means it; JSON that nobody else reads, such as a number beyond all bounds, as its text."""
+    if kind not in ("json", "jsonb") or not isinstance(value, str):
+        return value
+    try:
+        return loads(value)
+    except InvalidDocument:
+        return value
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
