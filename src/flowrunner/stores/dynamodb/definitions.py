@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from flowrunner.errors import NotFound, StoreUnavailable
+from flowrunner.jsonvalue import dumps
 from flowrunner.ports.definitions import Activity, DefinitionStore, Machine, Revision
 from flowrunner.stores.dynamodb.actions import Action, fits, put, update
 from flowrunner.stores.dynamodb.faults import CONDITION_FAILED, Cancelled
@@ -221,7 +222,7 @@ def activity_item(activity: Activity, parts: Parts) -> Item:
 
 def dumped(value: Mapping[str, object]) -> str:
     """JSON text."""
-    return orjson.dumps(dict(value)).decode()
+    return dumps(dict(value))
 
 
 def machine_of(item: Plain, revision: Revision) -> Machine:

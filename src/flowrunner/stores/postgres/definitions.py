@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from flowrunner.errors import NotFound
+from flowrunner.jsonvalue import dumps
 from flowrunner.ports.definitions import Activity, DefinitionStore, Machine, Revision
 from flowrunner.stores.postgres.text import given, stored
 
@@ -91,7 +92,7 @@ class PostgresDefinitions(DefinitionStore):
 
 def as_json(value: Mapping[str, object]) -> str:
     """JSON text; a NUL is an escape in it."""
-    return orjson.dumps(dict(value)).decode()
+    return dumps(dict(value))
 
 
 def revision_values(revision: Revision) -> tuple[Any, ...]:

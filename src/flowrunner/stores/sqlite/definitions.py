@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from flowrunner.errors import NotFound
+from flowrunner.jsonvalue import dumps
 from flowrunner.ports.definitions import Activity, DefinitionStore, Machine, Revision
 from flowrunner.stores.sqlite.session import QUERIES
 
@@ -132,7 +133,7 @@ def insert_activity(cursor: apsw.Cursor, activity: Activity) -> bool:
 
 def json_text(value: Mapping[str, object]) -> str:
     """A mapping as it is stored."""
-    return orjson.dumps(dict(value)).decode()
+    return dumps(dict(value))
 
 
 def read_revision(row: Row) -> Revision:
