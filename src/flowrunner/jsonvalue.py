@@ -148,6 +148,14 @@ def dumps(value: JSONValue) -> str:
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def encoded(value: Any) -> bytes:
+    """Compact JSON of a record or message around values of authors: these may hold whole numbers beyond 64 bits, and be as deep as can be written."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
 def depth(value: JSONValue, limit: int = MAX_DEPTH) -> int:
     """How many containers are nested in `value`, counting no further than limit + 1. Iterative: safe on anything."""
     deepest, stack = 0, [(value, 1)]

@@ -6,11 +6,10 @@ number. Records of later features that Step Functions does not know have no ``id
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
+from flowrunner.jsonvalue import encoded
 
 Record = dict[str, Any]
 
@@ -44,7 +43,4 @@ def failure_detail(error: str | None, cause: str | None) -> dict[str, Any]:
 
 def encode(records: Sequence[Record]) -> bytes:
     """Records as one JSON array, ready for a log chunk."""
-    try:
-        return orjson.dumps(records)
-    except TypeError:  # a value of an author's has a whole number beyond 64 bits
-        return json.dumps(records, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return encoded(records)
