@@ -14,7 +14,7 @@ from flowrunner.core.program import Branch, GraphWork, LoopWork, MapWork, Parall
 from flowrunner.core.run import Run
 from flowrunner.core.scope import Attempt, Batching, Group, Pause, Scope, Waiting
 from flowrunner.errors import ReplayMismatch
-from flowrunner.jsonvalue import JSONValue, Payload, dumps, loads
+from flowrunner.jsonvalue import JSONValue, Payload, dumps, encoded, loads
 
 VERSION = 3
 
@@ -39,7 +39,7 @@ def pack(run: Run) -> bytes:
         "ended": [_pack_ended(ended.scope.id, ended.output, ended.failure, shared) for ended in run.ended.values()],
         "values": shared.texts,
     }
-    return orjson.dumps(packed)
+    return encoded(packed)
 
 
 class _Shared:
