@@ -25,7 +25,9 @@ async def ended(tmp_path):
         transport = httpx.ASGITransport(application.asgi)
         client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://localhost/api/v2"))
 
-        async def ended(path, name, body):
+        async def ended(path, name, body, template=None):
+            if template is not None:
+                assert (await client.post("/action-templates", json=template)).status_code == 201
             assert (await client.post(path, json=body)).status_code == 201
             run = (await client.post(f"{path}/{name}/execute")).json()["runId"]
             async with asyncio.timeout(30):
@@ -55,3 +57,14 @@ async def test_those_of_a_workflow_within_a_test_case(ended):
     run = await ended("/tests", "t", body)
     assert same(run["context"]["variables"], {"inner": 1, "both": "test"})
     assert run["output"]["variables"] == run["context"]["variables"]
+
+
+async def test_a_number_beyond_64_bits(ended):
+    """As a variable, and in an action template that is kept with the workflow: it is there, whole where nothing calculated with it."""
+    large = 2**70
+    parameter = {"name": "p", "type": "number", "default": large}
+    template = {"templateId": "t", "name": "T", "type": "transform", "config": {"script": "return {p: input.p}", "x-n": large}, "parameters": [parameter]}
+    workflow = {"name": "w", "variables": {"n": large}, "steps": {"a": {"actionTemplateId": "t", "output": {"m": "{{n}}", "p": "p"}}}}
+    run = await ended("/workflows", "w", {"workflowId": "w", "definition": workflow}, template)
+    assert run["output"]["variables"] == {"n": large, "m": large, "p": float(large)}
+    assert run["context"]["variables"]["n"] == large

@@ -5,6 +5,7 @@ import json
 import pytest
 from workflowplay import Player
 
+from flowrunner.api.messages import Renderer
 from flowrunner.core import records
 from flowrunner.kinds import BUILT_IN
 from flowrunner.views.stream import note_message
@@ -76,6 +77,18 @@ def test_more_steps_at_once_than_there_are():
     played = Player({"name": "w", "maxConcurrency": LARGE, "steps": {"d": {"type": "delay", "config": {"duration": 1}}}}, restored=True)
     played.wake()
     assert played.machine.outcome.status == "SUCCEEDED"
+
+
+def test_a_value_that_is_as_deep_as_can_be_written():
+    """Is told in records and messages, which are deeper still."""
+    inner = {"id": "k", "type": "merge", "output": {"v": {"a": ["{{v}}"]}}}
+    last = {"type": "merge", "dependsOn": ["l"], "output": {"v": None}}
+    loop = {"type": "loop", "loop": {"type": "count", "count": 127, "maxIterations": 127, "children": [inner]}}
+    played = Player({"name": "w", "variables": {"v": 1}, "steps": {"l": loop, "end": last}})
+    assert played.machine.outcome.status == "SUCCEEDED"
+    renderer = Renderer("r", "notes")
+    told = [json.loads(made.text) for seq, record in enumerate(written(played), 1) for made in renderer.messages(seq, record)]
+    assert sum(message["type"] == "variable_change" for message in told) == 128
 
 
 def test_escapes_of_characters(play):

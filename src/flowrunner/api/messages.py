@@ -14,6 +14,7 @@ import orjson
 
 from flowrunner.api.wire import frame
 from flowrunner.core.records import Record, details_key
+from flowrunner.jsonvalue import encoded
 from flowrunner.ports.executions import Head
 from flowrunner.views.records import at, ended_by, has_notes, moment
 from flowrunner.views.standing import Standing
@@ -111,7 +112,7 @@ class Renderer:
 
     def _text(self, made: Message, when: int, place: Mapping[str, int]) -> bytes:
         more = {"detail": made.detail} if made.detail else {}
-        return orjson.dumps({"runId": self._run, "type": made.kind, "payload": made.payload, **more, **place, "ts": moment(when), "v": VERSION})
+        return encoded({"runId": self._run, "type": made.kind, "payload": made.payload, **more, **place, "ts": moment(when), "v": VERSION})
 
     def last(self, head: Head) -> bytes:
         """The last message of an ended run. It is not a record, so it has no ``seq`` of its own; `lastSeq` is the last record's."""
