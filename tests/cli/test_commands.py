@@ -209,18 +209,6 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize(("width", "headings"), [(140, "RUN WORKFLOW STATUS STARTED MS ERROR"), (90, "RUN WORKFLOW STATUS STARTED MS"), (20, "RUN")])
-def test_a_narrow_terminal_never_cuts_what_is_copied(monkeypatch, width, headings):
-    """The run's id is whole at any width; names are cut, then columns are left out."""
-    run, started = "01890a5d1c2b7f3e8a4b5c6d7e8f9012", "2026-11-21T10:15:02.123Z"
-    row = {"runId": run, "workflowId": "order_processing", "executionStatus": "TIMED_OUT", "startTime": started, "duration": 12345, "error": "E" * 40}
-    lines = shown_at(width, monkeypatch, [row, row], RUN_COLUMNS)
-    assert lines[0].split() == headings.split()
-    assert len(lines) == 3
-    assert all(line.startswith(run) and len(line) <= max(width, len(run)) for line in lines[1:])
-    assert width < 60 or started in lines[1]
-
-
 def test_what_others_say_does_not_steer_the_terminal(folder):
     """A cause comes from wherever a task has been: its control characters are shown as what they are."""
     machine = {"StartAt": "A", "States": {"A": {"Type": "Fail", "Error": "Broken", "Cause": "see\x1b]0;title\x07\x9b2J\rnothing\nhere"}}}
@@ -247,6 +235,18 @@ def test_what_is_found_is_whole_on_a_narrow_terminal(monkeypatch, width):
     assert lines[0].split() == ["CHECK", "VERDICT", "DETAIL"]
     assert " ".join(line[24:].strip() for line in lines[1:]) == found["detail"]
     assert all(len(line) <= width for line in lines)
+
+
+@pytest.mark.parametrize(("width", "headings"), [(140, "RUN WORKFLOW STATUS STARTED MS ERROR"), (90, "RUN WORKFLOW STATUS STARTED MS"), (20, "RUN")])
+def test_a_narrow_terminal_never_cuts_what_is_copied(monkeypatch, width, headings):
+    """The run's id is whole at any width; names are cut, then columns are left out."""
+    run, started = "01890a5d1c2b7f3e8a4b5c6d7e8f9012", "2026-11-21T10:15:02.123Z"
+    row = {"runId": run, "workflowId": "order_processing", "executionStatus": "TIMED_OUT", "startTime": started, "duration": 12345, "error": "E" * 40}
+    lines = shown_at(width, monkeypatch, [row, row], RUN_COLUMNS)
+    assert lines[0].split() == headings.split()
+    assert len(lines) == 3
+    assert all(line.startswith(run) and len(line) <= max(width, len(run)) for line in lines[1:])
+    assert width < 60 or started in lines[1]
 
 
 def test_run_gives_up_after_its_time(folder):

@@ -49,7 +49,7 @@ def test_precedence(tmp_path):
 )  # fmt: skip
 def test_a_hash_within_a_value_of_dotenv_is_no_comment(tmp_path, written, value):
     """Passwords have them: as in shells, a comment begins after a blank."""
-    (tmp_path / ".env").write_text(f"FIRST={written}\n SECOND = x\n")
+    (tmp_path / ".env").write_text(f"\ufeffFIRST={written}\n SECOND = x\n")
     assert dotenv(tmp_path / ".env") == {"FIRST": value, "SECOND": "x"}
 
 
@@ -280,6 +280,11 @@ def test_a_secret_may_be_in_a_file(tmp_path, row):
         settings(tmp_path, {f"{variable}_FILE": str(file)})
     with pytest.raises(ConfigurationError, match="cannot be read"):
         settings(tmp_path, {f"{variable}_FILE": str(tmp_path / "absent")})
+    file.chmod(0o600)
+    for text in ("", "\n", " \ns3cret\n"):
+        file.write_text(text)
+        with pytest.raises(ConfigurationError, match=f"{variable}_FILE: the first line of .* is empty"):
+            settings(tmp_path, {f"{variable}_FILE": str(file)})
 
 
 def test_the_password_of_the_parts_may_be_in_a_file(tmp_path):

@@ -9,7 +9,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, TextIO, TypeVar
 
@@ -34,10 +35,10 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 )
 _DENIED = ("AccessDenied", "MissingAuthentication", "UnrecognizedClient", "InvalidSignature", "ExpiredToken")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for line breaks and tabs
-ESCAPED = "flowrunner.escaped"  # of a text, what its stream has no letters for
 COLUMN_GAP = 2  # characters between the columns of a table
 LEAST_COLUMN = 8  # characters; narrower says nothing, and a column goes instead
 CUT_COLUMNS = ("workflowId", "name", "error")  # half a time or an id says nothing at all
+ESCAPED = "flowrunner.escaped"  # of a text, what its stream has no letters for
 
 Result = TypeVar("Result")
 
@@ -96,15 +97,21 @@ def explain(error: BaseException) -> None:
         complain(f"Something unexpected went wrong: {type(error).__name__}: {error}", remedy="Set FLOWRUNNER_TRACEBACK=1 to see where, and please report it.")
 
 
+@contextmanager
+def _heard_or_not() -> Iterator[None]:
+    """Tell people something, whether they still listen or not: the exit code says it anyway."""
+    try:
+        yield
+    except BrokenPipeError:
+        let_go(sys.stderr)
+
+
+@_heard_or_not()
 def say(text: str, *, quiet: bool = False) -> None:
     """Tell people something, on stderr. What a server or a service says in it cannot steer the terminal."""
-    if quiet:
-        return
-    try:
+    if not quiet:
         sys.stderr.write(f"{_CONTROL.sub(lambda found: repr(found[0])[1:-1], text)}\n")
         sys.stderr.flush()
-    except BrokenPipeError:  # nobody listens any more; the exit code says it still
-        let_go(sys.stderr)
 
 
 def prepare_streams() -> None:

@@ -40,7 +40,7 @@ _OTHERS = (
 def dotenv(path: Path) -> Mapping[str, str]:
     """``NAME=value`` lines; ``export``, quotes and comments as shells have them, nothing is expanded."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (FileNotFoundError, IsADirectoryError):  # a folder of this name is often a virtual environment
         return {}
     except (OSError, UnicodeDecodeError) as error:
@@ -97,7 +97,10 @@ def read_secret_file(path: Path, named: str) -> str:
         raise ConfigurationError(f"{named}: {path} cannot be read: {error}.") from None
     if mode & 0o077 and not path.is_relative_to("/run/secrets"):
         raise ConfigurationError(f"{named}: others than its owner can read {path}.", remedy=f"chmod 600 {path}")
-    return text.splitlines()[0].strip() if text.strip() else ""
+    value = text.splitlines()[0].strip() if text else ""
+    if not value:  # to pass over it might lead to another store than was meant
+        raise ConfigurationError(f"{named}: the first line of {path} is empty.", remedy="Write the value there, or do not name the file.")
+    return value
 
 
 def _refuse_misspelt(source: Mapping[str, str]) -> None:
