@@ -28,6 +28,12 @@ def one(state):
     return {"StartAt": "S", "States": {"S": {**state, "End": True}}}
 
 
+def twice(name):
+    """A branch of two activities."""
+    work = {"Type": "Task", "Resource": ACTIVITY}
+    return {"StartAt": f"{name}1", "States": {f"{name}1": {**work, "Next": f"{name}2"}, f"{name}2": {**work, "End": True}}}
+
+
 @pytest.fixture
 async def bench():
     """An engine on a store in memory, whose methods a test may replace."""
@@ -260,6 +266,31 @@ async def test_the_end_of_a_child_waits_for_the_store(children):
     await pass_time(bench, 70)
     assert failed
     assert (await bench.store.executions.head(parent.id)).status == "SUCCEEDED"
+
+
+async def test_a_message_that_comes_after_the_stop_has_cut_a_step_off(bench):
+    """The step was not stored: nobody goes on with the machine that has taken its facts in, so what is stored afterwards can be replayed."""
+    head = await bench.engine.start_execution(await bench.machine(one({"Type": "Parallel", "Branches": [twice("a"), twice("b")]})))
+    commit, reached = bench.store.executions.commit, asyncio.Event()
+    first, second = [attempt.command.attempt for attempt in (await bench.engine._driver.load(head.id)).machine.open_attempts()]
+
+    async def away(write):
+        reached.set()
+        raise StoreUnavailable("away")
+
+    def ended(attempt):
+        return lambda machine, now: facts.AttemptSucceeded(at=now, attempt=attempt, output="1")
+
+    bench.store.executions.commit = away
+    bench.engine.post(head.id, Message(make=ended(first)))
+    await reached.wait()
+    await bench.engine._stop()
+    bench.store.executions.commit = commit
+    await bench.engine.send(head.id, ended(second))
+    loaded = await bench.engine._driver.load(head.id)
+    assert [attempt.command.state for attempt in loaded.machine.open_attempts()] == ["a1", "b2"]
+    events = [record["id"] for record in await bench.records(head.id)]
+    assert events == list(range(1, len(events) + 1))
 
 
 async def test_a_child_that_starts_as_the_server_stops(children):

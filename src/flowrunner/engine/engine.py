@@ -334,11 +334,12 @@ class Engine:
     async def _drive(self, live: Live) -> None:
         try:
             await self._driver.drive(live)
+        except asyncio.CancelledError:  # the server stops, in the middle of a step perhaps: nobody goes on with facts that were not stored
+            self._live.pop(live.id, None)
+            raise
         except Exception as error:  # noqa: BLE001 - one execution that cannot be stepped must not take the others with it
             self._report("execution_stuck", {"execution": live.id, "error": repr(error)})
-            for message in live.mailbox:
-                message.reject(error)
-            live.mailbox.clear()
+            live.refuse(error)
             self._live.pop(live.id, None)
             self._recovery.come_back(live.id, error)
         finally:

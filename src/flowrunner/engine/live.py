@@ -79,6 +79,12 @@ class Live:
         """The execution's id."""
         return self.head.id
 
+    def refuse(self, error: Exception) -> None:
+        """Whatever waits for it comes to nothing."""
+        for message in self.mailbox:
+            message.reject(error)
+        self.mailbox.clear()
+
 
 class ExecutionAlreadyExists(Conflict):
     """An execution of this name exists, with other input or already ended."""
