@@ -400,6 +400,31 @@ async def test_a_lost_answer_and_a_foreign_step(nodes):
     assert [call.state for call in a.handler.calls + b.handler.calls] == ["T"]
 
 
+async def test_a_lost_answer_with_more_attempts_than_places(nodes):
+    """As above, and of the step's two attempts one waits for a place: the place that the other gives back does not make it begin twice."""
+    a, b = await nodes(), await nodes()
+    seconds = {"f": 5, "f2": 60, "f3": 3}
+    a.handler.table = {name: [{"return": 1, "after": after}] for name, after in seconds.items()} | {"lambda:invoke.waitForTaskToken": [{"return": {}}]}
+    short, long, other = ({**TASK, "Resource": f"arn:aws:lambda:us-east-1:000000000000:function:{name}"} for name in seconds)
+    both = {"Type": "Parallel", "Branches": [{"StartAt": name, "States": {name: one}} for name, one in (("X", short), ("Y", long))], "End": True}
+    await a.engine.start_execution(await a.machine(machine(then(CALLBACK, both), then(CALLBACK, {"Type": "Pass", "End": True}))))
+    await settle(a)
+    one, two = (json.loads(call.parameters)["Payload"]["token"] for call in a.handler.calls)
+    a.handler.limit = 2
+    await a.engine.start_execution(await a.machine(machine(other)))
+    await settle(a)
+    a.handler.calls.clear()
+    a.way.lose_answers = 1
+    answering = asyncio.create_task(a.engine.answer(one, account=ACCOUNT, output="{}"))
+    while a.way.lose_answers:
+        await asyncio.sleep(0)
+    await b.engine.answer(two, account=ACCOUNT, output="{}")
+    await pass_time(a, 20)
+    with pytest.raises(TaskTokenTimedOut):
+        await answering
+    assert sorted(call.state for call in a.handler.calls + b.handler.calls) == ["X", "Y"]
+
+
 async def test_a_fenced_step_leaves_no_queued_attempt(nodes):
     """A's step finds no place for its attempt and is fenced off: what waited for a place is forgotten, B's attempt of that number runs once."""
     a, b = await nodes(), await nodes()

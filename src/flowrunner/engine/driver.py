@@ -312,12 +312,12 @@ class Driver:
                 making.queued.append(command.attempt)
 
     def _release(self, live: Live, making: Making) -> None:
-        """The step came to nothing: give back the places it took."""
+        """The step came to nothing: give back the places it took, but not to attempts of its own."""
         assert self.dispatcher is not None  # noqa: S101
-        for _, handler in making.to_run:
-            self.dispatcher.release(handler)
         for attempt in making.queued:
             self.dispatcher.unqueue(live.id, attempt)
+        for _, handler in making.to_run:
+            self.dispatcher.release(handler)
         for message in making.inner:
             message.undo_once()
 
