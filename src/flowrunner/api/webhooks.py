@@ -37,8 +37,8 @@ _STATUS: dict[str, Literal["pending", "delivered", "failed"]] = {"RUNNING": "pen
 class WebhookAsked(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Where events of a flow or a workflow are posted.
 
-    `events` are all ends of executions unless given, with `node_id` those of that node or step. `secret` is the signing key, which nothing shows; when a
-    webhook is replaced, it stays unless it is given, and null removes it.
+    `events` are all ends of executions unless given, with `node_id` those of that node or step. `secret` is the signing key. No answer about
+    webhooks shows it: it is the account's secret `webhooks/` and the id. When a webhook is replaced, it stays unless it is given, and null removes it.
     """
 
     url: str
