@@ -71,6 +71,19 @@ async def test_a_silent_server(store, proxy, conditions):
     assert store.session.in_use == 0
 
 
+async def test_who_is_just_connecting_is_told_as_well(postgres_url, proxy, open_postgres):
+    """A place whose connection was closed makes a new one, to a server that nobody knows yet to be silent."""
+    parts = urlsplit(postgres_url)
+    who, _, _ = parts.netloc.rpartition("@")
+    async with open_postgres(urlunsplit(parts._replace(netloc=f"{who}@127.0.0.1:{proxy.port}"))) as store:
+        proxy.set(PARTITION)
+        began = time.monotonic()
+        told = await asyncio.gather(*(store.executions.next_wake() for _ in range(store.session.address.connections)), return_exceptions=True)
+        assert [type(error) for error in told] == [StoreUnavailable] * len(told)
+        assert time.monotonic() - began < NOTICED_SECONDS  # to connect alone may take 5 s
+        assert store.session.in_use == 0
+
+
 async def test_it_says_that_the_server_is_silent(store, proxy):
     """While it lasts, callers are told for how long there was no answer."""
     proxy.set(PARTITION)

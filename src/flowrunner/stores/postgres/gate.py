@@ -30,6 +30,11 @@ class Gate:
         return 0.0 if self._is_shut else max(0.0, self._until - asyncio.get_running_loop().time())
 
     @property
+    def is_shut(self) -> bool:
+        """Whether nobody should try until it is known that somebody answers."""
+        return self._is_shut
+
+    @property
     def is_open(self) -> bool:
         """Whether it makes sense to try at once."""
         return not self._is_shut and self.wait_seconds == 0

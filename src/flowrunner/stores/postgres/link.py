@@ -55,6 +55,7 @@ class Link:
         self._statements: dict[str, Any] = {}
         self._is_shut = False
         self._in_transaction = False
+        self._patience: asyncio.Timeout | None = None  # while it connects
 
     @property
     def is_open(self) -> bool:
@@ -69,14 +70,19 @@ class Link:
             self.drop()
             self._gate.check()
             try:
-                self._connection = await connect(self._address)
+                async with asyncio.timeout(None) as self._patience:
+                    self._connection = await connect(self._address)
             except DRIVER as error:
+                if self._gate.is_shut:  # since we began
+                    self._gate.check()
                 failure = unreachable(error, self._address)
                 told = StoreUnavailable(failure.message, remedy=failure.remedy)
                 self._gate.failed(told, error)
                 if isinstance(error, TimeoutError):
                     self._pulse.unanswered(told, error)
                 raise failure from error
+            finally:
+                self._patience = None
             self._gate.passed()
         return self._open_connection()
 
@@ -158,6 +164,12 @@ class Link:
         self._statements.clear()
         if connection is not None:
             connection.terminate()
+
+    def hang_up(self) -> None:
+        """Close the connection, or stop connecting: whoever waits here is told so."""
+        self.drop()
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(asyncio.get_running_loop().time())
 
     async def shut(self) -> None:
         """Close the connection and let no other be made."""

@@ -51,8 +51,9 @@ class Pulse:
         try:
             yield
             self._since = asyncio.get_running_loop().time()
-        except asyncpg.PostgresError:  # an answer as well
-            self._since = asyncio.get_running_loop().time()
+        except asyncpg.PostgresError as error:  # an answer as well
+            if not isinstance(error, asyncpg.PostgresConnectionError):
+                self._since = asyncio.get_running_loop().time()
             raise
         finally:
             self._waiting -= 1

@@ -196,7 +196,7 @@ class Session:
 
     def _hang_up(self) -> None:
         for link in (*self._links, *self._writing):
-            link.drop()
+            link.hang_up()
 
     async def _open(self, link: Link) -> None:
         """Refuse what cannot be used; make or migrate the schema, unless we only read."""
