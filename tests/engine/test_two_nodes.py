@@ -379,6 +379,17 @@ async def test_both_nodes_answer_every_token(nodes):
         assert (await a.store.executions.head(head.id)).output == f'"{winner}"'
 
 
+async def answered_on_both(a, b, one, two):
+    """Node A stores what token `one` was answered with and does not hear of it; node B goes on with token `two`. The task that asks A."""
+    a.handler.calls.clear()
+    a.way.lose_answers = 1
+    answering = asyncio.create_task(a.engine.answer(one, account=ACCOUNT, output="{}"))
+    while a.way.lose_answers:
+        await asyncio.sleep(0)
+    await b.engine.answer(two, account=ACCOUNT, output="{}")
+    return answering
+
+
 async def test_a_lost_answer_and_a_foreign_step(nodes):
     """A's commit is stored but its answer lost, and B steps the execution before A looks: A's attempt begins exactly once."""
     a, b = await nodes(), await nodes()
@@ -386,12 +397,7 @@ async def test_a_lost_answer_and_a_foreign_step(nodes):
     head = await a.engine.start_execution(await a.machine(machine(then(CALLBACK, TASK), then(CALLBACK, {"Type": "Pass", "End": True}))))
     await settle(a)
     one, two = (json.loads(call.parameters)["Payload"]["token"] for call in a.handler.calls)
-    a.handler.calls.clear()
-    a.way.lose_answers = 1
-    answering = asyncio.create_task(a.engine.answer(one, account=ACCOUNT, output="{}"))
-    while a.way.lose_answers:
-        await asyncio.sleep(0)
-    await b.engine.answer(two, account=ACCOUNT, output="{}")
+    answering = await answered_on_both(a, b, one, two)
     await pass_time(a, 10)
     with pytest.raises(TaskTokenTimedOut):  # the first try was stored; by the time A could ask, nobody could tell it from another's
         await answering
@@ -413,12 +419,7 @@ async def test_a_lost_answer_with_more_attempts_than_places(nodes):
     a.handler.limit = 2
     await a.engine.start_execution(await a.machine(machine(other)))
     await settle(a)
-    a.handler.calls.clear()
-    a.way.lose_answers = 1
-    answering = asyncio.create_task(a.engine.answer(one, account=ACCOUNT, output="{}"))
-    while a.way.lose_answers:
-        await asyncio.sleep(0)
-    await b.engine.answer(two, account=ACCOUNT, output="{}")
+    answering = await answered_on_both(a, b, one, two)
     await pass_time(a, 20)
     with pytest.raises(TaskTokenTimedOut):
         await answering

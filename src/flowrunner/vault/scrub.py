@@ -20,7 +20,7 @@ from urllib.parse import quote, quote_plus
 import re2  # type: ignore[import-untyped]
 
 from flowrunner.errors import FlowRunnerError
-from flowrunner.jsonvalue import JSONValue, dumps, loads
+from flowrunner.jsonvalue import JSONValue, dumps, loads, texts_of
 
 MASK: Final = "***"
 LEAST: Final = 4  # characters; shorter values are hidden as whole JSON strings only
@@ -99,7 +99,7 @@ class Scrubber:
         try:
             value = loads(text)
             # Strings may be escaped in any way, so only what they say counts; all of them are looked at in one go.
-            if not self._suspects(given) and not self._suspects("\n".join(_strings(value)).encode("utf-8", "surrogatepass")):
+            if not self._suspects(given) and not self._suspects("\n".join(texts_of(value)).encode("utf-8", "surrogatepass")):
                 return text
             return dumps(self.value(value))
         except (FlowRunnerError, ValueError, RecursionError):
@@ -186,19 +186,6 @@ def _leaves(values: Iterable[JSONValue]) -> tuple[set[str], set[float]]:
         elif isinstance(value, list):
             stack += value
     return texts, numbers
-
-
-def _strings(value: JSONValue) -> Iterator[str]:
-    stack = [value]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, str):
-            yield part
-        elif isinstance(part, dict):
-            yield from part
-            stack += part.values()
-        elif isinstance(part, list):
-            stack += part
 
 
 def _parsed(text: str) -> list[Any]:
